@@ -1,0 +1,1 @@
+"""Protocols through which sources push their feeds."""

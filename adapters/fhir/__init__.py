@@ -1,0 +1,1 @@
+"""FHIR R4 writes by a registered source."""

@@ -1,0 +1,1 @@
+"""HL7 v2 - framing, tokenizer, conformance, mapping, acknowledgement."""

@@ -1,0 +1,1 @@
+"""Consent - load, decide, enforce."""

@@ -1,0 +1,1 @@
+"""Query string to store query to Bundle (pure)."""

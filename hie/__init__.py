@@ -1,0 +1,1 @@
+"""The exchange hub - composition root, foundations, flow and store."""

@@ -1,0 +1,1 @@
+"""AuditEvents, their hash chain and their table."""

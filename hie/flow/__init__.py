@@ -1,0 +1,1 @@
+"""The only code that knows two stages of the write path."""

@@ -1,0 +1,1 @@
+"""Words everybody needs - standard library only, no I/O."""

@@ -1,0 +1,1 @@
+"""Alembic migrations, the only reader of every package's tables."""

@@ -1,0 +1,1 @@
+"""The clinical data repository - resources, versions, search indexes."""

@@ -1,0 +1,1 @@
+"""The master patient index, files in the order they run."""
