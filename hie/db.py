@@ -1,0 +1,232 @@
+"""The database: engines, transactions, the one MetaData, and group commit.
+
+SQLite (WAL, synchronous=FULL) has one writer at a time; a write transaction begins with
+BEGIN IMMEDIATE, so that it never fails half-way for a lock. PostgreSQL runs the same code.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import BigInteger, Integer, MetaData, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from hie.kernel.clock import Clock, SystemClock
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: App-assigned keys are 64 bits wide; SQLite only aliases its rowid for INTEGER.
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+BUSY_TIMEOUT_MS = 10_000
+READERS = 8
+GROUP_LIMIT = 64
+_SEQUENCE_BITS = 21  # per millisecond: 9 random bits per process, 12 bits of counter
+
+
+class KeySource:
+    """63-bit primary keys in order of time, without asking the database.
+
+    Layout: milliseconds since 1970 (42 bits) | process tag (9) | counter (12). Two processes
+    with the same tag in the same millisecond meet a primary-key violation, never a lost row.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tag = random.SystemRandom().getrandbits(9) << 12
+        self._last_ms = 0
+        self._counter = 0
+
+    def next(self) -> int:
+        """A key larger than any this process gave before."""
+        now_ms = max(self._clock.now_us() // 1000, self._last_ms)
+        if now_ms > self._last_ms:
+            self._last_ms, self._counter = now_ms, 0
+        elif self._counter == 4095:
+            self._last_ms, self._counter = self._last_ms + 1, 0
+        else:
+            self._counter += 1
+        return (self._last_ms << _SEQUENCE_BITS) | self._tag | self._counter
+
+
+class Database:
+    """Connections to one database, and the rule of who may write when.
+
+    Args:
+        url: `sqlite+aiosqlite:///path` or `postgresql+asyncpg://...`.
+        clock: source of the time in primary keys.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._keys = KeySource(clock or SystemClock())
+        self._write_lock = asyncio.Lock()
+        if self.is_sqlite:
+            _create_private_file(self.url.database)
+            self._writer = _sqlite_engine(url, size=1, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(url, size=READERS, begin="BEGIN")
+        else:
+            self._writer = create_async_engine(url, pool_size=READERS, max_overflow=READERS)
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    def next_pk(self) -> int:
+        """A primary key: unique, in order of time, no round trip."""
+        return self._keys.next()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction: commits on exit, rolls back when the block raises."""
+        if not self.is_sqlite:
+            async with self._writer.begin() as conn:
+                yield conn
+            return
+        async with self._write_lock, self._writer.begin() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A read-only connection; every query in the block sees the same state."""
+        async with self._reader.connect() as conn:
+            yield conn
+
+    async def create_schema(self) -> None:
+        """Create every table of the MetaData; tests only, `hie migrate` runs Alembic."""
+        async with self.transaction() as conn:
+            await conn.run_sync(metadata.create_all)
+
+    async def run_sync(self, work: Callable[..., Any]) -> Any:
+        """Run `work(sync_connection)` in one write transaction (Alembic)."""
+        async with self.transaction() as conn:
+            return await conn.run_sync(work)
+
+    async def close(self) -> None:
+        """Close all connections; SQLite checkpoints its log."""
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+
+def _create_private_file(path: str | None) -> None:
+    """Make a new database readable by its owner only; WAL and SHM inherit the mode."""
+    if path and path != ":memory:" and not Path(path).exists():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _sqlite_engine(url: str, *, size: int, begin: str) -> AsyncEngine:
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=30
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        # The driver would otherwise begin DEFERRED transactions of its own.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # a deleted row leaves no bytes behind
+            "temp_store=MEMORY",  # no temporary file with patient data
+            "cache_size=-65536",
+            "mmap_size=268435456",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class GroupWriter(Generic[T, R]):
+    """Group commit without a timer.
+
+    A lone item is committed at once; what arrives during a commit is the next batch. When a
+    batch fails, its items are tried one by one, so that one bad item fails alone.
+
+    Args:
+        apply: writes a batch in an open transaction; one result per item, in order.
+        limit: largest batch.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        apply: Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int = GROUP_LIMIT,
+    ) -> None:
+        self._db = db
+        self._apply = apply
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: T) -> R:
+        """The item's result, once it is committed.
+
+        Raises:
+            Exception: what `apply` or the commit raised; nothing of the item is stored.
+        """
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        # A caller that goes away must not cancel the batch its neighbours are in.
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Wait until everything submitted is committed."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            if not await self._commit(batch) and len(batch) > 1:
+                for single in batch:
+                    await self._commit([single])
+
+    async def _commit(self, batch: list[tuple[T, asyncio.Future[R]]]) -> bool:
+        try:
+            async with self._db.transaction() as conn:
+                results = await self._apply(conn, [item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to whoever submitted
+            if len(batch) == 1:
+                _settle(batch[0][1], error=error)
+            return False
+        for (_, future), result in zip(batch, results, strict=True):
+            _settle(future, result=result)
+        return True
+
+
+def _settle(
+    future: asyncio.Future[Any], *, result: Any = None, error: Exception | None = None
+) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,207 @@
+"""Tables of the clinical data repository.
+
+`resource` holds what every read filters on; the sealed bodies are in `resource_version`,
+where a version made by a merge points to the body of an earlier one (`body_version`), so
+that identity changes move no ciphertext. The `sp_*` tables are the search index: one row
+per value, clustered by resource, with a value-leading and (token, date) a person-leading
+index. No foreign keys across owners; ids link.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from hie.db import Key, metadata
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body_version", Integer, nullable=False),
+    Column("last_updated_us", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("person_id", String(32)),
+    Column("source_record_id", String(64)),
+    Column("source_id", String(200), nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("label_mask", BigInteger, nullable=False),
+    Column("clinical_lo_us", BigInteger),
+    Column("clinical_hi_us", BigInteger),
+    Column("author", String(120)),
+    Column("encounter", String(120)),
+    Column("content_hash", LargeBinary(16), nullable=False),
+    UniqueConstraint("type_id", "id"),
+    Index("ix_resource_person", "person_id", "type_id", "pk"),
+    Index("ix_resource_record", "source_record_id", "type_id"),
+    Index("ix_resource_type", "type_id", "pk"),
+    Index("ix_resource_source", "source_id", "type_id", "pk"),
+)
+
+resource_version = Table(
+    "resource_version",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body_version", Integer, nullable=False),
+    Column("last_updated_us", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("source_id", String(200), nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("label_mask", BigInteger, nullable=False),
+    Column("key_id", BigInteger),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("resource_pk", "version"),
+)
+
+#: Other persons a resource is about; `ordinal` 1, 2, ... in the order of its references.
+#: The first person is `resource.person_id`. Shown only if every person's rules permit.
+compartment = Table(
+    "compartment",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("person_id", String(32), nullable=False),
+    Column("source_record_id", String(64), nullable=False),
+    PrimaryKeyConstraint("resource_pk", "ordinal"),
+    Index("ix_compartment_person", "person_id", "resource_pk"),
+    Index("ix_compartment_record", "source_record_id"),
+)
+
+#: A source's own id or fullUrl of something it sent, to the id the hub gave it.
+source_alias = Table(
+    "source_alias",
+    metadata,
+    Column("source_id", String(200), nullable=False),
+    Column("alias", String(64), nullable=False),  # keyed hash of what the source called it
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", String(64), nullable=False),
+    PrimaryKeyConstraint("source_id", "alias"),
+)
+
+sp_token = Table(
+    "sp_token",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("system", String(200), nullable=False),
+    Column("code", String(200), nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("person_id", String(32)),
+    PrimaryKeyConstraint("resource_pk", "param_id", "system", "code"),
+    Index("ix_sp_token_value", "param_id", "code", "type_id", "resource_pk"),
+    Index("ix_sp_token_person", "person_id", "param_id", "type_id", "code", "resource_pk"),
+    sqlite_with_rowid=False,
+)
+
+sp_date = Table(
+    "sp_date",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("lo_us", BigInteger, nullable=False),
+    Column("hi_us", BigInteger, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("person_id", String(32)),
+    PrimaryKeyConstraint("resource_pk", "param_id", "lo_us", "hi_us"),
+    Index("ix_sp_date_value", "param_id", "type_id", "lo_us", "resource_pk"),
+    Index("ix_sp_date_person", "person_id", "param_id", "type_id", "lo_us", "resource_pk"),
+    sqlite_with_rowid=False,
+)
+
+sp_string = Table(
+    "sp_string",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("value", String(300), nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("resource_pk", "param_id", "value"),
+    Index("ix_sp_string_value", "param_id", "type_id", "value", "resource_pk"),
+    sqlite_with_rowid=False,
+)
+
+sp_number = Table(
+    "sp_number",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("lo", Numeric(30, 10, asdecimal=True), nullable=False),
+    Column("hi", Numeric(30, 10, asdecimal=True), nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Index("ix_sp_number_resource", "resource_pk"),
+    Index("ix_sp_number_value", "param_id", "type_id", "lo", "resource_pk"),
+)
+
+sp_quantity = Table(
+    "sp_quantity",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("system", String(200), nullable=False),
+    Column("code", String(100), nullable=False),
+    Column("lo", Numeric(30, 10, asdecimal=True), nullable=False),
+    Column("hi", Numeric(30, 10, asdecimal=True), nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Index("ix_sp_quantity_resource", "resource_pk"),
+    Index("ix_sp_quantity_value", "param_id", "type_id", "code", "lo", "resource_pk"),
+)
+
+sp_uri = Table(
+    "sp_uri",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Index("ix_sp_uri_resource", "resource_pk"),
+    Index("ix_sp_uri_value", "param_id", "type_id", "value", "resource_pk"),
+)
+
+sp_ref = Table(
+    "sp_ref",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("target_type_id", SmallInteger, nullable=False),
+    Column("target_id", String(64), nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("resource_pk", "param_id", "target_type_id", "target_id"),
+    Index("ix_sp_ref_target", "target_id", "target_type_id", "param_id", "resource_pk"),
+    sqlite_with_rowid=False,
+)
+
+#: Values of one composite parameter that stand in the same element share `group_no`.
+sp_composite = Table(
+    "sp_composite",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("group_no", SmallInteger, nullable=False),
+    Column("system", String(200), nullable=False),
+    Column("code", String(200), nullable=False),
+    Column("value_system", String(200), nullable=False),
+    Column("value_code", String(200), nullable=False),
+    Column("lo", Numeric(30, 10, asdecimal=True)),
+    Column("hi", Numeric(30, 10, asdecimal=True)),
+    Column("lo_us", BigInteger),
+    Column("hi_us", BigInteger),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("person_id", String(32)),
+    PrimaryKeyConstraint("resource_pk", "param_id", "group_no"),
+    Index("ix_sp_composite_value", "param_id", "type_id", "code", "value_code", "resource_pk"),
+)
