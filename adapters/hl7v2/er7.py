@@ -1,0 +1,581 @@
+"""HL7 v2 in its vertical-bar form: a lazy tokenizer that gives back every byte it was given.
+
+Law of this file: nothing a sender wrote is dropped or changed. Only the segment borders are
+found at once; fields, repetitions, components and escapes are cut when somebody asks.
+Spec: HL7 v2.8.2 chapter 2, sections 2.5 (message construction) and 2.7 (escape sequences).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from hie.kernel.envelope import Finding, Severity
+from hie.kernel.errors import Category, HieError, Issue
+
+
+class _Null(str):
+    __slots__ = ()
+
+
+#: The explicit null, `""` on the wire: "delete what you have". Compare with `is NULL`.
+NULL: Final = _Null('""')
+
+#: How many characters the formatting commands of one value may add, all together.
+EXPANSION_LIMIT: Final = 10_000
+
+_STANDARD: Final = "^~\\&"
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+_UTF16: Final = (
+    (b"\xff\xfe", "utf-16-le", 2),
+    (b"\xfe\xff", "utf-16-be", 2),
+    (b"M\0S\0H\0", "utf-16-le", 0),
+    (b"\0M\0S\0H", "utf-16-be", 0),
+)
+#: HL7 table 0211, and what senders write instead, without blanks and punctuation.
+_CODECS: Final = {
+    "ASCII": "ascii",
+    "USASCII": "ascii",
+    "ISOIR6": "ascii",
+    "UNICODEUTF8": "utf-8",
+    "UTF8": "utf-8",
+    "WINDOWS1252": "cp1252",
+    "CP1252": "cp1252",
+    "LATIN1": "iso8859-1",
+    "ISOIR14": "shift_jis",
+    "ISOIR87": "iso2022_jp",
+    "ISOIR159": "iso2022_jp_1",
+    "GB180302000": "gb18030",
+    "KSX1001": "euc_kr",
+    "BIG5": "big5",
+} | {
+    f"{prefix}8859{part}": f"iso8859-{part}"
+    for prefix in ("", "ISO")
+    for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)
+}
+#: Codecs that give one text for one byte string and back; the others keep the bytes beside it.
+_REVERSIBLE: Final = frozenset(
+    {"ascii", "utf-8", "cp1252"} | {codec for codec in _CODECS.values() if "8859" in codec}
+)
+_GUESSES: Final = ("utf-8", "cp1252", "iso8859-1")
+_PATH: Final = re.compile(
+    r"^(?P<name>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<sequence>\d+)\])?-(?P<field>\d+)"
+    r"(?:\[(?P<repetition>\d+)\])?(?:\.(?P<component>\d+)(?:\.(?P<sub>\d+))?)?$"
+)
+_NUMBER: Final = re.compile(r"\d{1,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """The characters of MSH-1 and MSH-2; an absent one is empty."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+
+
+class _Syntax:
+    """What cutting a value needs: delimiters and, for `\\X..\\`, the codec."""
+
+    __slots__ = ("codec", "component", "delimiters", "escape", "field", "repetition", "sub")
+
+    def __init__(self, delimiters: Delimiters, codec: str) -> None:
+        self.delimiters = delimiters
+        self.codec = codec
+        self.field = delimiters.field
+        self.component = delimiters.component
+        self.repetition = delimiters.repetition
+        self.escape = delimiters.escape
+        self.sub = delimiters.subcomponent
+
+    def text(self, raw: str) -> str:
+        """`raw` unescaped, or NULL."""
+        if raw == NULL:
+            return NULL
+        if self.escape and self.escape in raw:
+            return unescape(raw, self.delimiters, codec=self.codec)
+        return raw
+
+
+class Element:
+    """A repetition of a field, or one of its components.
+
+    Attributes:
+        raw: the text as sent, escapes and all.
+    """
+
+    __slots__ = ("_syntax", "raw")
+
+    def __init__(self, raw: str, syntax: _Syntax) -> None:
+        self.raw = raw
+        self._syntax = syntax
+
+    def __repr__(self) -> str:
+        return f"<Element of {len(self.raw)} characters>"  # never the value: it may be a name
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the sender wrote `""`: delete what you have."""
+        return self.raw == NULL
+
+    @property
+    def text(self) -> str:
+        """The whole element unescaped, component marks kept; NULL for `""`.
+
+        Use it where the datatype has no components (ST, TX, FT): a stray `&` or `^` in a
+        note is text there, which `value()` would cut off.
+        """
+        return self._syntax.text(self.raw)
+
+    @property
+    def components(self) -> tuple["Element", ...]:
+        """All components; () when empty."""
+        if not self.raw:
+            return ()
+        mark = self._syntax.component
+        parts = self.raw.split(mark) if mark else [self.raw]
+        return tuple([Element(part, self._syntax) for part in parts])
+
+    @property
+    def subs(self) -> tuple[str, ...]:
+        """All subcomponents of the first component, unescaped; () when empty."""
+        first = _part(self.raw, self._syntax.component, 1)
+        if not first:
+            return ()
+        mark = self._syntax.sub
+        parts = first.split(mark) if mark else [first]
+        return tuple([self._syntax.text(part) for part in parts])
+
+    def component(self, n: int) -> "Element":
+        """Component `n`, 1-based; an empty element when absent."""
+        return Element(_part(self.raw, self._syntax.component, n), self._syntax)
+
+    def sub(self, n: int) -> str:
+        """Subcomponent `n` of (the first component of) this element, unescaped or NULL."""
+        return self.value(1, n)
+
+    def value(self, component: int = 1, sub: int = 1) -> str:
+        """One leaf, unescaped; "" when absent, NULL for `""`."""
+        syntax = self._syntax
+        raw = _part(_part(self.raw, syntax.component, component), syntax.sub, sub)
+        return syntax.text(raw)
+
+
+class Segment:
+    """One segment, cut into fields when first asked.
+
+    Attributes:
+        name: `PID`; empty when the line does not begin with a three-letter segment id.
+        sequence: 1-based occurrence of that name in the message.
+        position: 0-based place in the message.
+        raw: the line as sent, without its end.
+    """
+
+    __slots__ = ("_fields", "_shift", "_syntax", "name", "position", "raw", "sequence")
+
+    def __init__(self, raw: str, name: str, place: tuple[int, int], syntax: _Syntax) -> None:
+        self.raw = raw
+        self.name = name
+        self.sequence, self.position = place
+        self._syntax = syntax
+        # MSH-1 is the separator itself, so every later field stands one place earlier.
+        self._shift = 1 if name in ("MSH", "BHS", "FHS") else 0
+        self._fields: list[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.name}[{self.sequence}]>"
+
+    @property
+    def fields(self) -> list[str]:
+        """The cut line: the name, then the raw fields. Not to be changed by callers."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = self.raw.split(self._syntax.field)
+        return fields
+
+    @property
+    def count(self) -> int:
+        """Number of the last field that was sent, empty or not."""
+        return len(self.fields) - 1 + self._shift
+
+    def field(self, n: int) -> str:
+        """Raw text of field `n`; "" when absent. MSH-1 is the field separator."""
+        if self._shift and n == 1:
+            return self._syntax.field
+        fields = self.fields
+        place = n - self._shift
+        return fields[place] if 0 < place < len(fields) else ""
+
+    def reps(self, n: int) -> tuple[Element, ...]:
+        """The repetitions of field `n`; () when empty."""
+        raw = self.field(n)
+        if not raw:
+            return ()
+        mark = self._syntax.repetition
+        if not mark or mark not in raw or (self._shift and n <= 2):
+            return (Element(raw, self._syntax),)
+        return tuple([Element(part, self._syntax) for part in raw.split(mark)])
+
+    def value(self, n: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
+        """One leaf of field `n`, unescaped; "" when absent, NULL for `""`."""
+        raw = self.field(n)
+        if not raw or (self._shift and n <= 2):
+            return raw
+        syntax = self._syntax
+        raw = _part(raw, syntax.repetition, repetition)
+        raw = _part(_part(raw, syntax.component, component), syntax.sub, subcomponent)
+        return syntax.text(raw)
+
+
+class Message:
+    """One message, read by `parse`.
+
+    Attributes:
+        charset: the Python codec the text was read with.
+        findings: what reading had to tolerate.
+        segments: all segments in order, Z-segments and unreadable lines included.
+    """
+
+    __slots__ = ("_ends", "_named", "_verbatim", "charset", "delimiters", "findings", "segments")
+
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        named: dict[str, list[Segment]],
+        text: "_Text",
+        ends: tuple[str, ...],
+    ) -> None:
+        self.segments = segments
+        self.delimiters = segments[0]._syntax.delimiters
+        self.charset = text.codec
+        self.findings = tuple(text.findings)
+        self._named = named
+        self._ends = ends
+        self._verbatim = text
+
+    def first(self, name: str) -> Segment | None:
+        """The first segment of that name."""
+        found = self._named.get(name)
+        return found[0] if found else None
+
+    def all(self, name: str) -> tuple[Segment, ...]:
+        """All segments of that name, in order."""
+        return tuple(self._named.get(name, ()))
+
+    def get(self, path: str) -> str:
+        """The leaf at `PID-3[2].4.2`, `OBX[2]-5`, unescaped; "" when absent, NULL for `""`.
+
+        Levels that are not named mean the first, so `MSH-9` is `ADT`.
+
+        Raises:
+            ValueError: `path` is not such a path.
+        """
+        name, sequence, n, repetition, component, sub = _steps(path)
+        found = self._named.get(name, ())
+        if not 0 < sequence <= len(found):
+            return ""
+        return found[sequence - 1].value(n, component, sub, repetition)
+
+    def encode(self) -> bytes:
+        """The message as bytes, identical to what was read."""
+        if self._verbatim.payload is not None:
+            return self._verbatim.payload
+        lines = [s.raw + end for s, end in zip(self.segments, self._ends, strict=True)]
+        return self._verbatim.bom + (self._verbatim.lead + "".join(lines)).encode(self.charset)
+
+    @property
+    def code(self) -> str:
+        """MSH-9.1, `ADT`."""
+        return self.segments[0].value(9, 1)
+
+    @property
+    def event(self) -> str:
+        """MSH-9.2, `A01`."""
+        return self.segments[0].value(9, 2)
+
+    @property
+    def trigger(self) -> str:
+        """MSH-9.1 and MSH-9.2, `ADT^A01`; `ACK` alone when there is no event."""
+        code, event = self.code, self.event
+        return f"{code}^{event}" if event else code
+
+    @property
+    def structure(self) -> str:
+        """MSH-9.3 as sent, `ADT_A01`; often empty."""
+        return self.segments[0].value(9, 3)
+
+    @property
+    def version(self) -> str:
+        """MSH-12.1, `2.5.1`."""
+        return self.segments[0].value(12)
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10."""
+        return self.segments[0].value(10)
+
+    @property
+    def processing_id(self) -> str:
+        """MSH-11.1: `P`, `T` or `D`."""
+        return self.segments[0].value(11)
+
+    @property
+    def application(self) -> str:
+        """MSH-3.1, the sending application."""
+        return self.segments[0].value(3)
+
+    @property
+    def facility(self) -> str:
+        """MSH-4.1, the sending facility."""
+        return self.segments[0].value(4)
+
+
+def parse(payload: bytes, charset: str | None = None) -> Message:
+    """The message in a payload: one message, its first segment MSH.
+
+    Args:
+        payload: the bytes between the frame's marks; segments end with CR, LF or CRLF.
+        charset: overrides MSH-18; an HL7 table 0211 code.
+
+    Raises:
+        HieError: INVALID when there is no MSH with a usable field separator. Anything else
+            is read, with findings.
+    """
+    text = _Text(payload, charset)
+    delimiters = _delimiters(text)
+    syntax = _Syntax(delimiters, text.codec)
+    lines, ends = _lines(text, delimiters.field)
+    segments: list[Segment] = []
+    named: dict[str, list[Segment]] = {}
+    border = ("", delimiters.field)
+    for position, raw in enumerate(lines):
+        name = raw[:3] if raw[3:4] in border and len(raw) > 2 else ""
+        found = named.get(name)
+        if found is None:
+            found = named[name] = []
+        segment = Segment(raw, name, (len(found) + 1, position), syntax)
+        found.append(segment)
+        segments.append(segment)
+    return Message(tuple(segments), named, text, tuple(ends))
+
+
+def codec_of(charset: str) -> str | None:
+    """The Python codec of an HL7 table 0211 code or a usual name of it; None if unknown."""
+    return _CODECS.get(re.sub(r"[^A-Z0-9]", "", charset.upper()))
+
+
+def unescape(
+    raw: str, delimiters: Delimiters, *, limit: int = EXPANSION_LIMIT, codec: str = "utf-8"
+) -> str:
+    r"""`raw` with its escape sequences replaced; unknown and unfinished ones stay as they are.
+
+    `\.br\`, `\.sp3\` and `\.ce\` become line breaks, `\.sk3\` blanks, `\H\` and `\N\` nothing.
+
+    Args:
+        limit: characters that `.sp` and `.sk` may add in all; past it each adds one.
+        codec: of the bytes in `\X..\`.
+    """
+    mark = delimiters.escape
+    if not mark or mark not in raw:
+        return raw
+    parts = raw.split(mark)
+    out = [parts[0]]
+    place, last = 1, len(parts) - 1
+    while place < last:
+        known = _escape(parts[place], delimiters, codec, limit)
+        if known is None:
+            out.append(mark + parts[place])  # its closing mark may open the next sequence
+            place += 1
+            continue
+        limit -= max(0, len(known) - len(parts[place]))
+        out += (known, parts[place + 1])
+        place += 2
+    if place == last:
+        out.append(mark + parts[last])
+    return "".join(out)
+
+
+class _Text:
+    """A payload decoded without loss: byte-order mark, leading blanks, then the message."""
+
+    __slots__ = ("body", "bom", "codec", "findings", "lead", "payload")
+
+    def __init__(self, payload: bytes, charset: str | None) -> None:
+        self.findings: list[Finding] = []
+        self.payload: bytes | None = None
+        self.bom = b""
+        text = self._wide(payload)
+        if text is None:
+            if payload.startswith(_UTF8_BOM):
+                self.bom = _UTF8_BOM
+                self._note("byte-order-mark", "byte order mark before `MSH` dropped", charset="")
+            text = self._narrow(payload[len(self.bom) :], charset)
+            if self.codec not in _REVERSIBLE:
+                self.payload = payload
+        self.body = text.lstrip()
+        self.lead = text[: len(text) - len(self.body)]
+        if self.lead:
+            self._note("leading-blanks", "blanks before `MSH` dropped", charset="")
+
+    def _note(self, rule: str, text: str, *, charset: str = "18") -> None:
+        field = int(charset or 0)
+        self.findings.append(
+            Finding(
+                code="102",
+                rule=rule,
+                text=text,
+                severity=Severity.WARNING if field else Severity.NOTE,
+                segment="MSH",
+                sequence=1,
+                field=field,
+            )
+        )
+
+    def _wide(self, payload: bytes) -> str | None:
+        for start, codec, size in _UTF16:
+            if payload.startswith(start):
+                self.codec = codec
+                self.payload = payload
+                return payload[size:].decode(codec, "replace")
+        return None
+
+    def _narrow(self, payload: bytes, override: str | None) -> str:
+        wanted = override or _declared(payload)
+        codec = codec_of(wanted) if wanted else ("utf-8" if self.bom else None)
+        if wanted and codec is None:
+            self._note("charset-unknown", "character set in `MSH-18` is not known")
+        for guess in (codec, *_GUESSES):
+            text = _decoded(payload, guess)
+            if text is not None and guess:
+                break
+        if guess != (codec or "utf-8"):
+            self._note("charset-fallback", f"not readable in its character set, read as {guess}")
+        self.codec = guess or "utf-8"
+        return text or ""
+
+
+def _decoded(payload: bytes, codec: str | None) -> str | None:
+    try:
+        return payload.decode(codec) if codec else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _declared(payload: bytes) -> str:
+    """MSH-18, read before the character set is known."""
+    line = re.split(rb"[\r\n]", payload.lstrip()[:2000], maxsplit=1)[0]
+    if line[:3] != b"MSH" or len(line) < 4:
+        return ""
+    fields = line.split(line[3:4])
+    if len(fields) < 18:
+        return ""
+    repetition = fields[1][1:2]
+    value = fields[17].split(repetition)[0] if repetition else fields[17]
+    return value.decode("ascii", "replace")
+
+
+def _delimiters(text: _Text) -> Delimiters:
+    body = text.body
+    mark = body[3:4]
+    if not body.startswith("MSH") or not mark or mark.isalnum() or not mark.isprintable():
+        fault = Issue(text="a message must begin with `MSH` and a separator", code="structure")
+        raise HieError(Category.INVALID, fault.text, [fault])
+    found = re.split(f"[\r\n{re.escape(mark)}]", body[4:12], maxsplit=1)[0]
+    if not found or found[0].isalnum():
+        text._note("encoding-characters", "`MSH-2` is not usable, `^~\\&` taken", charset="2")
+        found = _STANDARD
+    component, repetition, escape, subcomponent = (found[n : n + 1] for n in range(4))
+    return Delimiters(mark, component, repetition, escape, subcomponent)
+
+
+def _lines(text: _Text, field: str) -> tuple[list[str], list[str]]:
+    """The segments' lines and what ended each; blank lines belong to the end before them."""
+    body = text.body
+    lines = body.split("\r")
+    if "\n" not in body and "" not in lines[:-1]:
+        ends = ["\r"] * len(lines)
+        if lines[-1]:
+            ends[-1] = ""
+        else:
+            del lines[-1], ends[-1]
+        return lines, ends
+    if "\n" in body:
+        text._note("segment-end", "segments should end with CR alone", charset="")
+    # A lone LF ends a segment only where a segment begins behind it; else it is text.
+    border = re.compile(rf"(\r\n?|\n(?=[A-Za-z][A-Za-z0-9]{{2}}(?:[\r\n{re.escape(field)}]|\Z)))")
+    pieces = [*border.split(body), ""]
+    lines, ends = [], []
+    for line, end in zip(pieces[::2], pieces[1::2], strict=True):
+        kept = line.rstrip("\n")
+        if kept:
+            lines.append(kept)
+            ends.append(line[len(kept) :] + end)
+        else:
+            ends[-1] += line + end
+    return lines, ends
+
+
+def _part(raw: str, mark: str, n: int) -> str:
+    """Part `n`, 1-based, of `raw` cut at `mark`; "" when absent."""
+    if not mark or mark not in raw:
+        return raw if n == 1 else ""
+    parts = raw.split(mark, n)
+    return parts[n - 1] if 0 < n <= len(parts) else ""
+
+
+@lru_cache(maxsize=4096)
+def _steps(path: str) -> tuple[str, int, int, int, int, int]:
+    found = _PATH.match(path)
+    if not found:
+        raise ValueError("path must look like `PID-3[2].4.2`")
+    numbers = [found[part] for part in ("sequence", "field", "repetition", "component", "sub")]
+    sequence, field, repetition, component, sub = (int(n) if n else 1 for n in numbers)
+    return found["name"], sequence, field, repetition, component, sub
+
+
+def _escape(body: str, delimiters: Delimiters, codec: str, limit: int) -> str | None:
+    """What `\\body\\` stands for; None when it is not a sequence this hub reads."""
+    known = _LETTERS.get(body)
+    if known is not None:
+        return known(delimiters)
+    if body[:1] == "X":
+        return _hexadecimal(body[1:], codec)
+    if body[:1] == ".":
+        return _format(body[1:3], body[3:], limit)
+    return None
+
+
+_LETTERS: Final[dict[str, Callable[[Delimiters], str]]] = {
+    "F": lambda d: d.field,
+    "S": lambda d: d.component,
+    "T": lambda d: d.subcomponent,
+    "R": lambda d: d.repetition,
+    "E": lambda d: d.escape,
+    "P": lambda d: "#",
+    "H": lambda d: "",
+    "N": lambda d: "",
+}
+
+
+def _hexadecimal(digits: str, codec: str) -> str | None:
+    try:
+        found = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return found.decode(codec, "replace") if found else None
+
+
+def _format(command: str, count: str, limit: int) -> str | None:
+    """Formatting commands of section 2.7.6: line breaks and blanks, indents dropped."""
+    if command in ("br", "ce"):
+        return "\n"
+    if command in ("in", "ti", "fi", "nf"):
+        return ""
+    if command not in ("sp", "sk"):
+        return None
+    found = _NUMBER.match(count.lstrip("+"))
+    times = min(int(found[0]), 100) if found else 1
+    return ("\n" if command == "sp" else " ") * (times if times <= limit else 1)
