@@ -1,0 +1,100 @@
+"""What of a consent decision is left to the database: one frozen value, one SQL predicate.
+
+`consent.service` makes a `Residual` for a request; `hie.store.repository` turns it into one
+predicate and puts it on every alias of every read before LIMIT. `consent.evaluate.decide` is
+the oracle of that predicate.
+
+    visible(r) :=
+         r.type in DIRECTORY_TYPES and r.person_id is null
+      or r.source_id in own_sources
+      or r.person_id = self_person
+      or sees_source_records and r.type = 'Patient'
+      or r.person_id is not null
+         and for each h in hard_bits: (r.label_mask & h = 0 or some lift row frees h)
+         and no deny row speaks
+         and (a permit row speaks or the regime permits)
+
+A resource in the compartments of several persons is visible only if the formula holds with
+each of them in the place of `r.person_id`.
+
+A row of `consent_rule` (of that person) **matches** when all of this holds; null = any:
+
+    grantee in grantees; purpose in purposes; action = action;
+    valid_from_us <= now_us; now_us < valid_to_us;
+    type_id = r.type_id; source_id = r.source_id; instance = r.id;
+    author: r has an indexed reference (`sp_ref`) to it;
+    encounter: r is that resource or has an indexed reference to it;
+    code_set: r has an indexed token equal to a (system, code) of the set in `consent_code`;
+    date_lo_us, date_hi_us: overlap [r.clinical_lo_us, r.clinical_hi_us]. Ends are inclusive, a
+        single null end is open. A resource with both ends null is matched by a deny, not by a
+        permit or lift;
+    label_mask: a permit covers every bit of the resource (r.label_mask & ~label_mask = 0; null
+        covers all: hard bits are held back by the lift test); a deny shares a bit; a lift
+        frees `h` when label_mask & h != 0 and asks nothing else of the labels.
+
+`author` and `encounter` are texts of the form `Type/id`. A matching row **speaks** when no
+matching permit or deny row of the same consent has a path below its own (`/1/2/` is below `/1/`
+and `/`). Lift rows take no part in that.
+
+The regime **permits** r when one of its permit rules covers every bit of the resource (null
+covers all) and none of its deny rules shares a bit with it (null: any resource).
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+#: Types that are about no person by nature: seen by every caller whose scopes name them.
+DIRECTORY_TYPES: Final = frozenset(
+    {
+        "Endpoint",
+        "HealthcareService",
+        "InsurancePlan",
+        "Location",
+        "Medication",
+        "MedicationKnowledge",
+        "Organization",
+        "OrganizationAffiliation",
+        "Practitioner",
+        "PractitionerRole",
+        "Substance",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultRule:
+    """What the regime says where no consent speaks, already narrowed to the request.
+
+    Attributes:
+        label_mask: labels a permit covers, or a deny shares one of; None = any.
+    """
+
+    effect: Literal["permit", "deny"]
+    label_mask: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual:
+    """The request side of the decision, ready to be joined with the rows of `consent_rule`.
+
+    Attributes:
+        own_sources: feeds whose resources are the caller's own.
+        self_person: the person who asks about the own record.
+        grantees: what a consent may name to mean the caller, such as `Organization/<id>`.
+        purposes: the request's purpose and what it is subsumed by.
+        action: `access`, `collect` or `correct`.
+        now_us: time of the request, microseconds UTC.
+        defaults: the regime where no consent speaks; empty = deny.
+        hard_bits: single label bits that each need a lift row.
+        sees_source_records: whether the caller is a steward.
+    """
+
+    own_sources: frozenset[str] = frozenset()
+    self_person: str | None = None
+    grantees: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    action: str = "access"
+    now_us: int = 0
+    defaults: tuple[DefaultRule, ...] = ()
+    hard_bits: tuple[int, ...] = ()
+    sees_source_records: bool = False
