@@ -6,13 +6,15 @@ Spec: HL7 v2.8.2 chapter 2, sections 2.5 (message construction) and 2.7 (escape 
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from hie.kernel.envelope import Finding, Severity
+from adapters.hl7v2 import charset as charsets
+from adapters.hl7v2.escape import Delimiters, unescape
+from hie.kernel.envelope import Finding
 from hie.kernel.errors import Category, HieError, Issue
+
+__all__ = ["NULL", "Delimiters", "Element", "Message", "Segment", "parse", "unescape"]
 
 
 class _Null(str):
@@ -22,63 +24,15 @@ class _Null(str):
 #: The explicit null, `""` on the wire: "delete what you have". Compare with `is NULL`.
 NULL: Final = _Null('""')
 
-#: How many characters the formatting commands of one value may add, all together.
-EXPANSION_LIMIT: Final = 10_000
-
 _STANDARD: Final = "^~\\&"
-_UTF8_BOM: Final = b"\xef\xbb\xbf"
-_UTF16: Final = (
-    (b"\xff\xfe", "utf-16-le", 2),
-    (b"\xfe\xff", "utf-16-be", 2),
-    (b"M\0S\0H\0", "utf-16-le", 0),
-    (b"\0M\0S\0H", "utf-16-be", 0),
-)
-#: HL7 table 0211, and what senders write instead, without blanks and punctuation.
-_CODECS: Final = {
-    "ASCII": "ascii",
-    "USASCII": "ascii",
-    "ISOIR6": "ascii",
-    "UNICODEUTF8": "utf-8",
-    "UTF8": "utf-8",
-    "WINDOWS1252": "cp1252",
-    "CP1252": "cp1252",
-    "LATIN1": "iso8859-1",
-    "ISOIR14": "shift_jis",
-    "ISOIR87": "iso2022_jp",
-    "ISOIR159": "iso2022_jp_1",
-    "GB180302000": "gb18030",
-    "KSX1001": "euc_kr",
-    "BIG5": "big5",
-} | {
-    f"{prefix}8859{part}": f"iso8859-{part}"
-    for prefix in ("", "ISO")
-    for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)
-}
-#: Codecs that give one text for one byte string and back; the others keep the bytes beside it.
-_REVERSIBLE: Final = frozenset(
-    {"ascii", "utf-8", "cp1252"} | {codec for codec in _CODECS.values() if "8859" in codec}
-)
-_GUESSES: Final = ("utf-8", "cp1252", "iso8859-1")
 _PATH: Final = re.compile(
     r"^(?P<name>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<sequence>\d+)\])?-(?P<field>\d+)"
     r"(?:\[(?P<repetition>\d+)\])?(?:\.(?P<component>\d+)(?:\.(?P<sub>\d+))?)?$"
 )
-_NUMBER: Final = re.compile(r"\d{1,4}")
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiters:
-    """The characters of MSH-1 and MSH-2; an absent one is empty."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
 
 
 class _Syntax:
-    """What cutting a value needs: delimiters and, for `\\X..\\`, the codec."""
+    """What cutting a value needs: the delimiters and, for hexadecimal escapes, the codec."""
 
     __slots__ = ("codec", "component", "delimiters", "escape", "field", "repetition", "sub")
 
@@ -239,22 +193,26 @@ class Message:
         segments: all segments in order, Z-segments and unreadable lines included.
     """
 
-    __slots__ = ("_ends", "_named", "_verbatim", "charset", "delimiters", "findings", "segments")
+    __slots__ = ("_ends", "_named", "_text", "charset", "delimiters", "findings", "segments")
 
     def __init__(
         self,
         segments: tuple[Segment, ...],
-        named: dict[str, list[Segment]],
-        text: "_Text",
         ends: tuple[str, ...],
+        syntax: _Syntax,
+        text: charsets.Text,
+        findings: tuple[Finding, ...],
     ) -> None:
         self.segments = segments
-        self.delimiters = segments[0]._syntax.delimiters
+        self.delimiters = syntax.delimiters
         self.charset = text.codec
-        self.findings = tuple(text.findings)
-        self._named = named
+        self.findings = findings
+        self._text = text
         self._ends = ends
-        self._verbatim = text
+        named: dict[str, list[Segment]] = {}
+        for segment in segments:
+            named.setdefault(segment.name, []).append(segment)
+        self._named = named
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name."""
@@ -281,10 +239,8 @@ class Message:
 
     def encode(self) -> bytes:
         """The message as bytes, identical to what was read."""
-        if self._verbatim.payload is not None:
-            return self._verbatim.payload
         lines = [s.raw + end for s, end in zip(self.segments, self._ends, strict=True)]
-        return self._verbatim.bom + (self._verbatim.lead + "".join(lines)).encode(self.charset)
+        return self._text.encode("".join(lines))
 
     @property
     def code(self) -> str:
@@ -344,156 +300,36 @@ def parse(payload: bytes, charset: str | None = None) -> Message:
         HieError: INVALID when there is no MSH with a usable field separator. Anything else
             is read, with findings.
     """
-    text = _Text(payload, charset)
-    delimiters = _delimiters(text)
+    text = charsets.read(payload, charset)
+    findings = list(text.findings)
+    delimiters = _delimiters(text.body, findings)
     syntax = _Syntax(delimiters, text.codec)
-    lines, ends = _lines(text, delimiters.field)
+    lines, ends = _lines(text.body, delimiters.field, findings)
+    counts: dict[str, int] = {}
     segments: list[Segment] = []
-    named: dict[str, list[Segment]] = {}
     border = ("", delimiters.field)
     for position, raw in enumerate(lines):
         name = raw[:3] if raw[3:4] in border and len(raw) > 2 else ""
-        found = named.get(name)
-        if found is None:
-            found = named[name] = []
-        segment = Segment(raw, name, (len(found) + 1, position), syntax)
-        found.append(segment)
-        segments.append(segment)
-    return Message(tuple(segments), named, text, tuple(ends))
+        sequence = counts[name] = counts.get(name, 0) + 1
+        segments.append(Segment(raw, name, (sequence, position), syntax))
+    return Message(tuple(segments), tuple(ends), syntax, text, tuple(findings))
 
 
-def codec_of(charset: str) -> str | None:
-    """The Python codec of an HL7 table 0211 code or a usual name of it; None if unknown."""
-    return _CODECS.get(re.sub(r"[^A-Z0-9]", "", charset.upper()))
-
-
-def unescape(
-    raw: str, delimiters: Delimiters, *, limit: int = EXPANSION_LIMIT, codec: str = "utf-8"
-) -> str:
-    r"""`raw` with its escape sequences replaced; unknown and unfinished ones stay as they are.
-
-    `\.br\`, `\.sp3\` and `\.ce\` become line breaks, `\.sk3\` blanks, `\H\` and `\N\` nothing.
-
-    Args:
-        limit: characters that `.sp` and `.sk` may add in all; past it each adds one.
-        codec: of the bytes in `\X..\`.
-    """
-    mark = delimiters.escape
-    if not mark or mark not in raw:
-        return raw
-    parts = raw.split(mark)
-    out = [parts[0]]
-    place, last = 1, len(parts) - 1
-    while place < last:
-        known = _escape(parts[place], delimiters, codec, limit)
-        if known is None:
-            out.append(mark + parts[place])  # its closing mark may open the next sequence
-            place += 1
-            continue
-        limit -= max(0, len(known) - len(parts[place]))
-        out += (known, parts[place + 1])
-        place += 2
-    if place == last:
-        out.append(mark + parts[last])
-    return "".join(out)
-
-
-class _Text:
-    """A payload decoded without loss: byte-order mark, leading blanks, then the message."""
-
-    __slots__ = ("body", "bom", "codec", "findings", "lead", "payload")
-
-    def __init__(self, payload: bytes, charset: str | None) -> None:
-        self.findings: list[Finding] = []
-        self.payload: bytes | None = None
-        self.bom = b""
-        text = self._wide(payload)
-        if text is None:
-            if payload.startswith(_UTF8_BOM):
-                self.bom = _UTF8_BOM
-                self._note("byte-order-mark", "byte order mark before `MSH` dropped", charset="")
-            text = self._narrow(payload[len(self.bom) :], charset)
-            if self.codec not in _REVERSIBLE:
-                self.payload = payload
-        self.body = text.lstrip()
-        self.lead = text[: len(text) - len(self.body)]
-        if self.lead:
-            self._note("leading-blanks", "blanks before `MSH` dropped", charset="")
-
-    def _note(self, rule: str, text: str, *, charset: str = "18") -> None:
-        field = int(charset or 0)
-        self.findings.append(
-            Finding(
-                code="102",
-                rule=rule,
-                text=text,
-                severity=Severity.WARNING if field else Severity.NOTE,
-                segment="MSH",
-                sequence=1,
-                field=field,
-            )
-        )
-
-    def _wide(self, payload: bytes) -> str | None:
-        for start, codec, size in _UTF16:
-            if payload.startswith(start):
-                self.codec = codec
-                self.payload = payload
-                return payload[size:].decode(codec, "replace")
-        return None
-
-    def _narrow(self, payload: bytes, override: str | None) -> str:
-        wanted = override or _declared(payload)
-        codec = codec_of(wanted) if wanted else ("utf-8" if self.bom else None)
-        if wanted and codec is None:
-            self._note("charset-unknown", "character set in `MSH-18` is not known")
-        for guess in (codec, *_GUESSES):
-            text = _decoded(payload, guess)
-            if text is not None and guess:
-                break
-        if guess != (codec or "utf-8"):
-            self._note("charset-fallback", f"not readable in its character set, read as {guess}")
-        self.codec = guess or "utf-8"
-        return text or ""
-
-
-def _decoded(payload: bytes, codec: str | None) -> str | None:
-    try:
-        return payload.decode(codec) if codec else None
-    except UnicodeDecodeError:
-        return None
-
-
-def _declared(payload: bytes) -> str:
-    """MSH-18, read before the character set is known."""
-    line = re.split(rb"[\r\n]", payload.lstrip()[:2000], maxsplit=1)[0]
-    if line[:3] != b"MSH" or len(line) < 4:
-        return ""
-    fields = line.split(line[3:4])
-    if len(fields) < 18:
-        return ""
-    repetition = fields[1][1:2]
-    value = fields[17].split(repetition)[0] if repetition else fields[17]
-    return value.decode("ascii", "replace")
-
-
-def _delimiters(text: _Text) -> Delimiters:
-    body = text.body
+def _delimiters(body: str, findings: list[Finding]) -> Delimiters:
     mark = body[3:4]
     if not body.startswith("MSH") or not mark or mark.isalnum() or not mark.isprintable():
         fault = Issue(text="a message must begin with `MSH` and a separator", code="structure")
         raise HieError(Category.INVALID, fault.text, [fault])
     found = re.split(f"[\r\n{re.escape(mark)}]", body[4:12], maxsplit=1)[0]
     if not found or found[0].isalnum():
-        text._note("encoding-characters", "`MSH-2` is not usable, `^~\\&` taken", charset="2")
+        findings.append(charsets.note("encoding-characters", "`MSH-2` not usable, standard taken"))
         found = _STANDARD
     component, repetition, escape, subcomponent = (found[n : n + 1] for n in range(4))
     return Delimiters(mark, component, repetition, escape, subcomponent)
 
 
-def _lines(text: _Text, field: str) -> tuple[list[str], list[str]]:
+def _lines(body: str, field: str, findings: list[Finding]) -> tuple[list[str], list[str]]:
     """The segments' lines and what ended each; blank lines belong to the end before them."""
-    body = text.body
     lines = body.split("\r")
     if "\n" not in body and "" not in lines[:-1]:
         ends = ["\r"] * len(lines)
@@ -503,7 +339,7 @@ def _lines(text: _Text, field: str) -> tuple[list[str], list[str]]:
             del lines[-1], ends[-1]
         return lines, ends
     if "\n" in body:
-        text._note("segment-end", "segments should end with CR alone", charset="")
+        findings.append(charsets.note("segment-end", "segments should end with CR alone"))
     # A lone LF ends a segment only where a segment begins behind it; else it is text.
     border = re.compile(rf"(\r\n?|\n(?=[A-Za-z][A-Za-z0-9]{{2}}(?:[\r\n{re.escape(field)}]|\Z)))")
     pieces = [*border.split(body), ""]
@@ -534,48 +370,3 @@ def _steps(path: str) -> tuple[str, int, int, int, int, int]:
     numbers = [found[part] for part in ("sequence", "field", "repetition", "component", "sub")]
     sequence, field, repetition, component, sub = (int(n) if n else 1 for n in numbers)
     return found["name"], sequence, field, repetition, component, sub
-
-
-def _escape(body: str, delimiters: Delimiters, codec: str, limit: int) -> str | None:
-    """What `\\body\\` stands for; None when it is not a sequence this hub reads."""
-    known = _LETTERS.get(body)
-    if known is not None:
-        return known(delimiters)
-    if body[:1] == "X":
-        return _hexadecimal(body[1:], codec)
-    if body[:1] == ".":
-        return _format(body[1:3], body[3:], limit)
-    return None
-
-
-_LETTERS: Final[dict[str, Callable[[Delimiters], str]]] = {
-    "F": lambda d: d.field,
-    "S": lambda d: d.component,
-    "T": lambda d: d.subcomponent,
-    "R": lambda d: d.repetition,
-    "E": lambda d: d.escape,
-    "P": lambda d: "#",
-    "H": lambda d: "",
-    "N": lambda d: "",
-}
-
-
-def _hexadecimal(digits: str, codec: str) -> str | None:
-    try:
-        found = bytes.fromhex(digits)
-    except ValueError:
-        return None
-    return found.decode(codec, "replace") if found else None
-
-
-def _format(command: str, count: str, limit: int) -> str | None:
-    """Formatting commands of section 2.7.6: line breaks and blanks, indents dropped."""
-    if command in ("br", "ce"):
-        return "\n"
-    if command in ("in", "ti", "fi", "nf"):
-        return ""
-    if command not in ("sp", "sk"):
-        return None
-    found = _NUMBER.match(count.lstrip("+"))
-    times = min(int(found[0]), 100) if found else 1
-    return ("\n" if command == "sp" else " ") * (times if times <= limit else 1)
