@@ -1,0 +1,59 @@
+# The only door for developers: `make` lists what there is. Every target works in a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+PYTEST_ARGS ?=
+# A stamp per content of the requirements and place of the clone: scripts in .venv name their path.
+HASH := $(shell { cat requirements.txt requirements-dev.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
+STAMP := .venv/.requirements-$(HASH)
+
+.PHONY: help setup run test test-long check format bench docs coverage postgresql clean
+
+help:  ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.hie  ## create .venv and install what the hub and its tests need
+
+$(STAMP):
+	@bash setup/python.sh
+	@rm -f .venv/.requirements-* && touch $@
+
+.venv/.hie: $(STAMP) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## the demo hub with five feeds; ONCE=1 checks its own expectations and exits
+	@exec $(BIN)/hie demo $(if $(ONCE),--once)
+
+postgresql:  ## install PostgreSQL's server programs where they are absent
+	@bash setup/postgresql.sh
+
+test: setup postgresql  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-long: setup postgresql  ## the tests with full counts and fresh random seeds
+	@HIE_TEST_LONG=1 $(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
+
+coverage: setup postgresql  ## the tests with branch coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+check: setup  ## format, lint, types and import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## let ruff put the format and the imports right
+	@$(BIN)/ruff check --select I --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## print the measured numbers beside their floors (BENCH_ARGS="receive")
+	@$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+docs: setup  ## write docs/reference from the code and the tables in config/
+	@$(BIN)/python docs/generate.py
+
+clean:  ## remove .venv, caches and the data folder ./var
+	@rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Measured numbers, each beside its floor; `make bench` prints them."""

@@ -1,0 +1,210 @@
+"""What every test may ask for: fresh databases of each kind, keys, a clock that stands still.
+
+`HIE_TEST_LONG=1` turns the properties from few and fixed to many and random. No test reaches
+beyond this machine.
+"""
+
+import asyncio
+import importlib
+import os
+import shutil
+import sys
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+
+from hie.crypto import KeyRing
+from hie.db import Database
+from hie.kernel.clock import SECOND_US
+from tests.support.postgres import NoPostgresError, Server, running_server
+
+ROOT = Path(__file__).resolve().parents[1]
+IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
+#: 2026-01-31T09:30:00Z
+START_US = 1_769_851_800 * SECOND_US
+TEMPLATE = "hie_template"
+
+settings.register_profile(
+    "short",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "long",
+    max_examples=1_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("long" if IS_LONG else "short")
+
+
+class SteppedClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now_us: int = START_US) -> None:
+        self._now_us = now_us
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch."""
+        return self._now_us
+
+    def step(self, *, seconds: float = 0, us: int = 0) -> int:
+        """Move on; the new time."""
+        self._now_us += round(seconds * SECOND_US) + us
+        return self._now_us
+
+
+def _stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
+    """Refuse a connection to anywhere but loopback and Unix sockets."""
+    if event == "socket.connect":
+        address = args[1]
+        if isinstance(address, tuple) and not _is_loopback(str(address[0])):
+            raise RuntimeError(f"a test tried to reach {address[0]}")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("::1", "localhost") or host.startswith("127.")
+
+
+def pytest_configure() -> None:
+    """Close the network before the first test module is read."""
+    sys.addaudithook(_stay_on_this_machine)
+
+
+def pytest_report_header() -> list[str]:
+    """Which form of the properties runs."""
+    return ["properties: long, random" if IS_LONG else "properties: short, fixed seed"]
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    """A clock standing at 2026-01-31T09:30:00Z; `clock.step(seconds=1)` moves it."""
+    return SteppedClock()
+
+
+@pytest.fixture
+def keyring() -> KeyRing:
+    """Fresh keys, in memory."""
+    return KeyRing.ephemeral()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """One PostgreSQL server for the session; skips where there is none, but fails in CI."""
+    try:
+        with running_server() as server:
+            yield server
+    except NoPostgresError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Server) -> Server:
+    """The server, with a database that has every table and no row."""
+    _run(_administer(postgres_server, f"CREATE DATABASE {TEMPLATE}"))
+    _run(_create_schema(postgres_server.url(TEMPLATE)))
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that has every table and no row."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _run(_create_schema(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The address of a fresh SQLite database."""
+    path = tmp_path / "hie.db"
+    shutil.copyfile(sqlite_template, path)
+    path.chmod(0o600)
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(postgres_template: Server) -> Iterator[str]:
+    """The address of a fresh PostgreSQL database, dropped afterwards."""
+    name = f"hie_test_{next(_numbers)}"
+    _run(_administer(postgres_template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+    yield postgres_template.url(name)
+    _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh database of each kind in turn."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture
+async def database(database_url: str, clock: SteppedClock) -> AsyncIterator[Database]:
+    """A fresh database of each kind in turn, every table made."""
+    database = Database(database_url, clock)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def sqlite_database(sqlite_url: str, clock: SteppedClock) -> AsyncIterator[Database]:
+    """A fresh SQLite database, for what does not depend on the kind."""
+    database = Database(sqlite_url, clock)
+    yield database
+    await database.close()
+
+
+_numbers = iter(range(1, sys.maxsize))
+
+
+def _import_tables() -> None:
+    """Fill the MetaData: every `tables.py`, and the key table."""
+    for path in sorted(ROOT.glob("*/**/tables.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] in ("hie", "adapters", "mpi", "consent", "fhir_server"):
+            importlib.import_module(".".join(parts))
+    importlib.import_module("hie.keystore")
+
+
+async def _create_schema(url: str) -> None:
+    _import_tables()
+    database = Database(url)
+    await database.create_schema()
+    await database.close()
+
+
+async def _administer(server: Server, statement: str) -> None:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end on a loop of its own, away from the loop of the test."""
+    failures: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
