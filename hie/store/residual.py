@@ -22,17 +22,17 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
     grantee in grantees; purpose in purposes; action = action;
     valid_from_us <= now_us; now_us < valid_to_us;
     type_id = r.type_id; source_id = r.source_id; instance = r.id;
-    author: r has an indexed reference (`sp_ref`) to it;
-    encounter: r is that resource or has an indexed reference to it;
-    code_set: r has an indexed token equal to a (system, code) of the set in `consent_code`;
-    date_lo_us, date_hi_us: overlap [r.clinical_lo_us, r.clinical_hi_us]. Ends are inclusive, a
-        single null end is open. A resource with both ends null is matched by a deny, not by a
-        permit or lift;
+    author = r.author; encounter = r.encounter;
+    code_set: r has a row in `sp_token` whose (system, code) the set in `consent_code` names;
+    date_lo_us, date_hi_us: [date_lo_us, date_hi_us) overlaps [r.clinical_lo_us,
+        r.clinical_hi_us), each null end open. A resource with both ends null is matched by a
+        deny, not by a permit or lift;
     label_mask: a permit covers every bit of the resource (r.label_mask & ~label_mask = 0; null
         covers all: hard bits are held back by the lift test); a deny shares a bit; a lift
         frees `h` when label_mask & h != 0 and asks nothing else of the labels.
 
-`author` and `encounter` are texts of the form `Type/id`. A matching row **speaks** when no
+`author` and `encounter` are texts of the form `Type/id`. A null value of the resource never
+equals a row's value. A matching row **speaks** when no
 matching permit or deny row of the same consent has a path below its own (`/1/2/` is below `/1/`
 and `/`). Lift rows take no part in that.
 
