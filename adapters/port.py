@@ -1,0 +1,101 @@
+"""What an adapter is handed and what it hands on: the values between wire, sink and journal."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from hie.kernel.envelope import Finding
+from hie.kernel.ids import MessageId, SourceId
+
+
+class Wire(StrEnum):
+    """How a message came in."""
+
+    MLLP = "mllp"
+    HTTP = "hl7-http"
+    FHIR = "fhir"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """The other end of a connection, as the transport knows it.
+
+    Attributes:
+        address: `host:port`.
+        certificate: SHA-256 fingerprint of the verified client certificate, lower-case hex.
+        subject: common name of that certificate.
+    """
+
+    address: str
+    wire: Wire
+    certificate: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One message as received, with the answer it is to get.
+
+    Attributes:
+        control_id: MSH-10 as sent; with source and content hash the idempotency key.
+        content_hash: SHA-256 of the payload, 32 bytes.
+        is_accepted: whether the sender may forget the message; else it is kept as refused.
+        trigger: `ADT^A01`; empty when the message could not be read that far.
+        partition: messages of equal partition are worked off in order, one at a time.
+        answer: what to send back unless the message is a repeat.
+    """
+
+    source_id: SourceId
+    wire: Wire
+    control_id: str
+    payload: bytes
+    content_hash: bytes
+    is_accepted: bool
+    trigger: str
+    partition: str
+    findings: tuple[Finding, ...]
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journaled:
+    """What the journal did with an entry.
+
+    Attributes:
+        answer: what to send: the first answer where the entry repeats an accepted one.
+        is_repeat: nothing was stored.
+        is_control_id_reused: the control id came before, with other content.
+    """
+
+    message_id: MessageId
+    answer: bytes
+    is_repeat: bool = False
+    is_control_id_reused: bool = False
+
+
+class JournalPort(Protocol):
+    """Where messages become durable."""
+
+    async def write(self, entry: JournalEntry) -> Journaled:
+        """The outcome, after the commit.
+
+        Raises:
+            HieError: nothing was stored and nothing may be acknowledged.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Whom a receiver hands its payloads to."""
+
+    async def take(self, payload: bytes, peer: Peer) -> bytes | None:
+        """What to send back, after it is durable; None = nothing."""
+        ...
+
+
+class FrameSink(Sink, Protocol):
+    """A sink that also answers what was too long to be kept."""
+
+    async def refuse_oversize(self, head: bytes, peer: Peer) -> bytes | None:
+        """What to send back for a message of which only the beginning was kept."""
+        ...
