@@ -9,7 +9,8 @@ the oracle of that predicate.
       or r.source_id in own_sources
       or r.person_id = self_person
       or sees_source_records and r.type = 'Patient'
-      or r.person_id is not null
+      or not is_confined
+         and r.person_id is not null
          and for each h in hard_bits: (r.label_mask & h = 0 or some lift row frees h)
          and no deny row speaks
          and (a permit row speaks or the regime permits)
@@ -32,9 +33,9 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
         frees `h` when label_mask & h != 0 and asks nothing else of the labels.
 
 `author` and `encounter` are texts of the form `Type/id`. A null value of the resource never
-equals a row's value. A matching row **speaks** when no
-matching permit or deny row of the same consent has a path below its own (`/1/2/` is below `/1/`
-and `/`). Lift rows take no part in that.
+equals a row's value. A matching row **speaks** when no matching permit or deny row of the same
+consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift rows take no part in
+that.
 
 The regime **permits** r when one of its permit rules covers every bit of the resource (null
 covers all) and none of its deny rules shares a bit with it (null: any resource).
@@ -87,6 +88,8 @@ class Residual:
         defaults: the regime where no consent speaks; empty = deny.
         hard_bits: single label bits that each need a lift row.
         sees_source_records: whether the caller is a steward.
+        is_confined: consents and defaults open nothing: a patient, or a caller who acts for no
+            organisation, sees the directory and what is the own.
     """
 
     own_sources: frozenset[str] = frozenset()
@@ -98,3 +101,4 @@ class Residual:
     defaults: tuple[DefaultRule, ...] = ()
     hard_bits: tuple[int, ...] = ()
     sees_source_records: bool = False
+    is_confined: bool = False
