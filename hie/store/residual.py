@@ -9,8 +9,7 @@ the oracle of that predicate.
       or r.source_id in own_sources
       or r.person_id = self_person
       or sees_source_records and r.type = 'Patient'
-      or not is_confined
-         and r.person_id is not null
+      or r.person_id is not null
          and for each h in hard_bits: (r.label_mask & h = 0 or some lift row frees h)
          and no deny row speaks
          and (a permit row speaks or the regime permits)
@@ -23,19 +22,20 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
     grantee in grantees; purpose in purposes; action = action;
     valid_from_us <= now_us; now_us < valid_to_us;
     type_id = r.type_id; source_id = r.source_id; instance = r.id;
-    author = r.author; encounter = r.encounter;
+    author: r has an indexed reference (`sp_ref`) to it;
+    encounter: r is that resource or has an indexed reference to it;
     code_set: r has a row in `sp_token` whose (system, code) the set in `consent_code` names;
-    date_lo_us, date_hi_us: [date_lo_us, date_hi_us) overlaps [r.clinical_lo_us,
-        r.clinical_hi_us), each null end open. A resource with both ends null is matched by a
-        deny, not by a permit or lift;
+    date_lo_us, date_hi_us: r.clinical_hi_us >= date_lo_us and r.clinical_lo_us <= date_hi_us,
+        each null end open (`consent.rules` writes the two so that this is the overlap of
+        half-open ranges). A resource with both ends null is matched by a deny, not by a permit
+        or lift;
     label_mask: a permit covers every bit of the resource (r.label_mask & ~label_mask = 0; null
         covers all: hard bits are held back by the lift test); a deny shares a bit; a lift
         frees `h` when label_mask & h != 0 and asks nothing else of the labels.
 
-`author` and `encounter` are texts of the form `Type/id`. A null value of the resource never
-equals a row's value. A matching row **speaks** when no matching permit or deny row of the same
-consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift rows take no part in
-that.
+`author` and `encounter` are texts of the form `Type/id`. A matching row **speaks** when no
+matching permit or deny row of the same consent has a path below its own (`/1/2/` is below `/1/`
+and `/`). Lift rows take no part in that.
 
 The regime **permits** r when one of its permit rules covers every bit of the resource (null
 covers all) and none of its deny rules shares a bit with it (null: any resource).
@@ -81,15 +81,14 @@ class Residual:
     Attributes:
         own_sources: feeds whose resources are the caller's own.
         self_person: the person who asks about the own record.
-        grantees: what a consent may name to mean the caller, such as `Organization/<id>`.
+        grantees: what a consent may name to mean the caller: `Organization/<id>`; `*` for
+            every organisation, so that a consent for anyone opens nothing to a patient.
         purposes: the request's purpose and what it is subsumed by.
         action: `access`, `collect` or `correct`.
         now_us: time of the request, microseconds UTC.
         defaults: the regime where no consent speaks; empty = deny.
         hard_bits: single label bits that each need a lift row.
         sees_source_records: whether the caller is a steward.
-        is_confined: consents and defaults open nothing: a patient, or a caller who acts for no
-            organisation, sees the directory and what is the own.
     """
 
     own_sources: frozenset[str] = frozenset()
@@ -101,4 +100,3 @@ class Residual:
     defaults: tuple[DefaultRule, ...] = ()
     hard_bits: tuple[int, ...] = ()
     sees_source_records: bool = False
-    is_confined: bool = False
