@@ -1,0 +1,33 @@
+"""`make bench`: every number of the design beside its floor, measured here and now."""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import everything, receive, reports
+from bench.machine import machine_line
+
+#: Name, measure, messages or requests a row.
+PARTS: dict[str, tuple[Callable[..., None], int]] = {
+    "receive": (receive.measure, 4_000),
+    "reports": (reports.measure, 1_000),
+    "everything": (everything.measure, 300),
+}
+
+
+def main() -> None:
+    """Measure the parts named, or all."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the usual counts")
+    options = parser.parse_args()
+    print(machine_line())
+    for name in options.parts or PARTS:
+        measure, count = PARTS[name]
+        with tempfile.TemporaryDirectory(prefix="hie-bench-") as folder:
+            measure(Path(folder), count=max(50, int(count * options.scale)))
+
+
+if __name__ == "__main__":
+    main()
