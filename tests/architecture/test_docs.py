@@ -1,5 +1,6 @@
 """What the pages say exists: targets, commands, files, settings. A page is short."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -64,6 +65,20 @@ def test_every_command_named_exists():
         )
     }
     assert named <= commands
+
+
+def test_the_reference_pages_say_what_the_tables_say_now():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec
+    assert spec.loader
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    stale = [
+        name
+        for name, text in generate.pages().items()
+        if not (path := ROOT / "docs/reference" / name).is_file() or path.read_text("utf-8") != text
+    ]
+    assert stale == [], "run `make docs`"
 
 
 def test_every_setting_is_documented_and_every_documented_setting_exists():

@@ -1,0 +1,97 @@
+"""Writes docs/reference from the tables in config/: what can be searched, which codes are mapped.
+
+`make docs` runs it; a test fails while a page is not what it would write.
+"""
+
+import csv
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+NOTE = "_Written by `make docs`; change `{}` instead of this page._\n"
+
+
+def pages() -> dict[str, str]:
+    """Every reference page by its file name."""
+    return {
+        "search-parameters.md": search_parameters(),
+        "code-maps.md": code_maps(),
+        "sources.md": sources(),
+    }
+
+
+def search_parameters() -> str:
+    """What each resource type can be searched by, and which values are kept as hashes only."""
+    types = _toml("config/fhir/search.toml")
+    types.pop("ids")
+    parts = ["# Search parameters\n", NOTE.format("config/fhir/search.toml")]
+    parts.append(
+        "Beside these: `_id`, `_lastUpdated` and the common parameters of every type. *Blind* "
+        "values are stored as keyed hashes: they are found by equality, by the first 12 "
+        "characters (strings) or by year, month and day (dates).\n"
+    )
+    for name in sorted(types):
+        parts.append(f"## {name}\n")
+        rows = [
+            (f"`{parameter}`", row["type"], "blind" if row.get("blind") else "clear", _looks(row))
+            for parameter, row in types[name].items()
+        ]
+        parts.append(_table(("parameter", "type", "stored", "elements"), rows))
+    return "\n".join(parts)
+
+
+def _looks(row: dict[str, Any]) -> str:
+    paths = [f"`{path}`" for path in row.get("paths", ())]
+    covered = [f"as `{other}`" for other in row.get("covers", ())]
+    return ", ".join(paths + covered)
+
+
+def code_maps() -> str:
+    """The code tables, with the codes that have no target."""
+    parts = ["# Code maps\n", NOTE.format("config/terminology/")]
+    rows = []
+    for path in sorted((ROOT / "config/terminology").glob("*.csv")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comment = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+        table = list(csv.DictReader(line for line in lines if line and not line.startswith("#")))
+        unmapped = [row["code"] for row in table if not row.get("target")]
+        rows.append((f"`{path.stem}`", comment, str(len(table)), ", ".join(unmapped) or "-"))
+    parts.append(_table(("map", "what it maps", "codes", "kept as text only"), rows))
+    return "\n".join(parts)
+
+
+def sources() -> str:
+    """The sources this tree knows."""
+    parts = ["# Sources\n", NOTE.format("config/sources/")]
+    rows = []
+    for path in sorted((ROOT / "config/sources").glob("*.toml")):
+        source = _toml(path.relative_to(ROOT).as_posix())
+        match = ", ".join(f"{key} `{value}`" for key, value in source.get("match", {}).items())
+        organization = source["organization"]
+        identifier = f"`{organization['system']}|{organization['value']}`"
+        rows.append((f"`{path.stem}`", source["name"], match, identifier))
+    parts.append(_table(("id", "name", "recognised by", "organisation"), rows))
+    return "\n".join(parts)
+
+
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell for cell in line)} |" for line in lines) + "\n"
+
+
+def main() -> None:
+    """Write the pages."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+        print(f"docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()
