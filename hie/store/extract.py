@@ -60,6 +60,11 @@ class IndexValue(NamedTuple):
     target: tuple[str, str] | None = None
     keys: tuple[str, ...] = ()
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether only keyed hashes of `keys` may be stored."""
+        return self.kind == "blind"
+
 
 class Field(NamedTuple):
     """What a converter must know of the parameter it fills."""

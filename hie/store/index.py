@@ -74,6 +74,7 @@ class _TypePlan:
     readings: Mapping[str, tuple[_Reading, ...]]
     clinical: tuple[tuple[tuple[str, Walk], ...], ...]
     compartment: tuple[tuple[str, Walk], ...]
+    is_supporting: bool
 
 
 class SearchIndex:
@@ -87,6 +88,10 @@ class SearchIndex:
         self._plans = dict(plans)
         self._directory = directory
         self.types: tuple[str, ...] = tuple(sorted(types))
+        #: Types outside every patient's compartment: what `$everything` adds when referred to.
+        self.supporting_type_ids: frozenset[int] = frozenset(
+            types[name] for name, plan in plans.items() if plan.is_supporting
+        )
 
     def has_type(self, type_name: str) -> bool:
         """Whether this is a resource type of FHIR R4."""
@@ -180,6 +185,8 @@ def load_index(folder: Path) -> SearchIndex:
                 for group in types.get("clinical", {}).get(name, ())
             ),
             compartment=tuple(_compiled("compartment.toml", name, paths.get(name, ()))),
+            # A type of [beyond] may be a person's or nobody's: a device, a picture.
+            is_supporting=name not in compartment.get("compartment", {}),
         )
         for name in type_ids
     }

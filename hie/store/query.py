@@ -197,7 +197,8 @@ class Missing:
 
     Attributes:
         kind: which index table: `token`, `date`, `string`, `number`, `quantity`, `uri`,
-            `ref` - or `blind`, where the keyed rows are.
+            `ref` - or `blind`, where the keyed rows are. Not asked of the references that
+            `Query.persons` answers: they have no rows.
     """
 
     param: str
@@ -260,7 +261,8 @@ class Query:
     Attributes:
         persons: `patient=` or `subject=Patient/…` where that parameter is what makes the
             resource the person's own: any of these ids (person ids, or source record ids
-            the caller may use). None = not asked; () = nothing can match.
+            the caller may use). None = not asked; () = nothing can match. Of type Patient
+            `_id` is asked for here.
         criteria: all must hold.
         count: matches a page may have; 0 asks for the total alone.
         cursor: where the page before ended, as the repository wrote it in `Page`.
