@@ -160,6 +160,12 @@ class KeyRing:
         """Keyed hash of `parts` as a signed 64-bit integer, for key tables."""
         return int.from_bytes(self._digest(domain, parts, 8), "big", signed=True)
 
+    def fingerprint(self, content: bytes) -> bytes:
+        """Keyed 128-bit hash of a body, to see whether it changed; tells nothing else."""
+        return hashlib.blake2b(
+            content, digest_size=16, key=self._blind_key, person=b"body"
+        ).digest()
+
     def audit_signing_key(self) -> Ed25519PrivateKey:
         """The key that signs the audit trail's tree heads."""
         return Ed25519PrivateKey.from_private_bytes(self._audit_seed)

@@ -3,8 +3,10 @@
 `resource` holds what every read filters on; the sealed bodies are in `resource_version`,
 where a version made by a merge points to the body of an earlier one (`body_version`), so
 that identity changes move no ciphertext. The `sp_*` tables are the search index: one row
-per value, clustered by resource, with a value-leading and (token, date) a person-leading
-index. No foreign keys across owners; ids link.
+per value (token, date: and person), clustered by resource, with a value-leading and (token,
+date) a person-leading index. `sp_ref` rows of parameter 0 name what a resource refers to
+outside every patient's compartment: what `$everything` adds. No foreign keys across owners;
+ids link.
 """
 
 from sqlalchemy import (
@@ -42,7 +44,7 @@ resource = Table(
     Column("label_mask", BigInteger, nullable=False),
     Column("clinical_lo_us", BigInteger),
     Column("clinical_hi_us", BigInteger),
-    Column("author", String(120)),
+    Column("author", String(120)),  # `Type/id`, what a consent may name
     Column("encounter", String(120)),
     Column("content_hash", LargeBinary(16), nullable=False),
     UniqueConstraint("type_id", "id"),
@@ -101,8 +103,8 @@ sp_token = Table(
     Column("system", String(200), nullable=False),
     Column("code", String(200), nullable=False),
     Column("type_id", SmallInteger, nullable=False),
-    Column("person_id", String(32)),
-    PrimaryKeyConstraint("resource_pk", "param_id", "system", "code"),
+    Column("person_id", String(32), nullable=False),  # "" = nobody's
+    PrimaryKeyConstraint("resource_pk", "param_id", "system", "code", "person_id"),
     Index("ix_sp_token_value", "param_id", "code", "type_id", "resource_pk"),
     Index("ix_sp_token_person", "person_id", "param_id", "type_id", "code", "resource_pk"),
     sqlite_with_rowid=False,
@@ -116,8 +118,8 @@ sp_date = Table(
     Column("lo_us", BigInteger, nullable=False),
     Column("hi_us", BigInteger, nullable=False),
     Column("type_id", SmallInteger, nullable=False),
-    Column("person_id", String(32)),
-    PrimaryKeyConstraint("resource_pk", "param_id", "lo_us", "hi_us"),
+    Column("person_id", String(32), nullable=False),  # "" = nobody's
+    PrimaryKeyConstraint("resource_pk", "param_id", "lo_us", "hi_us", "person_id"),
     Index("ix_sp_date_value", "param_id", "type_id", "lo_us", "resource_pk"),
     Index("ix_sp_date_person", "person_id", "param_id", "type_id", "lo_us", "resource_pk"),
     sqlite_with_rowid=False,

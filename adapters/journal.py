@@ -1,0 +1,325 @@
+"""The journal: a message is written here, durably, before anything is answered.
+
+INVARIANT: what `write` returns for an accepted entry is committed; what it raises for is
+not stored. A repeat of an accepted message (source, control id and content) stores nothing
+and gets the first answer; a repeat of a refused one is judged afresh.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.port import Journaled, JournalEntry, Wire
+from adapters.tables import inbound_message
+from hie.crypto import DataKey, KeyRing
+from hie.db import Database, GroupWriter
+from hie.kernel.clock import Clock
+from hie.kernel.envelope import Finding, Severity
+from hie.kernel.ids import MessageId, SourceId
+from hie.keystore import KeyStore
+
+_TABLE = "inbound_message"
+_KEY_PLACE = "wrapped"
+
+
+class State(StrEnum):
+    """Where a message is on its way."""
+
+    RECEIVED = "received"  # acknowledged, waiting to be worked off
+    OPEN = "open"  # a FHIR write that is being processed in its request
+    PROCESSED = "processed"
+    KEPT = "kept"  # acknowledged; no map reads its type
+    PARKED = "parked"  # failed after the acknowledgement; waits for a person
+    REFUSED = "refused"  # answered AE or AR, or with a FHIR error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A journaled message, opened.
+
+    Attributes:
+        answer: what was sent back; empty while a FHIR write is open.
+    """
+
+    id: MessageId
+    source_id: SourceId
+    wire: Wire
+    received_us: int
+    trigger: str
+    state: State
+    stage: str
+    reason: str
+    attempts: int
+    findings: tuple[Finding, ...]
+    payload: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of a message.
+
+    Attributes:
+        stage: where it stopped: `parse`, `map`, `identify`, `store`; empty when it did not.
+        reason: for staff; no patient data.
+        answer: what to send (FHIR writes); None leaves the stored answer.
+        owner_key: the data key of the source record it is about; the row's own key is
+            wrapped under it from now on.
+    """
+
+    message_id: MessageId
+    state: State
+    stage: str = ""
+    reason: str = ""
+    answer: bytes | None = None
+    findings: tuple[Finding, ...] = ()
+    owner_key: DataKey | None = None
+
+
+class Journal:
+    """Writes, reads and settles messages."""
+
+    def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, clock: Clock) -> None:
+        self._db = db
+        self._ring = ring
+        self._keys = keys
+        self._clock = clock
+        self._writer: GroupWriter[JournalEntry, Journaled] = GroupWriter(db, self._write_batch)
+
+    async def write(self, entry: JournalEntry) -> Journaled:
+        """The outcome, after the commit.
+
+        Raises:
+            Exception: nothing was stored; the sender must get AR or a server error.
+        """
+        return await self._writer.submit(entry)
+
+    async def close(self) -> None:
+        """Wait until everything handed in is committed."""
+        await self._writer.close()
+
+    async def waiting(self, conn: AsyncConnection, limit: int, after: int = 0) -> list[Message]:
+        """HL7 v2 messages to be worked off, oldest first."""
+        rows = await conn.execute(
+            select(inbound_message)
+            .where(inbound_message.c.state == State.RECEIVED.value, inbound_message.c.pk > after)
+            .order_by(inbound_message.c.pk)
+            .limit(limit)
+        )
+        return [await self._opened(conn, row) for row in rows.all()]
+
+    async def get(self, conn: AsyncConnection, message_id: MessageId) -> Message | None:
+        """One message."""
+        rows = await conn.execute(select(inbound_message).where(inbound_message.c.pk == message_id))
+        row = rows.first()
+        return await self._opened(conn, row) if row else None
+
+    async def settle(self, conn: AsyncConnection, settlement: Settlement) -> None:
+        """Record what became of a message, in the transaction that made it so."""
+        table = inbound_message
+        values: dict[str, Any] = {
+            "state": settlement.state.value,
+            "stage": settlement.stage,
+            "reason": settlement.reason,
+            "attempts": table.c.attempts + 1,
+            "settled_us": self._clock.now_us(),
+        }
+        if settlement.findings:
+            values["findings"] = _findings_text(settlement.findings)
+        if settlement.state is State.REFUSED:
+            values["repeat_key"] = None
+        if settlement.answer is not None or settlement.owner_key is not None:
+            rows = await conn.execute(
+                select(table.c.wrapped, table.c.wrapped_by).where(
+                    table.c.pk == settlement.message_id
+                )
+            )
+            row = rows.one()
+            key = await self._row_key(conn, settlement.message_id, row)
+            if settlement.answer is not None:
+                values["answer"] = _seal(key, "answer", settlement.message_id, settlement.answer)
+            if settlement.owner_key is not None:
+                values["wrapped_by"] = settlement.owner_key.id
+                values["wrapped"] = settlement.owner_key.seal(
+                    key.secret, table=_TABLE, column=_KEY_PLACE, row=str(settlement.message_id)
+                )
+        await conn.execute(
+            update(table).where(table.c.pk == settlement.message_id).values(**values)
+        )
+
+    async def reopen(self, conn: AsyncConnection, message_ids: Sequence[MessageId]) -> int:
+        """Put parked or kept messages back in the queue; others are left alone."""
+        result = await conn.execute(
+            update(inbound_message)
+            .where(
+                inbound_message.c.pk.in_(message_ids),
+                inbound_message.c.state.in_([State.PARKED.value, State.KEPT.value]),
+            )
+            .values(state=State.RECEIVED.value, stage="", reason="")
+        )
+        return int(result.rowcount)
+
+    async def listed(self, conn: AsyncConnection, state: State, limit: int) -> list[Message]:
+        """Messages in a state, newest first."""
+        rows = await conn.execute(
+            select(inbound_message)
+            .where(inbound_message.c.state == state.value)
+            .order_by(inbound_message.c.pk.desc())
+            .limit(limit)
+        )
+        return [await self._opened(conn, row) for row in rows.all()]
+
+    async def counts(self, conn: AsyncConnection) -> list[tuple[str, str, str, int]]:
+        """(source, trigger, state, how many)."""
+        t = inbound_message.c
+        rows = await conn.execute(
+            select(t.source_id, t.trigger, t.state, func.count())
+            .group_by(t.source_id, t.trigger, t.state)
+            .order_by(t.source_id, t.trigger, t.state)
+        )
+        return [(source, trigger, state, n) for source, trigger, state, n in rows]
+
+    async def _write_batch(
+        self, conn: AsyncConnection, entries: Sequence[JournalEntry]
+    ) -> list[Journaled]:
+        repeat_keys = [self._repeat_key(e) for e in entries]
+        control_keys = [self._ring.blind("control", e.source_id, e.control_id) for e in entries]
+        first = await self._first_answers(conn, repeat_keys)
+        known = await self._known_controls(conn, control_keys)
+        rows: list[dict[str, Any]] = []
+        results: list[Journaled] = []
+        for entry, repeat_key, control_key in zip(entries, repeat_keys, control_keys, strict=True):
+            if entry.is_accepted and repeat_key in first:
+                message_id, answer = first[repeat_key]
+                results.append(Journaled(message_id=message_id, answer=answer, is_repeat=True))
+                continue
+            is_reused = bool(entry.control_id) and control_key in known
+            row = self._row(entry, repeat_key, control_key, is_control_id_reused=is_reused)
+            rows.append(row)
+            known.add(control_key)
+            if entry.is_accepted:
+                first[repeat_key] = (row["pk"], entry.answer)
+            results.append(
+                Journaled(message_id=row["pk"], answer=entry.answer, is_control_id_reused=is_reused)
+            )
+        if rows:
+            await conn.execute(inbound_message.insert(), rows)
+        return results
+
+    def _repeat_key(self, entry: JournalEntry) -> str:
+        return self._ring.blind(
+            "repeat", entry.source_id, entry.wire, entry.control_id, entry.content_hash.hex()
+        )
+
+    async def _first_answers(
+        self, conn: AsyncConnection, repeat_keys: Sequence[str]
+    ) -> dict[str, tuple[MessageId, bytes]]:
+        t = inbound_message.c
+        rows = await conn.execute(
+            select(t.pk, t.repeat_key, t.wrapped, t.wrapped_by, t.answer).where(
+                t.repeat_key.in_(repeat_keys)
+            )
+        )
+        found = {}
+        for row in rows.all():
+            key = await self._row_key(conn, row.pk, row)
+            found[row.repeat_key] = (MessageId(row.pk), _open(key, "answer", row.pk, row.answer))
+        return found
+
+    async def _known_controls(self, conn: AsyncConnection, control_keys: Sequence[str]) -> set[str]:
+        rows = await conn.execute(
+            select(inbound_message.c.control_key)
+            .where(inbound_message.c.control_key.in_(control_keys))
+            .distinct()
+        )
+        return set(rows.scalars())
+
+    def _row(
+        self, entry: JournalEntry, repeat_key: str, control_key: str, *, is_control_id_reused: bool
+    ) -> dict[str, Any]:
+        pk = MessageId(self._db.next_pk())
+        key, wrapped = self._keys.fresh()
+        findings = entry.findings
+        if is_control_id_reused:
+            findings += (
+                Finding(
+                    code="205",
+                    rule="control-id-reused",
+                    text="this control id came before with other content; processed all the same",
+                    severity=Severity.WARNING,
+                    segment="MSH",
+                    sequence=1,
+                    field=10,
+                ),
+            )
+        return {
+            "pk": pk,
+            "source_id": entry.source_id,
+            "wire": entry.wire.value,
+            "received_us": self._clock.now_us(),
+            "trigger": entry.trigger[:20],
+            "partition": self._ring.blind("partition", entry.partition),
+            "repeat_key": repeat_key if entry.is_accepted else None,
+            "control_key": control_key,
+            "state": _first_state(entry).value,
+            "stage": "" if entry.is_accepted else "conform",
+            "reason": "" if entry.is_accepted else "refused when it was received",
+            "attempts": 0,
+            "settled_us": None,
+            "findings": _findings_text(findings),
+            "wrapped_by": None,
+            "wrapped": wrapped,
+            "control_id": _seal(key, "control_id", pk, entry.control_id.encode()),
+            "payload": _seal(key, "payload", pk, entry.payload),
+            "answer": _seal(key, "answer", pk, entry.answer),
+        }
+
+    async def _opened(self, conn: AsyncConnection, row: Row[Any]) -> Message:
+        key = await self._row_key(conn, row.pk, row)
+        return Message(
+            id=MessageId(row.pk),
+            source_id=SourceId(row.source_id),
+            wire=Wire(row.wire),
+            received_us=row.received_us,
+            trigger=row.trigger,
+            state=State(row.state),
+            stage=row.stage,
+            reason=row.reason,
+            attempts=row.attempts,
+            findings=tuple(
+                Finding(**{**f, "severity": Severity(f["severity"])})
+                for f in json.loads(row.findings)
+            ),
+            payload=_open(key, "payload", row.pk, row.payload),
+            answer=_open(key, "answer", row.pk, row.answer),
+        )
+
+    async def _row_key(self, conn: AsyncConnection, pk: int, row: Row[Any]) -> DataKey:
+        if row.wrapped_by is None:
+            return self._keys.carried(row.wrapped)
+        owner = await self._keys.by_id(conn, row.wrapped_by)
+        secret = owner.open(row.wrapped, table=_TABLE, column=_KEY_PLACE, row=str(pk))
+        return DataKey(0, secret)
+
+
+def _first_state(entry: JournalEntry) -> State:
+    if entry.wire is Wire.FHIR:
+        return State.OPEN
+    return State.RECEIVED if entry.is_accepted else State.REFUSED
+
+
+def _findings_text(findings: Sequence[Finding]) -> str:
+    return json.dumps([asdict(f) for f in findings])
+
+
+def _seal(key: DataKey, column: str, pk: int, value: bytes) -> bytes:
+    return key.seal(value, table=_TABLE, column=column, row=str(pk))
+
+
+def _open(key: DataKey, column: str, pk: int, sealed: bytes) -> bytes:
+    return key.open(sealed, table=_TABLE, column=column, row=str(pk))

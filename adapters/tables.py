@@ -1,0 +1,47 @@
+"""Tables of the journal: every message as received, and what became of it."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from hie.db import Key, metadata
+
+inbound_message = Table(
+    "inbound_message",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("source_id", String(200), nullable=False),
+    Column("wire", String(10), nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("trigger", String(20), nullable=False),
+    Column("partition", String(32), nullable=False),  # keyed hash
+    # Keyed hash of source, control id and content; null for refused messages, whose repeats
+    # are judged afresh.
+    Column("repeat_key", String(26)),
+    Column("control_key", String(26), nullable=False),  # keyed hash of source and control id
+    Column("state", String(12), nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("reason", Text, nullable=False),  # why it is parked or refused; no patient data
+    Column("attempts", Integer, nullable=False),
+    Column("settled_us", BigInteger),
+    Column("findings", Text, nullable=False),  # JSON; places and rules, never values
+    # The row's own data key, wrapped by the key ring until the message is identified, then
+    # by the source record's key: erasing the record erases its messages.
+    Column("wrapped_by", BigInteger),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("control_id", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    UniqueConstraint("repeat_key"),
+    Index("ix_inbound_message_queue", "state", "pk"),
+    Index("ix_inbound_message_control", "control_key"),
+    Index("ix_inbound_message_source", "source_id", "pk"),
+)

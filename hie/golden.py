@@ -1,0 +1,176 @@
+"""The golden Patient, built per caller from the source records that caller may see.
+
+A hidden source contributes nothing: no field, identifier, search hit, time or version.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.kernel.clock import instant
+from hie.kernel.fhir import FhirJson
+from hie.store.body import dump
+from hie.store.index import SearchIndex
+from hie.store.match import matches
+from hie.store.query import Page, Query, Served
+from hie.store.repository import ResourceRepository
+from hie.store.residual import Residual
+
+#: Builds one Patient out of several; `mpi.survivorship.golden`.
+Survivorship = Callable[[Sequence[FhirJson], str], FhirJson]
+_COUNT_PAGE = 500
+
+
+class GoldenPatients:
+    """Finds and builds golden Patients.
+
+    Args:
+        security: label mask to the codings of `meta.security`, JSON joined by commas.
+    """
+
+    def __init__(
+        self,
+        repository: ResourceRepository,
+        index: SearchIndex,
+        survivorship: Survivorship,
+        security: Callable[[int], bytes],
+    ) -> None:
+        self._repository = repository
+        self._index = index
+        self._survivorship = survivorship
+        self._security = security
+
+    async def of(
+        self, conn: AsyncConnection, residual: Residual, person: str, *, asked_as: str = ""
+    ) -> Served | None:
+        """The golden Patient as this caller sees it, or None: hidden or absent.
+
+        Args:
+            conn: an open connection.
+            residual: the caller's.
+            person: the person, merges followed.
+            asked_as: the id the caller used; where a merge replaced it, the answer is a
+                Patient of that id whose link says by whom.
+        """
+        records = (await self._repository.patients(conn, residual, [person])).get(person)
+        if not records:
+            return None
+        golden = self._build(person, records)
+        if asked_as and asked_as != person:
+            return self._replaced(asked_as, golden)
+        return golden
+
+    async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
+        """Persons whose golden Patient, as this caller sees it, meets the query."""
+        total = None
+        if query.is_total_wanted or query.count == 0:
+            total = await self._count(conn, residual, query)
+        if query.count == 0:
+            return Page(total=total)
+        found, following = await self._page(conn, residual, query)
+        return Page(matches=tuple(found), next_cursor=following, total=total)
+
+    def refer(self, record: Served) -> Served:
+        """A source record with a link that says which golden Patient it is part of."""
+        patient = json.loads(record.body, parse_float=Decimal)
+        patient["link"] = [
+            *patient.get("link", ()),
+            {"other": {"reference": f"Patient/{record.person_id}"}, "type": "refer"},
+        ]
+        return _with_body(record, dump(patient))
+
+    async def _count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
+        total, cursor = 0, None
+        while True:
+            page = Query(
+                type="Patient",
+                persons=query.persons,
+                criteria=query.criteria,
+                count=_COUNT_PAGE,
+                cursor=cursor,
+            )
+            found, cursor = await self._page(conn, residual, page)
+            total += len(found)
+            if cursor is None:
+                return total
+
+    async def _page(
+        self, conn: AsyncConnection, residual: Residual, query: Query
+    ) -> tuple[list[Served], str | None]:
+        persons, following = await self._repository.persons(conn, residual, query)
+        records = await self._repository.patients(conn, residual, persons)
+        golden = [self._build(person, records[person]) for person in persons if person in records]
+        # Two records may each meet a part of the query that their golden Patient does not.
+        return [g for g in golden if self._meets(g, query)], following
+
+    def _meets(self, golden: Served, query: Query) -> bool:
+        if not query.criteria:
+            return True
+        patient = json.loads(golden.body, parse_float=Decimal)
+        return matches(self._index.values(patient), golden, query.criteria)
+
+    def _build(self, person: str, records: Sequence[Served]) -> Served:
+        ordered = sorted(records, key=lambda r: r.id)
+        patients = [json.loads(r.body, parse_float=Decimal) for r in ordered]
+        state = "|".join(f"{r.id}/{r.version}" for r in ordered)
+        version = hashlib.sha256(state.encode()).hexdigest()[:16]
+        mask = 0
+        for record in ordered:
+            mask |= record.label_mask
+        updated = max(r.last_updated_us for r in ordered)
+        patient = self._survivorship(patients, person)
+        meta = {
+            "versionId": version,
+            "lastUpdated": instant(updated),
+            "security": json.loads(b"[" + self._security(mask) + b"]"),
+        }
+        body = {"resourceType": "Patient", "id": person, "meta": meta} | {
+            name: value
+            for name, value in patient.items()
+            if name not in ("resourceType", "id", "meta")
+        }
+        return Served(
+            type="Patient",
+            id=person,
+            version=version,
+            last_updated_us=updated,
+            person_id=person,
+            label_mask=mask,
+            body=dump(body),
+        )
+
+    def _replaced(self, old: str, golden: Served) -> Served:
+        patient = {
+            "resourceType": "Patient",
+            "id": old,
+            "meta": {"versionId": golden.version, "lastUpdated": instant(golden.last_updated_us)},
+            "active": False,
+            "link": [
+                {"other": {"reference": f"Patient/{golden.id}"}, "type": "replaced-by"},
+            ],
+        }
+        return Served(
+            type="Patient",
+            id=old,
+            version=golden.version,
+            last_updated_us=golden.last_updated_us,
+            person_id=golden.id,
+            label_mask=golden.label_mask,
+            body=dump(patient),
+        )
+
+
+def _with_body(record: Served, body: bytes) -> Served:
+    return Served(
+        type=record.type,
+        id=record.id,
+        version=record.version,
+        last_updated_us=record.last_updated_us,
+        source_id=record.source_id,
+        person_id=record.person_id,
+        label_mask=record.label_mask,
+        body=body,
+    )

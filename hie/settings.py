@@ -1,0 +1,257 @@
+"""Settings: `config/hie.toml`, overridden by `HIE_*` variables, as one frozen value.
+
+What is wrong is named by file or variable, key and the kind of value expected; nothing
+starts half-configured.
+"""
+
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hie.kernel.errors import Category, HieError, Issue
+
+DEVELOPMENT: Final = "development"
+PRODUCTION: Final = "production"
+REGIMES: Final = ("massachusetts", "hipaa-treatment", "part2", "break-glass-only", "deny-all")
+#: config/ beside the packages: the hub is installed in place.
+DEFAULT_CONFIG: Final = Path(__file__).resolve().parent.parent / "config"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Addresses and ports; 0 asks the system for a free port."""
+
+    host: str
+    http_port: int
+    mllp_port: int
+    mllps_port: int
+    portal_port: int
+    console_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM files of the TLS listener; None = not given."""
+
+    certificate: Path | None
+    private_key: Path | None
+    client_authorities: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that keep one sender from taking the hub from the others."""
+
+    message_bytes: int
+    body_bytes: int
+    connections: int
+    idle_seconds: int
+    search_count: int
+    search_count_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the hub is told from outside."""
+
+    config: Path
+    home: Path
+    database_url: str
+    key_file: Path
+    profile: str
+    regime: str
+    auth_cli_tokens: bool
+    listen: Listen
+    tls: Tls
+    limits: Limits
+
+    @property
+    def is_production(self) -> bool:
+        """Whether unknown senders and weak settings are refused."""
+        return self.profile == PRODUCTION
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One setting: its table in the file, its name, how to read it, what it must be."""
+
+    table: str
+    name: str
+    read: Callable[[Any], Any]
+    expected: str
+
+    @property
+    def variable(self) -> str:
+        return f"HIE_{self.name.upper()}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.table}.{self.name}" if self.table else self.name
+
+
+def _port(value: Any) -> int:
+    number = int(str(value))
+    if not 0 <= number <= 65535:
+        raise ValueError
+    return number
+
+
+def _positive(value: Any) -> int:
+    number = int(str(value))
+    if number <= 0:
+        raise ValueError
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
+def _switch(value: Any) -> bool | None:
+    return {"": None, "true": True, "false": False}[str(value).lower()]
+
+
+_KEYS: Final = (
+    _Key("", "home", _text, "a folder"),
+    _Key("", "database_url", _text, "an SQLAlchemy URL of aiosqlite or asyncpg, or empty"),
+    _Key("", "key_file", _text, "a file, or empty"),
+    _Key("", "profile", _one_of(DEVELOPMENT, PRODUCTION), f"{DEVELOPMENT} or {PRODUCTION}"),
+    _Key("", "regime", _one_of(*REGIMES), f"one of {', '.join(REGIMES)}"),
+    _Key("", "auth_cli_tokens", _switch, "true, false or empty"),
+    _Key("listen", "host", lambda v: str(ipaddress.ip_address(v)), "an IP address"),
+    *(
+        _Key("listen", name, _port, "a port, 0 to 65535")
+        for name in ("http_port", "mllp_port", "mllps_port", "portal_port", "console_port")
+    ),
+    *(
+        _Key("tls", name, _text, "a PEM file, or empty")
+        for name in ("certificate", "private_key", "client_authorities")
+    ),
+    *(
+        _Key("limits", name, _positive, "a whole number above 0")
+        for name in (
+            "message_bytes",
+            "body_bytes",
+            "connections",
+            "idle_seconds",
+            "search_count",
+            "search_count_max",
+        )
+    ),
+)
+
+#: Environment variables read besides one per key: where config/ is.
+CONFIG_VARIABLE: Final = "HIE_CONFIG"
+VARIABLES: Final = (CONFIG_VARIABLE, *(key.variable for key in _KEYS))
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of a process.
+
+    Args:
+        environ: its environment variables.
+
+    Raises:
+        HieError: INVALID with one issue per fault: file or variable, key, kind of value.
+    """
+    config = Path(environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    values, issues = _read(config, environ)
+    if issues:
+        raise HieError(Category.INVALID, "the settings cannot be used", issues)
+    settings = _settings(config, values)
+    if weak := _weak(settings):
+        raise HieError(Category.INVALID, "the settings are too weak for production", weak)
+    return settings
+
+
+def _read(config: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Issue]]:
+    file = config / "hie.toml"
+    issues = [
+        Issue(text=f"`{name}`: no setting has this name")
+        for name in environ
+        if name.startswith("HIE_") and name not in VARIABLES and not name.startswith("HIE_TEST_")
+    ]
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}, [*issues, Issue(text=f"`{file.name}`: expected a readable TOML file in config/")]
+    known = {key.place for key in _KEYS}
+    issues += [
+        Issue(text=f"`{file.name}` `{place}`: no setting has this name")
+        for place in _places(tables)
+        if place not in known
+    ]
+    values = {}
+    for key in _KEYS:
+        table = tables.get(key.table, {}) if key.table else tables
+        given = environ.get(key.variable, table.get(key.name))
+        try:
+            values[key.place] = key.read(given)
+        except (ValueError, TypeError, KeyError):
+            origin = (
+                f"`{key.variable}`" if key.variable in environ else f"`{file.name}` `{key.place}`"
+            )
+            issues.append(Issue(text=f"{origin}: expected {key.expected}"))
+    return values, issues
+
+
+def _places(tables: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            found += [f"{name}.{inner}" for inner in value]
+        else:
+            found.append(name)
+    return found
+
+
+def _settings(config: Path, values: Mapping[str, Any]) -> Settings:
+    home = Path(values["home"]).resolve()
+    profile = values["profile"]
+    tokens = values["auth_cli_tokens"]
+
+    def group(table: str) -> dict[str, Any]:
+        return {k.name: values[k.place] for k in _KEYS if k.table == table}
+
+    return Settings(
+        config=config,
+        home=home,
+        database_url=values["database_url"] or f"sqlite+aiosqlite:///{home / 'hub.db'}",
+        key_file=Path(values["key_file"]) if values["key_file"] else home / "keys" / "kek.json",
+        profile=profile,
+        regime=values["regime"],
+        auth_cli_tokens=profile == DEVELOPMENT if tokens is None else tokens,
+        listen=Listen(**group("listen")),
+        tls=Tls(**{name: Path(v) if v else None for name, v in group("tls").items()}),
+        limits=Limits(**group("limits")),
+    )
+
+
+def _weak(settings: Settings) -> list[Issue]:
+    """What production does not start with."""
+    is_loopback = ipaddress.ip_address(settings.listen.host).is_loopback
+    if not settings.is_production:
+        text = "`listen.host`: development listens on loopback only; set profile = production"
+        return [] if is_loopback else [Issue(text=text)]
+    issues = []
+    if not is_loopback and not settings.tls.certificate:
+        text = "`tls.certificate`: plain MLLP on a public address is not allowed in production"
+        issues.append(Issue(text=text))
+    if settings.auth_cli_tokens:
+        text = "`auth_cli_tokens`: must be false in production; tokens come from sign-in"
+        issues.append(Issue(text=text))
+    return issues

@@ -1,0 +1,131 @@
+"""Stored bodies: a sender's JSON with the places the hub fills in when it serves.
+
+Stored is compact JSON, every number exactly as written. Between two bytes 0x01, which JSON
+text cannot contain, stands a splice: `I` the id, `M` the first members of meta, `P<n>` the
+person that the n-th patient reference points to now. Served is the bytes joined: no parse,
+no dump, and no ciphertext changes when an identity does.
+Spec: https://hl7.org/fhir/R4/json.html
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from hie.kernel.clock import instant
+from hie.kernel.fhir import FhirJson
+
+_MARK: Final = b"\x01"
+_ID: Final = orjson.Fragment(b'"\x01I\x01"')
+_FILLED_META: Final = frozenset({"versionId", "lastUpdated", "security"})
+
+
+def encode(
+    resource: FhirJson, patients: Mapping[str, int], known_labels: frozenset[tuple[str, str]]
+) -> bytes:
+    """The stored form of a resource.
+
+    Args:
+        resource: references resolved to hub ids; patients as `Patient/<source record id>`.
+        patients: source record id to its ordinal in the resource's compartments.
+        known_labels: (system, code) of labels the mask holds; others of the sender stay.
+    """
+    meta = resource.get("meta") or {}
+    foreign = [
+        c
+        for c in meta.get("security", ())
+        if (c.get("system", ""), c.get("code", "")) not in known_labels
+    ]
+    rest = {name: value for name, value in meta.items() if name not in _FILLED_META}
+    text = b"{\x01M\x01" + b"".join(b"," + _dump(c) for c in foreign) + b"]"
+    text += (b"," + _dump(rest)[1:]) if rest else b"}"
+    body = {"resourceType": resource["resourceType"], "id": _ID, "meta": orjson.Fragment(text)}
+    for name, value in resource.items():
+        if name not in ("resourceType", "id", "meta"):
+            body[name] = _splice(value, patients)
+    return _dump(body)
+
+
+def serve(
+    stored: bytes,
+    *,
+    resource_id: str,
+    version: str,
+    last_updated_us: int,
+    security: bytes,
+    persons: Sequence[str],
+) -> bytes:
+    """The finished JSON.
+
+    Args:
+        stored: what `encode` made.
+        resource_id: the FHIR id.
+        version: the version id.
+        last_updated_us: when the version came to be.
+        security: the label codings, JSON objects joined by commas; never empty.
+        persons: person ids by ordinal.
+    """
+    segments = stored.split(_MARK)
+    for position in range(1, len(segments), 2):
+        splice = segments[position]
+        if splice == b"I":
+            segments[position] = resource_id.encode()
+        elif splice == b"M":
+            segments[position] = (
+                f'"versionId":"{version}","lastUpdated":"{instant(last_updated_us)}","security":['
+            ).encode() + security
+        else:
+            segments[position] = b"Patient/" + persons[int(splice[1:])].encode()
+    return b"".join(segments)
+
+
+def decode(stored: bytes, *, resource_id: str, records: Sequence[str]) -> FhirJson:
+    """The parsed resource, patients as `Patient/<source record id>`; for the write path."""
+    segments = stored.split(_MARK)
+    for position in range(1, len(segments), 2):
+        splice = segments[position]
+        if splice == b"I":
+            segments[position] = resource_id.encode()
+        elif splice == b"M":
+            segments[position] = b'"security":['
+        else:
+            segments[position] = b"Patient/" + records[int(splice[1:])].encode()
+    text = b"".join(segments).replace(b'"security":[,', b'"security":[', 1)
+    parsed: FhirJson = json.loads(text, parse_float=Decimal)
+    return parsed
+
+
+def names_others(stored: bytes) -> bool:
+    """Whether the body points to persons beyond its first."""
+    return any(s[:1] == b"P" and s != b"P0" for s in stored.split(_MARK)[1::2])
+
+
+def dump(value: Any) -> bytes:
+    """Compact JSON with Decimal numbers as they were written."""
+    return _dump(value)
+
+
+def _dump(value: Any) -> bytes:
+    return orjson.dumps(value, default=_exact)
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(f"not JSON: {type(value).__name__}")
+
+
+def _splice(node: Any, patients: Mapping[str, int]) -> Any:
+    if isinstance(node, dict):
+        changed = {name: _splice(child, patients) for name, child in node.items()}
+        reference = node.get("reference")
+        if isinstance(reference, str) and reference.startswith("Patient/"):
+            ordinal = patients.get(reference[8:])
+            if ordinal is not None:
+                changed["reference"] = orjson.Fragment(f'"\x01P{ordinal}\x01"')
+        return changed
+    if isinstance(node, list):
+        return [_splice(child, patients) for child in node]
+    return node

@@ -1,0 +1,383 @@
+"""Write path of the repository: versions, index rows and identity changes.
+
+Every function works in the caller's open transaction and handles a batch with a fixed
+number of statements.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, Table, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.crypto import KeyRing
+from hie.db import Database
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import PersonId, SourceRecordId
+from hie.keystore import KeyKind, KeyStore
+from hie.store.body import encode
+from hie.store.facts import author_of, encounter_of
+from hie.store.index import SearchIndex
+from hie.store.rows import INDEX_TABLES, IndexRows
+from hie.store.tables import (
+    compartment,
+    resource,
+    resource_version,
+    source_alias,
+    sp_composite,
+    sp_date,
+    sp_token,
+)
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVersion:
+    """A resource to be written.
+
+    Attributes:
+        resource: references resolved to hub ids, patients as `Patient/<source record id>`.
+        patients: source record and its current person, in compartment order; the first is
+            the one the resource belongs to. Empty for directory resources.
+        key_owner: whose data key seals the body: a source record, or "" for the hub's own.
+        is_deleted: write a tombstone.
+    """
+
+    type: str
+    id: str
+    resource: FhirJson
+    source_id: str
+    message_id: int
+    label_mask: int
+    patients: tuple[tuple[SourceRecordId, PersonId], ...] = ()
+    key_owner: str = ""
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of one new version; an identical body makes none."""
+
+    type: str
+    id: str
+    version: int
+    is_created: bool
+    is_changed: bool
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows by table, gathered for one insert each."""
+
+    rows: dict[Table, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def add(self, table: Table, **row: Any) -> None:
+        self.rows.setdefault(table, []).append(row)
+
+
+class ResourceWriter:
+    """Writes resource versions and their index rows.
+
+    Args:
+        known_labels: (system, code) of the labels that a label mask holds.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        keys: KeyStore,
+        ring: KeyRing,
+        index: SearchIndex,
+        known_labels: frozenset[tuple[str, str]],
+    ) -> None:
+        self._db = db
+        self._keys = keys
+        self._ring = ring
+        self._index = index
+        self._known_labels = known_labels
+        self._rows = IndexRows(index, ring)
+
+    async def write(
+        self, conn: AsyncConnection, items: Sequence[NewVersion], now_us: int
+    ) -> list[Written]:
+        """Store new versions; one result per item, in order.
+
+        Two items with one id are two versions, in order.
+        """
+        results: list[Written] = []
+        pending = list(items)
+        while pending:
+            seen: set[tuple[str, str]] = set()
+            wave, later = [], []
+            for item in pending:
+                (later if (item.type, item.id) in seen else wave).append(item)
+                seen.add((item.type, item.id))
+            results += await self._write_wave(conn, wave, now_us)
+            pending = later
+        return results
+
+    async def _write_wave(
+        self, conn: AsyncConnection, items: Sequence[NewVersion], now_us: int
+    ) -> list[Written]:
+        stored = await self._stored(conn, items)
+        owners = {item.key_owner for item in items}
+        keys = await self._keys.for_owners(conn, KeyKind.RECORD, [o for o in owners if o])
+        keys |= await self._keys.for_owners(conn, KeyKind.SYSTEM, [o for o in owners if not o])
+        batch, changes, written = _Batch(), [], []
+        for item in items:
+            old = stored.get((self._index.type_id(item.type), item.id))
+            body = b"" if item.is_deleted else self._encode(item)
+            digest = self._ring.fingerprint(body)
+            is_changed = old is None or old.content_hash != digest or old.deleted
+            version = 1 if old is None else old.version + (1 if is_changed else 0)
+            written.append(
+                Written(
+                    type=item.type,
+                    id=item.id,
+                    version=version,
+                    is_created=old is None or bool(old.deleted),
+                    is_changed=is_changed,
+                )
+            )
+            if not is_changed:
+                continue
+            pk = self._db.next_pk() if old is None else old.pk
+            key = keys[item.key_owner]
+            sealed = key.seal(
+                body,
+                table="resource_version",
+                column="body",
+                row=f"{item.type}/{item.id}/{version}",
+            )
+            row = self._resource_row(item, pk, version, now_us, digest)
+            if old is None:
+                batch.add(resource, **row)
+            else:
+                changes.append(row)
+            batch.add(
+                resource_version,
+                resource_pk=pk,
+                version=version,
+                body_version=version,
+                last_updated_us=now_us,
+                deleted=item.is_deleted,
+                source_id=item.source_id,
+                message_id=item.message_id,
+                label_mask=item.label_mask,
+                key_id=key.id,
+                body=sealed,
+            )
+            if not item.is_deleted:
+                self._index_rows(batch, item, pk)
+        await self._apply(conn, batch, changes)
+        return written
+
+    def _encode(self, item: NewVersion) -> bytes:
+        ordinals = {record: n for n, (record, _) in enumerate(item.patients)}
+        return encode(item.resource, ordinals, self._known_labels)
+
+    async def _stored(
+        self, conn: AsyncConnection, items: Sequence[NewVersion]
+    ) -> dict[tuple[int, str], Row[Any]]:
+        ids = list({item.id for item in items})
+        found: dict[tuple[int, str], Row[Any]] = {}
+        for start in range(0, len(ids), _CHUNK):
+            rows = await conn.execute(
+                select(
+                    resource.c.pk,
+                    resource.c.type_id,
+                    resource.c.id,
+                    resource.c.version,
+                    resource.c.content_hash,
+                    resource.c.deleted,
+                ).where(
+                    resource.c.type_id.in_({self._index.type_id(i.type) for i in items}),
+                    resource.c.id.in_(ids[start : start + _CHUNK]),
+                )
+            )
+            found |= {(row.type_id, row.id): row for row in rows}
+        return found
+
+    def _resource_row(
+        self, item: NewVersion, pk: int, version: int, now_us: int, digest: bytes
+    ) -> dict[str, Any]:
+        period = None if item.is_deleted else self._index.clinical_period(item.resource)
+        record, person = item.patients[0] if item.patients else (None, None)
+        return {
+            "pk": pk,
+            "type_id": self._index.type_id(item.type),
+            "id": item.id,
+            "version": version,
+            "body_version": version,
+            "last_updated_us": now_us,
+            "deleted": item.is_deleted,
+            "person_id": person,
+            "source_record_id": record,
+            "source_id": item.source_id,
+            "message_id": item.message_id,
+            "label_mask": item.label_mask,
+            "clinical_lo_us": period[0] if period else None,
+            "clinical_hi_us": period[1] if period else None,
+            "author": author_of(item.resource),
+            "encounter": encounter_of(item.resource, item.id),
+            "content_hash": digest,
+        }
+
+    def _index_rows(self, batch: _Batch, item: NewVersion, pk: int) -> None:
+        persons = [person for _, person in item.patients]
+        for ordinal, (record, person) in enumerate(item.patients[1:], start=1):
+            batch.add(
+                compartment,
+                resource_pk=pk,
+                ordinal=ordinal,
+                person_id=person,
+                source_record_id=record,
+            )
+        for table, row in self._rows.of(item.type, item.resource, persons):
+            batch.add(table, resource_pk=pk, **row)
+
+    async def _apply(
+        self, conn: AsyncConnection, batch: _Batch, changes: Sequence[Mapping[str, Any]]
+    ) -> None:
+        pks = [row["pk"] for row in changes]
+        if pks:
+            for table in (*INDEX_TABLES, compartment):
+                await conn.execute(table.delete().where(table.c.resource_pk.in_(pks)))
+            for row in changes:
+                values = {name: value for name, value in row.items() if name != "pk"}
+                await conn.execute(
+                    update(resource).where(resource.c.pk == row["pk"]).values(**values)
+                )
+        for table, rows in batch.rows.items():
+            await conn.execute(table.insert(), rows)
+
+    async def relink(
+        self,
+        conn: AsyncConnection,
+        moves: Mapping[SourceRecordId, PersonId],
+        now_us: int,
+    ) -> int:
+        """Give everything of these source records to their new persons; columns only.
+
+        Each moved resource gets a version row that points to the body it had.
+
+        Returns:
+            How many resources moved.
+        """
+        moved = 0
+        for record, person in moves.items():
+            rows = (
+                await conn.execute(
+                    select(resource).where(
+                        resource.c.source_record_id == record, resource.c.person_id != person
+                    )
+                )
+            ).all()
+            await self._move(conn, rows, person, now_us)
+            moved += len(rows)
+            shared = (
+                await conn.execute(
+                    select(compartment).where(
+                        compartment.c.source_record_id == record, compartment.c.person_id != person
+                    )
+                )
+            ).all()
+            for row in shared:
+                await conn.execute(
+                    update(compartment)
+                    .where(
+                        compartment.c.resource_pk == row.resource_pk,
+                        compartment.c.ordinal == row.ordinal,
+                    )
+                    .values(person_id=person)
+                )
+                await self._move_index(conn, [row.resource_pk], row.person_id, person)
+        return moved
+
+    async def _move(
+        self, conn: AsyncConnection, rows: Sequence[Row[Any]], person: PersonId, now_us: int
+    ) -> None:
+        if not rows:
+            return
+        for start in range(0, len(rows), _CHUNK):
+            pks = [row.pk for row in rows[start : start + _CHUNK]]
+            await conn.execute(
+                update(resource)
+                .where(resource.c.pk.in_(pks))
+                .values(person_id=person, version=resource.c.version + 1, last_updated_us=now_us)
+            )
+        await conn.execute(
+            resource_version.insert(),
+            [
+                {
+                    "resource_pk": row.pk,
+                    "version": row.version + 1,
+                    "body_version": row.body_version,
+                    "last_updated_us": now_us,
+                    "deleted": row.deleted,
+                    "source_id": row.source_id,
+                    "message_id": row.message_id,
+                    "label_mask": row.label_mask,
+                    "key_id": None,
+                    "body": None,
+                }
+                for row in rows
+            ],
+        )
+        for old in {row.person_id for row in rows}:
+            await self._move_index(conn, [r.pk for r in rows if r.person_id == old], old, person)
+
+    async def _move_index(
+        self, conn: AsyncConnection, pks: Sequence[int], old: str, new: str
+    ) -> None:
+        for table in (sp_token, sp_date, sp_composite):
+            for start in range(0, len(pks), _CHUNK):
+                await conn.execute(
+                    update(table)
+                    .where(
+                        table.c.resource_pk.in_(pks[start : start + _CHUNK]),
+                        table.c.person_id == old,
+                    )
+                    .values(person_id=new)
+                )
+
+    async def aliases(
+        self, conn: AsyncConnection, source_id: str, names: Iterable[str]
+    ) -> dict[str, tuple[str, str]]:
+        """What a source called its resources: name to (type, hub id); unknown ones absent."""
+        hashed = {self._ring.blind("alias", source_id, name): name for name in names}
+        found: dict[str, tuple[str, str]] = {}
+        keys = list(hashed)
+        for start in range(0, len(keys), _CHUNK):
+            rows = await conn.execute(
+                select(source_alias.c.alias, source_alias.c.type_id, source_alias.c.id).where(
+                    source_alias.c.source_id == source_id,
+                    source_alias.c.alias.in_(keys[start : start + _CHUNK]),
+                )
+            )
+            found |= {hashed[a]: (self._index.type_name(t), i) for a, t, i in rows}
+        return found
+
+    async def remember_aliases(
+        self, conn: AsyncConnection, source_id: str, names: Mapping[str, tuple[str, str]]
+    ) -> None:
+        """Keep new names of a source; a known name is left as it is."""
+        known = await self.aliases(conn, source_id, names)
+        rows = [
+            {
+                "source_id": source_id,
+                "alias": self._ring.blind("alias", source_id, name),
+                "type_id": self._index.type_id(target[0]),
+                "id": target[1],
+            }
+            for name, target in names.items()
+            if name not in known
+        ]
+        if rows:
+            await conn.execute(source_alias.insert(), rows)
+
+
+def _by_name(item: tuple[str, Any]) -> str:
+    return item[0]
