@@ -13,11 +13,14 @@ as_root() {
     fi
 }
 
-# Installs Debian packages; fails where there is no apt-get or no right to use it.
+# Installs Debian packages; fails where there is no apt-get or no right to use it. What apt-get
+# prints is shown only when it fails.
 apt_install() {
+    local output
     command -v apt-get >/dev/null || return 1
     as_root true || return 1
     say "installing $* with apt-get"
-    as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    output=$(as_root apt-get update -qq 2>&1) || say "apt-get update failed; trying with the package lists at hand"
+    output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Options::=--force-confold "$@" 2>&1) || { printf '%s\n' "$output" >&2; return 1; }
 }

@@ -15,7 +15,7 @@ if [ ! -e "$conf" ] && command -v apt-get >/dev/null && as_root true; then
     as_root mkdir -p "$(dirname "$conf")"
     printf 'create_main_cluster = false\n' | as_root tee "$conf" >/dev/null
 fi
-apt_install -o Dpkg::Options::=--force-confold postgresql || true
+apt_install postgresql || true
 
 if ! has_postgresql; then
     say "PostgreSQL is not installed and cannot be installed from here; its tests will be skipped."
