@@ -256,9 +256,18 @@ class WordLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """`config/sensitivity/`: labels, code lists, words, sources."""
+    """`config/sensitivity/`: labels, code lists, words, sources.
+
+    Attributes:
+        systems: every URI of the vocabularies the labels come from.
+        aliases: other codes a sender may use, to the label's.
+        text_elements: names of the elements whose text is searched for `words`.
+    """
 
     confidentiality_system: str
+    systems: frozenset[str]
+    aliases: Mapping[str, str]
+    text_elements: frozenset[str]
     levels: tuple[Level, ...]
     normal: str
     labels: tuple[Label, ...]

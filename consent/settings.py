@@ -69,6 +69,13 @@ def load_sensitivity(folder: Path) -> Sensitivity:
     lists = tuple(_code_list(item, folder, codes) for item in root.tables("list"))
     return Sensitivity(
         confidentiality_system=confidentiality.text("system"),
+        systems=frozenset(
+            system
+            for section in (confidentiality, vocabulary)
+            for system in (section.text("system"), *section.texts("also"))
+        ),
+        aliases=vocabulary.table("aliases").all_texts(),
+        text_elements=root.table("words").codes("elements"),
         levels=tuple(_level(item) for item in confidentiality.tables("levels")),
         normal=confidentiality.text("normal"),
         labels=labels,

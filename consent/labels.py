@@ -1,0 +1,291 @@
+"""Resource to confidentiality and sensitivity labels, as bits of one mask (pure).
+
+A label is found in codes at any depth, in the words of a concept, note or title, in the
+source, and in what the sender wrote in `meta.security`; nothing takes a label away. Free text
+cannot be taken apart: one word in it labels the whole resource.
+
+Spec: https://hl7.org/fhir/R4/security-labels.html; HL7 Healthcare Privacy and Security
+Classification System: exactly one confidentiality, the highest of the parts.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from consent.model import CodeList, Sensitivity
+from hie.kernel.fhir import FhirJson
+
+#: Codes whose labels are remembered; a feed uses a few thousand.
+CACHE_LIMIT: Final = 50_000
+_WORD: Final = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of one resource as bits of `config/sensitivity/labels.toml`."""
+
+    mask: int = 0
+
+
+class LabelTable:
+    """The bits of the labels, and what a consent means by naming one."""
+
+    def __init__(self, sensitivity: Sensitivity) -> None:
+        self._sensitivity = sensitivity
+        self._levels: dict[str, int] = {}
+        below = 0
+        for level in sensitivity.levels:
+            below |= 0 if level.bit is None else 1 << level.bit
+            self._levels[level.code] = below
+        self._bits = {label.code: 1 << label.bit for label in sensitivity.labels}
+        self._raises = {
+            label.code: 1 << label.bit | self._levels[label.implies] for label in sensitivity.labels
+        }
+        self._covers = {label.code: self._closure(label.code) for label in sensitivity.labels}
+        self._sensitivities = sum(self._bits.values())
+
+    def _closure(self, code: str) -> int:
+        covers = {label.code: label.covers for label in self._sensitivity.labels}
+        seen, left = {code}, [code]
+        while left:
+            new = set(covers[left.pop()]) - seen
+            seen |= new
+            left.extend(new)
+        return sum(self._bits[found] for found in seen)
+
+    def bits(self, codes: Iterable[str]) -> int:
+        """The bits of these labels alone; KeyError where one is not a label."""
+        return sum(self._bits[code] for code in set(codes))
+
+    def codes(self, mask: int) -> tuple[str, ...]:
+        """The sensitivities in a mask, in the order of their bits."""
+        return tuple(code for code, bit in self._bits.items() if mask & bit)
+
+    def raised(self, codes: Iterable[str]) -> int:
+        """The mask of a resource with these labels: each with the confidentiality it implies."""
+        mask = 0
+        for code in codes:
+            mask |= self._raises[code]
+        return mask
+
+    def codings(self, mask: int) -> list[FhirJson]:
+        """`meta.security` of a mask: one confidentiality, then the sensitivities."""
+        sensitivity = self._sensitivity
+        reached = [
+            level
+            for level in sensitivity.levels
+            if (level.bit is not None and mask >> level.bit & 1) or level.code == sensitivity.normal
+        ]
+        codings = [
+            {
+                "system": sensitivity.confidentiality_system,
+                "code": reached[-1].code,
+                "display": reached[-1].display,
+            }
+        ]
+        codings.extend(
+            {"system": label.system, "code": label.code, "display": label.display}
+            for label in sensitivity.labels
+            if mask >> label.bit & 1
+        )
+        return codings
+
+    def mask_of(self, codings: Sequence[Any]) -> int:
+        """What a sender's `meta.security` raises; an unknown code is sensitive too."""
+        mask = 0
+        for coding in codings:
+            code = self._code(coding)
+            if code in self._raises:
+                mask |= self._raises[code]
+            elif code in self._levels:
+                mask |= self._levels[code]
+            elif not self._is_handling(coding, code):
+                mask |= self._raises[self._sensitivity.unknown]
+        return mask
+
+    def known(self, system: str, code: str) -> int:
+        """The bits of a label wherever it is written, an inline label among them; else 0."""
+        return self._raises.get(code, 0) if system in self._sensitivity.systems else 0
+
+    def permitted(self, codings: Sequence[Any]) -> int | None:
+        """What a permit that names these labels covers; None where it names none the hub knows.
+
+        A confidentiality alone covers all sensitivities that need no more than it; named
+        sensitivities cover themselves, what they cover, and the confidentiality they imply.
+        """
+        codes = [self._code(coding) for coding in codings if self._is_ours(coding)]
+        named = [code for code in codes if code in self._covers]
+        levels = [self._levels[code] for code in codes if code in self._levels]
+        if not named and not levels:
+            return None
+        level = max(levels, default=0)
+        covered = 0
+        for code in named:
+            covered |= self._covers[code]
+        if not named:
+            return level | self._within(level)
+        return level | self.raised(self.codes(covered))
+
+    def denied(self, codings: Sequence[Any]) -> int | None:
+        """What a deny that names these labels shares; None = everything.
+
+        A confidentiality means itself and all above it, so `N` and below mean everything, as
+        does a label the hub does not know.
+        """
+        mask = 0
+        for coding in codings:
+            code = self._code(coding)
+            bits = self._covers.get(code) or self._top(code)
+            if not bits:
+                return None
+            mask |= bits
+        return mask
+
+    def named(self, codings: Sequence[Any]) -> frozenset[str]:
+        """The sensitivities a consent names in so many words."""
+        codes = (self._code(coding) for coding in codings if self._is_ours(coding))
+        return frozenset(code for code in codes if code in self._bits)
+
+    def _within(self, level: int) -> int:
+        return sum(
+            bit for code, bit in self._bits.items() if self._raises[code] & ~bit & ~level == 0
+        )
+
+    def _top(self, code: str) -> int:
+        bits = [level.bit for level in self._sensitivity.levels if level.code == code]
+        return 1 << bits[0] if bits and bits[0] is not None else 0
+
+    def _code(self, coding: Any) -> str:
+        code = coding.get("code") if isinstance(coding, dict) else None
+        return self._sensitivity.aliases.get(code, code) if isinstance(code, str) else ""
+
+    def _is_ours(self, coding: Any) -> bool:
+        if not isinstance(coding, dict):
+            return False
+        own = {label.system for label in self._sensitivity.labels}
+        return coding.get("system") in self._sensitivity.systems | own | {None}
+
+    def _is_handling(self, coding: Any, code: str) -> bool:
+        system = coding.get("system") if isinstance(coding, dict) else None
+        return (
+            system in self._sensitivity.handling_systems or code in self._sensitivity.handling_codes
+        )
+
+
+class Labeller:
+    """Finds the labels of a resource; built once, used by every write."""
+
+    def __init__(self, sensitivity: Sensitivity) -> None:
+        self.table = LabelTable(sensitivity)
+        self._sensitivity = sensitivity
+        self._lists = {
+            system: _Codes(codes, self.table)
+            for codes in sensitivity.lists
+            for system in codes.systems
+        }
+        self._phrases: dict[str, list[tuple[list[str], frozenset[str], int]]] = {}
+        for line in sensitivity.words:
+            found = (list(line.phrase[1:]), line.unless, self.table.raised(line.labels))
+            self._phrases.setdefault(line.phrase[0], []).append(found)
+        self._known: dict[tuple[Any, str], int] = {}
+
+    def labels(
+        self, resource: FhirJson, *, source_id: str = "", beside: Iterable[FhirJson] = ()
+    ) -> Labels:
+        """The labels of a resource.
+
+        Args:
+            resource: FHIR JSON, contained resources and all.
+            source_id: the feed it comes from; some carry a label on everything.
+            beside: resources whose content it takes over, the Medication of a request.
+        """
+        mask = self.table.raised(self._sensitivity.sources.get(source_id, ()))
+        for node in (resource, *beside):
+            mask |= self._mask(node)
+        return Labels(mask)
+
+    def codings(self, mask: int) -> list[FhirJson]:
+        """`meta.security` of a mask: one confidentiality, then the sensitivities."""
+        return self.table.codings(mask)
+
+    def mask_of(self, codings: Sequence[FhirJson]) -> int:
+        """What a sender's `meta.security` raises."""
+        return self.table.mask_of(codings)
+
+    def _mask(self, resource: FhirJson) -> int:
+        mask, left = 0, [resource]
+        while left:
+            node = left.pop()
+            mask |= self._own(node)
+            for child in node.values():
+                if isinstance(child, dict):
+                    left.append(child)
+                elif isinstance(child, list):
+                    left.extend(item for item in child if isinstance(item, dict))
+        return mask
+
+    def _own(self, node: FhirJson) -> int:
+        """What one element brings by itself, its children apart."""
+        mask = 0
+        code, security = node.get("code"), node.get("security")
+        if isinstance(code, str):
+            mask |= self._coded(node.get("system"), code)
+        if isinstance(security, list):
+            mask |= self.table.mask_of(security)
+        for name in self._sensitivity.text_elements & node.keys():
+            if isinstance(node[name], str):
+                mask |= self._said(node[name])
+        return mask
+
+    def _coded(self, system: Any, code: str) -> int:
+        key = (system, code)
+        mask = self._known.get(key)
+        if mask is None:
+            found = self._lists.get(system)
+            mask = self.table.known(system, code) | (found.mask(code) if found else 0)
+            if len(self._known) >= CACHE_LIMIT:
+                self._known.clear()
+            self._known[key] = mask
+        return mask
+
+    def _said(self, text: str) -> int:
+        words = _WORD.findall(text.lower())
+        mask = 0
+        for position, word in enumerate(words, start=1):
+            for rest, unless, labels in self._phrases.get(word, ()):
+                if words[position : position + len(rest)] == rest and unless.isdisjoint(words):
+                    mask |= labels
+        return mask
+
+
+class _Codes:
+    """One code list, as a mask by code."""
+
+    def __init__(self, codes: CodeList, table: LabelTable) -> None:
+        self._exact: dict[str, int] = {}
+        self._ranges: list[tuple[str, str, int]] = []
+        for written, labels in codes.lines:
+            mask = table.raised(labels)
+            if codes.is_prefix:
+                first, _, last = _plain(written).partition("-")
+                self._ranges.append((first, last or first, mask))
+            else:
+                self._exact[written] = self._exact.get(written, 0) | mask
+        self._ranges.sort()
+        self._firsts = [first for first, _, _ in self._ranges]
+
+    def mask(self, code: str) -> int:
+        """The labels of a code; a code below a listed one has its labels."""
+        mask = self._exact.get(code, 0)
+        plain = _plain(code)
+        for _, last, labels in self._ranges[: bisect_right(self._firsts, plain)]:
+            if plain[: len(last)] <= last:
+                mask |= labels
+        return mask
+
+
+def _plain(code: str) -> str:
+    """An ICD code without its dot, as claims and some feeds write it."""
+    return code.replace(".", "").upper()
