@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NoReturn, Protocol
 
+from consent.service import ConsentService
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consent.service import ConsentService
 from hie.audit.event import MINOR_FAILURE, AuditRecord, record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database, GroupWriter
@@ -39,7 +39,7 @@ class Persons(Protocol):
 class Door:
     """Reads for callers."""
 
-    def __init__(  # noqa: PLR0913 - joined once, in app.py
+    def __init__(
         self,
         db: Database,
         repository: ResourceRepository,
@@ -169,9 +169,7 @@ class Door:
             if patient is None:
                 matches, following = [], None
             else:
-                matches, following = await self._record_of(
-                    conn, residual, patient, count, cursor
-                )
+                matches, following = await self._record_of(conn, residual, patient, count, cursor)
         if patient is None:
             await self._refuse(ctx, "operation", "Patient", person_id)
         caller = ctx.caller
@@ -300,7 +298,7 @@ class Door:
         await self._audit.submit([record])
         raise HieError(Category.NOT_FOUND, _NOT_FOUND)
 
-    async def _record(  # noqa: PLR0913 - the columns of an audit row
+    async def _record(  # noqa: PLR0913, PLR0917 - the columns of an audit row
         self,
         ctx: RequestContext,
         action: str,

@@ -17,7 +17,6 @@ from hie.crypto import KeyRing
 from hie.kernel.errors import Category, HieError
 from hie.store import query as q
 from hie.store.index import SearchIndex
-from hie.store.predicate import ranges
 from hie.store.tables import (
     sp_date,
     sp_number,
@@ -232,3 +231,21 @@ def _sort_value(r: Any, key: q.Sort) -> Any:
         .scalar_subquery()
     )
     return func.coalesce(value, absent)
+
+
+def ranges(lo: Any, hi: Any, prefix: q.Prefix, value_lo: Any, value_hi: Any) -> Expr:
+    """A stored range compared with the asked one, as `Prefix` defines it."""
+    inside = and_(lo >= value_lo, hi <= value_hi)
+    above, below = hi > value_hi, lo < value_lo
+    by_prefix: dict[q.Prefix, Expr] = {
+        q.Prefix.EQ: inside,
+        q.Prefix.NE: not_(inside),
+        q.Prefix.GT: above,
+        q.Prefix.LT: below,
+        q.Prefix.GE: or_(above, inside),
+        q.Prefix.LE: or_(below, inside),
+        q.Prefix.SA: lo >= value_hi,
+        q.Prefix.EB: hi <= value_lo,
+        q.Prefix.AP: and_(lo < value_hi, hi > value_lo),
+    }
+    return by_prefix[prefix]

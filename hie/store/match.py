@@ -8,9 +8,7 @@ from hie.store.index import IndexValue
 from hie.store.query import Criterion, Prefix, Served
 
 
-def matches(
-    values: Sequence[IndexValue], served: Served, criteria: Sequence[Criterion]
-) -> bool:
+def matches(values: Sequence[IndexValue], served: Served, criteria: Sequence[Criterion]) -> bool:
     """Whether a resource with these index values meets every criterion.
 
     Kinds that a Patient is not searched by (numbers, quantities, URIs) are taken as met: the

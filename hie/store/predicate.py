@@ -1,200 +1,188 @@
-"""Residuals and criteria as SQL expressions on one alias of `resource`.
+"""The residual as one SQL predicate on an alias of `resource`.
 
-The residual's predicate is built here once and put on every alias of every read; what it
-means is the formula of `hie.store.residual`. Only `hie.store.repository` uses this file.
+What it means is the formula of `hie.store.residual`. It is written as SQL text, once per
+shape of residual (which ways of seeing there are, which bits are hard, what the regime
+permits); the request's values are bound when a statement runs. Built as an expression tree
+for each request it cost 100 ms; as text it costs nothing. Only the repository uses this file.
 """
 
-from collections.abc import Sequence
+# ruff: noqa: S608 - the text is made of constants, aliases and whole numbers; values are bound
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, FromClause, Table, and_, false, not_, or_, true
-from sqlalchemy import exists as sql_exists
+from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
-from hie.store.index import SearchIndex
-from hie.store.query import Prefix
 from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
-from hie.store.tables import compartment, sp_token
 
-Expr = ColumnElement[bool]
 #: Bits a label mask may use; the complement of a mask must stay a positive 64-bit number.
 ALL_BITS: Final = (1 << 62) - 1
+_NOBODY: Final = ("",)  # an IN list must not be empty; no grantee, purpose or source is ""
+
+_ASKED: Final = """
+({rule}.grantee IS NULL OR {rule}.grantee IN :v_grantees)
+AND ({rule}.purpose IS NULL OR {rule}.purpose IN :v_purposes)
+AND ({rule}.action IS NULL OR {rule}.action = :v_action)
+AND ({rule}.valid_from_us IS NULL OR {rule}.valid_from_us <= :v_now_us)
+AND ({rule}.valid_to_us IS NULL OR {rule}.valid_to_us > :v_now_us)"""
+
+_ABOUT: Final = """
+({rule}.type_id IS NULL OR {rule}.type_id = {r}.type_id)
+AND ({rule}.source_id IS NULL OR {rule}.source_id = {r}.source_id)
+AND ({rule}.instance IS NULL OR {rule}.instance = {r}.id)
+AND ({rule}.code_set IS NULL OR EXISTS (SELECT 1 FROM sp_token t JOIN consent_code k
+  ON k.system = t.system AND k.code = t.code
+  WHERE t.resource_pk = {r}.pk AND k.code_set = {rule}.code_set))
+AND ({rule}.author IS NULL OR EXISTS (SELECT 1 FROM sp_ref f
+  WHERE f.resource_pk = {r}.pk AND {rule}.author LIKE '%/' || f.target_id))
+AND ({rule}.encounter IS NULL OR {rule}.encounter LIKE '%/' || {r}.id
+  OR EXISTS (SELECT 1 FROM sp_ref f
+    WHERE f.resource_pk = {r}.pk AND {rule}.encounter LIKE '%/' || f.target_id))
+AND (({rule}.date_lo_us IS NULL AND {rule}.date_hi_us IS NULL)
+  OR (({r}.clinical_lo_us IS NULL AND {r}.clinical_hi_us IS NULL) AND {undated})
+  OR (({r}.clinical_lo_us IS NOT NULL OR {r}.clinical_hi_us IS NOT NULL)
+    AND ({rule}.date_lo_us IS NULL OR {r}.clinical_hi_us IS NULL
+      OR {r}.clinical_hi_us >= {rule}.date_lo_us)
+    AND ({rule}.date_hi_us IS NULL OR {r}.clinical_lo_us IS NULL
+      OR {r}.clinical_lo_us <= {rule}.date_hi_us)))"""
+
+_PERMIT_LABELS: Final = (
+    "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) = {r}.label_mask)"
+)
+_DENY_LABELS: Final = "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) <> 0)"
+
+_BINDS: Final = {
+    "v_grantees": bindparam("v_grantees", type_=String, expanding=True),
+    "v_purposes": bindparam("v_purposes", type_=String, expanding=True),
+    "v_own_sources": bindparam("v_own_sources", type_=String, expanding=True),
+    "v_action": bindparam("v_action", type_=String),
+    "v_self": bindparam("v_self", type_=String),
+    "v_now_us": bindparam("v_now_us", type_=BigInteger),
+}
+
+#: What of a residual decides the predicate's text: own sources, self, steward, hard bits,
+#: defaults.
+Shape = tuple[bool, bool, bool, tuple[int, ...], tuple[DefaultRule, ...]]
+
+
+def shape_of(residual: Residual) -> Shape:
+    """The residual's shape: statements of one shape differ in their bound values only."""
+    return (
+        bool(residual.own_sources),
+        residual.self_person is not None,
+        residual.sees_source_records,
+        residual.hard_bits,
+        residual.defaults,
+    )
+
+
+def bound(residual: Residual) -> Mapping[str, Any]:
+    """The values a statement with this residual's predicate is run with."""
+    values: dict[str, Any] = {
+        "v_grantees": sorted(residual.grantees) or _NOBODY,
+        "v_purposes": sorted(residual.purposes) or _NOBODY,
+        "v_action": residual.action,
+        "v_now_us": residual.now_us,
+    }
+    if residual.own_sources:
+        values["v_own_sources"] = sorted(residual.own_sources)
+    if residual.self_person is not None:
+        values["v_self"] = residual.self_person
+    return values
 
 
 class Visibility:
-    """Builds `visible(resource)` for a residual.
+    """Builds `visible(resource)`.
 
     Args:
-        rules: the table `consent_rule`, owned by `consent`.
-        codes: the table `consent_code`: (code_set, system, code).
-        index: knows the small ids of types and parameters.
+        type_ids: the small ids of resource types.
     """
 
-    def __init__(self, rules: Table, codes: Table, index: SearchIndex) -> None:
-        self._rules = rules
-        self._codes = codes
-        self._directory = sorted(index.type_id(name) for name in DIRECTORY_TYPES)
-        self._patient = index.type_id("Patient")
+    def __init__(self, type_ids: Mapping[str, int]) -> None:
+        self._directory = ", ".join(str(type_ids[name]) for name in sorted(DIRECTORY_TYPES))
+        self._patient = type_ids["Patient"]
+        self.visible = cache(self._visible)
 
-    def visible(self, residual: Residual, r: FromClause) -> Expr:
-        """Whether the caller may know that the resource exists."""
-        ways: list[Expr] = [and_(r.c.type_id.in_(self._directory), r.c.person_id.is_(None))]
-        if residual.own_sources:
-            ways.append(r.c.source_id.in_(sorted(residual.own_sources)))
-        if residual.sees_source_records:
-            ways.append(r.c.type_id == self._patient)
-        other = compartment.alias()
-        refused = sql_exists().where(
-            other.c.resource_pk == r.c.pk,
-            not_(self._person_permits(residual, other.c.person_id, r)),
-        )
+    def _visible(self, shape: Shape, r: str) -> TextClause:
+        """Whether the caller may know that a resource exists.
+
+        Args:
+            shape: of the caller's residual.
+            r: the alias of `resource` it is put on.
+        """
+        has_own, has_self, is_steward, *_ = shape
+        ways = [f"({r}.person_id IS NULL AND {r}.type_id IN ({self._directory}))"]
+        if has_own:
+            ways.append(f"{r}.source_id IN :v_own_sources")
+        if is_steward:
+            ways.append(f"{r}.type_id = {self._patient}")
+        if has_self:
+            alone = f"NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk)"
+            ways.append(f"({r}.person_id = :v_self AND {alone})")
         ways.append(
-            and_(
-                r.c.person_id.is_not(None),
-                self._person_permits(residual, r.c.person_id, r),
-                not_(refused),
-            )
+            f"({r}.person_id IS NOT NULL AND {_person_permits(shape, f'{r}.person_id', r)}"
+            f" AND NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
+            f" AND NOT {_person_permits(shape, 'o.person_id', r)}))"
         )
-        return or_(*ways)
-
-    def _person_permits(self, residual: Residual, person: Any, r: FromClause) -> Expr:
-        if residual.is_confined:
-            return false() if residual.self_person is None else person == residual.self_person
-        permitted = and_(
-            *(self._lifted(residual, person, r, bit) for bit in residual.hard_bits),
-            not_(self._speaks(residual, person, r, "deny")),
-            or_(
-                _default_permits(residual.defaults, r), self._speaks(residual, person, r, "permit")
-            ),
-        )
-        if residual.self_person is None:
-            return permitted
-        return or_(person == residual.self_person, permitted)
-
-    def _lifted(self, residual: Residual, person: Any, r: FromClause, bit: int) -> Expr:
-        rule = self._rules.alias()
-        lift = sql_exists().where(
-            rule.c.person_id == person,
-            rule.c.effect == "lift",
-            rule.c.label_mask.op("&")(bit) != 0,
-            self._asked(residual, rule),
-            self._about(rule, r, needs_date=True),
-        )
-        return or_(r.c.label_mask.op("&")(bit) == 0, lift)
-
-    def _speaks(self, residual: Residual, person: Any, r: FromClause, effect: str) -> Expr:
-        rule, deeper = self._rules.alias(), self._rules.alias()
-        overruled = sql_exists().where(
-            deeper.c.person_id == person,
-            deeper.c.consent_id == rule.c.consent_id,
-            deeper.c.path != rule.c.path,
-            deeper.c.path.startswith(rule.c.path),
-            or_(
-                and_(deeper.c.effect == "permit", self._matches(residual, deeper, r, "permit")),
-                and_(deeper.c.effect == "deny", self._matches(residual, deeper, r, "deny")),
-            ),
-        )
-        return sql_exists().where(
-            rule.c.person_id == person,
-            rule.c.effect == effect,
-            self._matches(residual, rule, r, effect),
-            not_(overruled),
-        )
-
-    def _matches(self, residual: Residual, rule: FromClause, r: FromClause, effect: str) -> Expr:
-        mask = rule.c.label_mask
-        if effect == "deny":
-            labels = or_(mask.is_(None), r.c.label_mask.op("&")(mask) != 0)
-        else:
-            # r & ~mask = 0, written without ~, which the two dialects render differently.
-            labels = or_(mask.is_(None), r.c.label_mask.op("&")(mask) == r.c.label_mask)
-        return and_(
-            self._asked(residual, rule), labels, self._about(rule, r, needs_date=effect != "deny")
-        )
-
-    def _asked(self, residual: Residual, rule: FromClause) -> Expr:
-        """The request side of a rule."""
-        return and_(
-            _any_of(rule.c.grantee, residual.grantees),
-            _any_of(rule.c.purpose, residual.purposes),
-            _any_of(rule.c.action, (residual.action,)),
-            or_(rule.c.valid_from_us.is_(None), rule.c.valid_from_us <= residual.now_us),
-            or_(rule.c.valid_to_us.is_(None), rule.c.valid_to_us > residual.now_us),
-        )
-
-    def _about(self, rule: FromClause, r: FromClause, *, needs_date: bool) -> Expr:
-        """The data side of a rule, labels apart."""
-        token, code = sp_token.alias(), self._codes.alias()
-        in_set = sql_exists().where(
-            token.c.resource_pk == r.c.pk,
-            code.c.code_set == rule.c.code_set,
-            code.c.system == token.c.system,
-            code.c.code == token.c.code,
-        )
-        return and_(
-            or_(rule.c.type_id.is_(None), rule.c.type_id == r.c.type_id),
-            or_(rule.c.source_id.is_(None), rule.c.source_id == r.c.source_id),
-            or_(rule.c.instance.is_(None), rule.c.instance == r.c.id),
-            _dates(rule, r, needs_date=needs_date),
-            or_(rule.c.code_set.is_(None), in_set),
-            or_(rule.c.author.is_(None), rule.c.author == r.c.author),
-            or_(rule.c.encounter.is_(None), rule.c.encounter == r.c.encounter),
-        )
+        sql = "(" + "\nOR ".join(ways) + ")"
+        return text(sql).bindparams(*(b for name, b in _BINDS.items() if f":{name}" in sql))
 
 
-def ranges(lo: Any, hi: Any, prefix: Prefix, value_lo: Any, value_hi: Any) -> Expr:
-    """A stored range compared with the asked one, as `Prefix` defines it."""
-    inside = and_(lo >= value_lo, hi <= value_hi)
-    above, below = hi > value_hi, lo < value_lo
-    by_prefix: dict[Prefix, Expr] = {
-        Prefix.EQ: inside,
-        Prefix.NE: not_(inside),
-        Prefix.GT: above,
-        Prefix.LT: below,
-        Prefix.GE: or_(above, inside),
-        Prefix.LE: or_(below, inside),
-        Prefix.SA: lo >= value_hi,
-        Prefix.EB: hi <= value_lo,
-        Prefix.AP: and_(lo < value_hi, hi > value_lo),
-    }
-    return by_prefix[prefix]
-
-
-def _any_of(column: Column[Any] | Any, values: Sequence[str] | frozenset[str]) -> Expr:
-    if not values:
-        return column.is_(None)  # type: ignore[no-any-return]
-    return or_(column.is_(None), column.in_(sorted(values)))
-
-
-def _dates(rule: FromClause, r: FromClause, *, needs_date: bool) -> Expr:
-    undated = and_(r.c.clinical_lo_us.is_(None), r.c.clinical_hi_us.is_(None))
-    overlap = and_(
-        or_(
-            rule.c.date_lo_us.is_(None),
-            r.c.clinical_hi_us.is_(None),
-            r.c.clinical_hi_us > rule.c.date_lo_us,
-        ),
-        or_(
-            rule.c.date_hi_us.is_(None),
-            r.c.clinical_lo_us.is_(None),
-            r.c.clinical_lo_us < rule.c.date_hi_us,
-        ),
+def _person_permits(shape: Shape, person: str, r: str) -> str:
+    _, has_self, _, hard_bits, defaults = shape
+    lifted = "".join(f"{_lifted(person, r, bit)}\nAND " for bit in hard_bits)
+    permitted = (
+        f"({lifted}NOT {_speaks(person, r, 'deny')}\n"
+        f"AND ({_default_permits(defaults, r)} OR {_speaks(person, r, 'permit')}))"
     )
-    matching = and_(not_(undated), overlap) if needs_date else or_(undated, overlap)
-    return or_(and_(rule.c.date_lo_us.is_(None), rule.c.date_hi_us.is_(None)), matching)
+    return f"({person} = :v_self OR {permitted})" if has_self else permitted
 
 
-def _default_permits(defaults: tuple[DefaultRule, ...], r: FromClause) -> Expr:
-    mask = r.c.label_mask
+def _lifted(person: str, r: str, bit: int) -> str:
+    return (
+        f"(({r}.label_mask & {bit}) = 0 OR EXISTS (SELECT 1 FROM consent_rule l"
+        f" WHERE l.person_id = {person} AND l.effect = 'lift' AND (l.label_mask & {bit}) <> 0"
+        f" AND {_ASKED.format(rule='l')} AND {_ABOUT.format(rule='l', r=r, undated='1 = 0')}))"
+    )
+
+
+def _speaks(person: str, r: str, effect: str) -> str:
+    """Whether a rule of that effect matches and none below it in its consent does."""
+    return (
+        f"EXISTS (SELECT 1 FROM consent_rule a WHERE a.person_id = {person}"
+        f" AND a.effect = '{effect}' AND {_matches('a', r, effect)}"
+        f" AND NOT EXISTS (SELECT 1 FROM consent_rule d WHERE d.person_id = {person}"
+        " AND d.consent_id = a.consent_id AND d.path <> a.path AND d.path LIKE a.path || '%'"
+        f" AND ((d.effect = 'permit' AND {_matches('d', r, 'permit')})"
+        f" OR (d.effect = 'deny' AND {_matches('d', r, 'deny')}))))"
+    )
+
+
+def _matches(rule: str, r: str, effect: str) -> str:
+    labels = _DENY_LABELS if effect == "deny" else _PERMIT_LABELS
+    undated = "1 = 1" if effect == "deny" else "1 = 0"
+    parts = (
+        labels.format(rule=rule, r=r),
+        _ASKED.format(rule=rule),
+        _ABOUT.format(rule=rule, r=r, undated=undated),
+    )
+    return "(" + "\nAND ".join(parts) + ")"
+
+
+def _default_permits(defaults: tuple[DefaultRule, ...], r: str) -> str:
     permits = [
-        true() if rule.label_mask is None else mask.op("&")(ALL_BITS & ~rule.label_mask) == 0
+        "1 = 1"
+        if rule.label_mask is None
+        else f"({r}.label_mask & {ALL_BITS & ~rule.label_mask}) = 0"
         for rule in defaults
         if rule.effect == "permit"
     ]
     denies = [
-        true() if rule.label_mask is None else mask.op("&")(rule.label_mask) != 0
+        "1 = 1" if rule.label_mask is None else f"({r}.label_mask & {rule.label_mask}) <> 0"
         for rule in defaults
         if rule.effect == "deny"
     ]
     if not permits:
-        return false()
-    return and_(or_(*permits), not_(or_(false(), *denies)))
+        return "1 = 0"
+    refused = f" AND NOT ({' OR '.join(denies)})" if denies else ""
+    return f"(({' OR '.join(permits)}){refused})"

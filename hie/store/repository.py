@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, distinct, func, or_, select
+from sqlalchemy import Row, Select, distinct, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey
@@ -17,13 +17,14 @@ from hie.keystore import KeyStore
 from hie.store.body import decode, names_others, serve
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
-from hie.store.predicate import Visibility
+from hie.store.predicate import Visibility, bound, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
-from hie.store.rows import SUPPORTING
-from hie.store.tables import compartment, resource, resource_version, sp_ref
+from hie.store.statements import Statements, current
+from hie.store.tables import compartment, resource
 
 _CHUNK = 500
+MAX_VERSION = 2**31 - 1
 Rows = Sequence[Row[Any]]
 
 
@@ -74,18 +75,16 @@ class ResourceRepository:
         self._visibility = visibility
         self._criteria = criteria
         self._security = security
+        self._statements = Statements(index, visibility)
 
     async def read(
         self, conn: AsyncConnection, residual: Residual, type_name: str, resource_id: str
     ) -> Served | None:
         """The current version, a tombstone where it is deleted, or None: hidden or absent."""
-        r = resource.alias("r")
-        query = self._current(r).where(
-            r.c.type_id == self._index.type_id(type_name),
-            r.c.id == resource_id,
-            self._visibility.visible(residual, r),
-        )
-        served = await self._serve(conn, (await conn.execute(query)).all())
+        values = {"type_id": self._index.type_id(type_name), "id": resource_id}
+        query = self._statements.read(shape_of(residual))
+        rows = (await conn.execute(query, {**values, **bound(residual)})).all()
+        served = await self._serve(conn, rows)
         return served[0] if served else None
 
     async def versions(  # noqa: PLR0913 - one history, narrowed by keywords
@@ -100,34 +99,28 @@ class ResourceRepository:
         count: int = 100,
     ) -> list[Served]:
         """Versions of a resource, newest first; the current person's rules hold for all."""
-        r, v, b = resource.alias("r"), resource_version.alias("v"), resource_version.alias("b")
-        query = (
-            select(*_columns(r, v, b))
-            .join_from(r, v, v.c.resource_pk == r.c.pk)
-            .join(b, and_(b.c.resource_pk == r.c.pk, b.c.version == v.c.body_version))
-            .where(
-                r.c.type_id == self._index.type_id(type_name),
-                r.c.id == resource_id,
-                self._visibility.visible(residual, r),
-            )
-            .order_by(v.c.version.desc())
-            .limit(count)
-        )
-        if only is not None:
-            query = query.where(v.c.version == only)
-        if before is not None:
-            query = query.where(v.c.version < before)
-        return await self._serve(conn, (await conn.execute(query)).all())
+        first = only if only is not None else 1
+        last = only if only is not None else (before - 1 if before is not None else MAX_VERSION)
+        values = {
+            "type_id": self._index.type_id(type_name),
+            "id": resource_id,
+            "first": first,
+            "last": last,
+            "count": count,
+        }
+        query = self._statements.versions(shape_of(residual))
+        rows = (await conn.execute(query, {**values, **bound(residual)})).all()
+        return await self._serve(conn, rows)
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Found:
         """One page of a search over a type other than Patient."""
         r = resource.alias("r")
-        base = self._current(r).where(*self._where(r, residual, query))
+        base = current(r).where(*self._where(r, residual, query))
         plan = self._criteria.order(r, query)
         if query.cursor is not None:
             base = base.where(plan.after(query.cursor))
         base = base.add_columns(*plan.columns).order_by(*plan.order_by).limit(query.count + 1)
-        rows = (await conn.execute(base)).all()
+        rows = (await conn.execute(base, bound(residual))).all()
         page = rows[: query.count]
         cursor = plan.cursor(page[-1]) if len(rows) > query.count and page else None
         return Found(served=tuple(await self._serve(conn, page)), next_cursor=cursor)
@@ -141,7 +134,7 @@ class ResourceRepository:
             )
         else:
             counted = select(func.count()).select_from(r).where(*self._where(r, residual, query))
-        return int((await conn.execute(counted)).scalar_one())
+        return int((await conn.execute(counted, bound(residual))).scalar_one())
 
     async def persons(
         self, conn: AsyncConnection, residual: Residual, query: Query
@@ -160,7 +153,7 @@ class ResourceRepository:
         )
         if query.cursor is not None:
             found = found.where(r.c.person_id > query.cursor)
-        ids = [row.person_id for row in await conn.execute(found)]
+        ids = [row.person_id for row in await conn.execute(found, bound(residual))]
         page = ids[: query.count]
         return page, page[-1] if len(ids) > query.count and page else None
 
@@ -170,15 +163,10 @@ class ResourceRepository:
         """Source records (Patient resources) of persons that the caller may see."""
         if not persons:
             return {}
-        r = resource.alias("r")
-        query = self._current(r).where(
-            r.c.type_id == self._index.type_id("Patient"),
-            r.c.person_id.in_(persons),
-            r.c.deleted.is_(False),
-            self._visibility.visible(residual, r),
-        )
+        query = self._statements.patients(shape_of(residual))
+        rows = (await conn.execute(query, {"persons": persons, **bound(residual)})).all()
         found: dict[str, list[Served]] = {}
-        for served in await self._serve(conn, (await conn.execute(query)).all()):
+        for served in await self._serve(conn, rows):
             found.setdefault(served.person_id, []).append(served)
         return found
 
@@ -192,15 +180,8 @@ class ResourceRepository:
         count: int | None,
     ) -> tuple[list[Served], int | None]:
         """What is in a person's compartment, Patient apart, in the order it was stored."""
-        r = resource.alias("r")
-        query = self._current(r).where(*self._in_compartment(r, residual, person), r.c.pk > after)
-        query = query.order_by(r.c.pk)
-        if count is not None:
-            query = query.limit(count + 1)
-        rows = (await conn.execute(query)).all()
-        page = rows if count is None else rows[:count]
-        following = page[-1].pk if len(rows) > len(page) else None
-        return await self._serve(conn, page), following
+        query = self._statements.compartment(shape_of(residual), count is not None)
+        return await self._page(conn, residual, query, person, after, count)
 
     async def supporting(
         self,
@@ -212,30 +193,22 @@ class ResourceRepository:
         count: int | None,
     ) -> tuple[list[Served], int | None]:
         """What visible resources of a compartment refer to outside it, once each."""
-        r, s = resource.alias("r"), resource.alias("s")
-        targets = (
-            select(sp_ref.c.target_id)
-            .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
-            .where(
-                sp_ref.c.param_id == SUPPORTING,
-                *self._in_compartment(r, residual, person, with_patient=True),
-            )
-        )
-        query = (
-            self._current(s)
-            .where(
-                s.c.id.in_(targets),
-                s.c.type_id.in_(self._index.supporting_type_ids),
-                or_(s.c.person_id.is_(None), s.c.person_id != person),
-                s.c.deleted.is_(False),
-                s.c.pk > after,
-                self._visibility.visible(residual, s),
-            )
-            .order_by(s.c.pk)
-        )
+        query = self._statements.supporting(shape_of(residual), count is not None)
+        return await self._page(conn, residual, query, person, after, count)
+
+    async def _page(
+        self,
+        conn: AsyncConnection,
+        residual: Residual,
+        query: Select[Any],
+        person: str,
+        after: int,
+        count: int | None,
+    ) -> tuple[list[Served], int | None]:
+        values: dict[str, Any] = {"person": person, "after": after, **bound(residual)}
         if count is not None:
-            query = query.limit(count + 1)
-        rows = (await conn.execute(query)).all()
+            values["count"] = count + 1
+        rows = (await conn.execute(query, values)).all()
         page = rows if count is None else rows[:count]
         following = page[-1].pk if len(rows) > len(page) else None
         return await self._serve(conn, page), following
@@ -249,7 +222,7 @@ class ResourceRepository:
         found: dict[tuple[str, str], Stored] = {}
         ids = sorted({key for _, key in names})
         for start in range(0, len(ids), _CHUNK):
-            query = self._current(r).where(r.c.id.in_(ids[start : start + _CHUNK]))
+            query = current(r).where(r.c.id.in_(ids[start : start + _CHUNK]))
             rows = [row for row in await conn.execute(query) if (row.type_id, row.id) in names]
             found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
         return found
@@ -257,7 +230,7 @@ class ResourceRepository:
     async def of_person(self, conn: AsyncConnection, person: str, type_name: str) -> list[Stored]:
         """Every current resource of a type in a person's compartment; no rule is asked."""
         r = resource.alias("r")
-        query = self._current(r).where(
+        query = current(r).where(
             or_(r.c.person_id == person, self._shared_with(r, [person])),
             r.c.type_id == self._index.type_id(type_name),
             r.c.deleted.is_(False),
@@ -273,19 +246,13 @@ class ResourceRepository:
         )
         return {self._index.type_name(type_id): n for type_id, n in rows}
 
-    def _current(self, r: Any) -> Select[Any]:
-        b = resource_version.alias()
-        return select(*_columns(r, r, b)).join_from(
-            r, b, and_(b.c.resource_pk == r.c.pk, b.c.version == r.c.body_version)
-        )
-
     def _where(self, r: Any, residual: Residual, query: Query) -> list[Any]:
         return [
             r.c.type_id == self._index.type_id(query.type),
             r.c.deleted.is_(False),
             *self._person_filter(r, query.persons),
             *(self._criteria.expression(r, c, query.persons) for c in query.criteria),
-            self._visibility.visible(residual, r),
+            self._visibility.visible(shape_of(residual), r.name),
         ]
 
     def _person_filter(self, r: Any, persons: Sequence[str] | None) -> list[Any]:
@@ -302,7 +269,7 @@ class ResourceRepository:
         where = [
             r.c.type_id == patient,
             r.c.deleted.is_(False),
-            self._visibility.visible(residual, r),
+            self._visibility.visible(shape_of(residual), r.name),
         ]
         if query.persons is not None:
             where.append(r.c.person_id.in_(query.persons))
@@ -314,22 +281,10 @@ class ResourceRepository:
                         other.c.type_id == patient,
                         other.c.deleted.is_(False),
                         self._criteria.expression(other, criterion, None),
-                        self._visibility.visible(residual, other),
+                        self._visibility.visible(shape_of(residual), other.name),
                     )
                 )
             )
-        return where
-
-    def _in_compartment(
-        self, r: Any, residual: Residual, person: str, *, with_patient: bool = False
-    ) -> list[Any]:
-        where = [
-            or_(r.c.person_id == person, self._shared_with(r, [person])),
-            r.c.deleted.is_(False),
-            self._visibility.visible(residual, r),
-        ]
-        if not with_patient:
-            where.append(r.c.type_id != self._index.type_id("Patient"))
         return where
 
     async def _serve(self, conn: AsyncConnection, rows: Rows) -> list[Served]:
@@ -411,22 +366,3 @@ class ResourceRepository:
     def _open(self, row: Row[Any], keys: dict[int, DataKey]) -> bytes:
         place = f"{self._index.type_name(row.type_id)}/{row.id}/{row.body_version}"
         return keys[row.key_id].open(row.body, table="resource_version", column="body", row=place)
-
-
-def _columns(r: Any, version: Any, body: Any) -> list[Any]:
-    """What a served version is made of: where it is, which version, and its body."""
-    return [
-        r.c.pk,
-        r.c.type_id,
-        r.c.id,
-        r.c.person_id,
-        r.c.source_record_id,
-        r.c.source_id,
-        version.c.version,
-        version.c.body_version,
-        version.c.last_updated_us,
-        version.c.deleted,
-        version.c.label_mask,
-        body.c.key_id,
-        body.c.body,
-    ]

@@ -44,8 +44,6 @@ resource = Table(
     Column("label_mask", BigInteger, nullable=False),
     Column("clinical_lo_us", BigInteger),
     Column("clinical_hi_us", BigInteger),
-    Column("author", String(120)),  # `Type/id`, what a consent may name
-    Column("encounter", String(120)),
     Column("content_hash", LargeBinary(16), nullable=False),
     UniqueConstraint("type_id", "id"),
     Index("ix_resource_person", "person_id", "type_id", "pk"),

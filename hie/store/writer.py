@@ -17,7 +17,6 @@ from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from hie.store.body import encode
-from hie.store.facts import author_of, encounter_of
 from hie.store.index import SearchIndex
 from hie.store.rows import INDEX_TABLES, IndexRows
 from hie.store.tables import (
@@ -220,8 +219,6 @@ class ResourceWriter:
             "label_mask": item.label_mask,
             "clinical_lo_us": period[0] if period else None,
             "clinical_hi_us": period[1] if period else None,
-            "author": author_of(item.resource),
-            "encounter": encounter_of(item.resource, item.id),
             "content_hash": digest,
         }
 

@@ -1,0 +1,225 @@
+"""One journaled HL7 v2 message on its way into the store.
+
+`prepare` is pure and runs before the transaction; `work_off` does the rest inside it, and
+settles the message there: a message is processed when its resources are committed, never
+before and never twice.
+"""
+
+from dataclasses import dataclass
+
+from adapters.hl7v2.mapper import Mapper
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.hl7v2 import er7
+from adapters.journal import Journal, Message, Settlement, State
+from adapters.sources import Source, SourceRegistry
+from hie.audit.event import AuditRecord
+from hie.audit.repository import AuditLog
+from hie.crypto import KeyRing
+from hie.flow.directory import Directory
+from hie.flow.place import Origin, Placed, Placement, Placer
+from hie.kernel.clock import Clock
+from hie.kernel.envelope import Draft, SourceIdentifier, Submission, WriteMode
+from hie.kernel.errors import Category, HieError
+from hie.kernel.fhir import FhirJson, rewrite_references
+from hie.kernel.ids import PersonId, SourceRecordId
+from hie.keystore import KeyKind, KeyStore
+from hie.store.index import SearchIndex
+
+_DRAFT = "urn:hie:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A message with what it maps to; no submission where no map reads its type."""
+
+    message: Message
+    source: Source
+    submission: Submission | None
+
+
+class StageError(HieError):
+    """A message stopped at a stage of the write path; it is parked there."""
+
+    def __init__(self, stage: str, cause: HieError) -> None:
+        super().__init__(cause.category, cause.text, cause.issues)
+        self.stage = stage
+
+
+class Ingest:
+    """Works off HL7 v2 messages."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in app.py
+        self,
+        sources: SourceRegistry,
+        mapper: Mapper,
+        placer: Placer,
+        journal: Journal,
+        audit: AuditLog,
+        keys: KeyStore,
+        ring: KeyRing,
+        index: SearchIndex,
+        directory: Directory,
+        clock: Clock,
+    ) -> None:
+        self._sources = sources
+        self._mapper = mapper
+        self._placer = placer
+        self._journal = journal
+        self._audit = audit
+        self._keys = keys
+        self._ring = ring
+        self._index = index
+        self._directory = directory
+        self._clock = clock
+
+    def prepare(self, message: Message) -> Prepared:
+        """Parse and map a message; pure.
+
+        Raises:
+            StageError: it cannot be read or mapped.
+        """
+        source = self._sources.by_id(message.source_id)
+        if source is None:
+            gone = HieError(Category.NOT_FOUND, "no file of `config/sources` names its source")
+            raise StageError("parse", gone)
+        try:
+            parsed = er7.parse(message.payload, source.charset or None)
+        except HieError as error:
+            raise StageError("parse", error) from error
+        if not self._mapper.supports(parsed.trigger_name):
+            return Prepared(message=message, source=source, submission=None)
+        try:
+            submission = self._mapper.map(
+                parsed, source, message_id=message.id, received_us=message.received_us
+            )
+        except HieError as error:
+            raise StageError("map", error) from error
+        return Prepared(message=message, source=source, submission=submission)
+
+    async def work_off(self, conn: AsyncConnection, prepared: Prepared) -> None:
+        """Identify, store, audit and settle, in the caller's transaction.
+
+        Raises:
+            HieError: nothing of the message is stored once the caller rolls back.
+        """
+        message, submission = prepared.message, prepared.submission
+        if submission is None:
+            reason = f"no map reads {message.trigger or 'its type'}"
+            kept = Settlement(message_id=message.id, state=State.KEPT, stage="map", reason=reason)
+            await self._journal.settle(conn, kept)
+            return
+        origin = Origin(
+            source_id=message.source_id, message_id=message.id, now_us=self._clock.now_us()
+        )
+        records = await self._identify(conn, origin, prepared.source, submission)
+        merged = [await self._placer.merge(conn, origin, m) for m in submission.merges]
+        placed = await self._placer.place(
+            conn, origin, self._placements(origin, submission, records)
+        )
+        persons = placed.persons.union(*merged)
+        await self._record(conn, prepared, origin, placed, persons)
+        subject = records.get(submission.subject)
+        owner = await self._keys.for_owner(conn, KeyKind.RECORD, subject) if subject else None
+        await self._journal.settle(
+            conn,
+            Settlement(
+                message_id=message.id,
+                state=State.PROCESSED,
+                findings=message.findings + submission.findings,
+                owner_key=owner,
+            ),
+        )
+
+    async def _identify(
+        self, conn: AsyncConnection, origin: Origin, source: Source, submission: Submission
+    ) -> dict[str, SourceRecordId]:
+        """Patient drafts by name, as the source records they are."""
+        records = {}
+        for draft in submission.drafts:
+            if draft.resource["resourceType"] == "Patient":
+                record, _ = await self._placer.identify(
+                    conn,
+                    origin,
+                    draft.resource,
+                    own_identifier(draft.resource, source.own_authority),
+                    may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
+                )
+                records[draft.name] = record
+        return records
+
+    def _placements(
+        self, origin: Origin, submission: Submission, records: dict[str, SourceRecordId]
+    ) -> list[Placement]:
+        ids = {d.name: self._id_of(origin, d, records) for d in submission.drafts}
+        targets = {f"{_DRAFT}{name}": f"{kind}/{key}" for name, (kind, key) in ids.items()}
+
+        def resolved(reference: str) -> str:
+            return targets.get(reference, reference)
+
+        return [
+            Placement(
+                type=ids[draft.name][0],
+                id=ids[draft.name][1],
+                resource=rewrite_references(draft.resource, resolved),
+                mode=draft.mode,
+                owner=records.get(submission.subject),
+            )
+            for draft in submission.drafts
+        ]
+
+    def _id_of(
+        self, origin: Origin, draft: Draft, records: dict[str, SourceRecordId]
+    ) -> tuple[str, str]:
+        kind = draft.resource["resourceType"]
+        if draft.name in records:
+            return kind, records[draft.name]
+        if self._index.is_directory(kind):
+            return kind, self._directory.id_of(origin, draft.resource, draft.key, draft.name)
+        if draft.key:
+            return kind, self._ring.blind("id", origin.source_id, kind, *draft.key)
+        return kind, self._ring.blind("id", str(origin.message_id), kind, draft.name)
+
+    async def _record(
+        self,
+        conn: AsyncConnection,
+        prepared: Prepared,
+        origin: Origin,
+        placed: Placed,
+        persons: frozenset[PersonId],
+    ) -> None:
+        """One audit row for each person whose record the message touched."""
+        stored = [f"{w.type}/{w.id}/_history/{w.version}" for w in placed.written if w.is_changed]
+        await self._audit.append(
+            conn,
+            [
+                AuditRecord(
+                    recorded_us=origin.now_us,
+                    action="C",
+                    subtype="receive",
+                    person_id=person,
+                    organization=self._directory.organization_id(prepared.source.organization),
+                    request_id=str(origin.message_id),
+                    detail={"trigger": prepared.message.trigger, "stored": stored},
+                )
+                for person in sorted(persons)
+            ],
+        )
+
+
+def own_identifier(patient: FhirJson, own_authority: str) -> SourceIdentifier | None:
+    """The number the source itself knows the patient by, else the first it gives.
+
+    Its own authority's medical record number counts first, then any number of its own.
+    """
+    found = [
+        SourceIdentifier(
+            system=i.get("system", ""),
+            value=i["value"],
+            type=next((c.get("code", "") for c in (i.get("type") or {}).get("coding", ())), ""),
+        )
+        for i in patient.get("identifier", ())
+        if i.get("value")
+    ]
+    ranked = sorted(found, key=lambda i: (i.system != own_authority, i.type not in ("MR", "PI")))
+    return ranked[0] if ranked else None

@@ -1,0 +1,137 @@
+"""The repository's fixed statements, built once per shape of residual.
+
+Building a statement costs more than running it; values are bound when it runs. Only
+`hie.store.repository` uses this file.
+"""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, or_, select
+
+from hie.store.index import SearchIndex
+from hie.store.predicate import Shape, Visibility
+from hie.store.rows import SUPPORTING
+from hie.store.tables import compartment, resource, resource_version, sp_ref
+
+
+def current(r: Any) -> Select[Any]:
+    """Current versions with their bodies, from an alias of `resource`."""
+    b = resource_version.alias(f"{r.name}_body")
+    return select(*_columns(r, r, b)).join_from(
+        r, b, and_(b.c.resource_pk == r.c.pk, b.c.version == r.c.body_version)
+    )
+
+
+class Statements:
+    """Statements by shape of residual."""
+
+    def __init__(self, index: SearchIndex, visibility: Visibility) -> None:
+        self._patient = index.type_id("Patient")
+        self._supporting_types = sorted(index.supporting_type_ids)
+        self._visible = visibility.visible
+        self.read = cache(self._read)
+        self.versions = cache(self._versions)
+        self.patients = cache(self._patients)
+        self.compartment = cache(self._compartment)
+        self.supporting = cache(self._supporting)
+
+    def _read(self, shape: Shape) -> Select[Any]:
+        """`type_id`, `id`."""
+        r = resource.alias("r")
+        return current(r).where(*_named(r), self._visible(shape, "r"))
+
+    def _versions(self, shape: Shape) -> Select[Any]:
+        """`type_id`, `id`, `first`, `last` version, `count`."""
+        r, v, b = resource.alias("r"), resource_version.alias("v"), resource_version.alias("b")
+        return (
+            select(*_columns(r, v, b))
+            .join_from(r, v, v.c.resource_pk == r.c.pk)
+            .join(b, and_(b.c.resource_pk == r.c.pk, b.c.version == v.c.body_version))
+            .where(
+                *_named(r),
+                v.c.version >= bindparam("first", type_=Integer),
+                v.c.version <= bindparam("last", type_=Integer),
+                self._visible(shape, "r"),
+            )
+            .order_by(v.c.version.desc())
+            .limit(bindparam("count", type_=Integer))
+        )
+
+    def _patients(self, shape: Shape) -> Select[Any]:
+        """`persons`."""
+        r = resource.alias("r")
+        return current(r).where(
+            r.c.type_id == self._patient,
+            r.c.person_id.in_(bindparam("persons", type_=String, expanding=True)),
+            r.c.deleted.is_(False),
+            self._visible(shape, "r"),
+        )
+
+    def _compartment(self, shape: Shape, is_limited: bool) -> Select[Any]:
+        """`person`, `after`, and `count` where limited."""
+        r = resource.alias("r")
+        query = current(r).where(
+            *self._in_compartment(r, shape),
+            r.c.type_id != self._patient,
+            r.c.pk > bindparam("after", type_=BigInteger),
+        )
+        return _paged(query, r, is_limited=is_limited)
+
+    def _supporting(self, shape: Shape, is_limited: bool) -> Select[Any]:
+        """`person`, `after`, and `count` where limited."""
+        r, s = resource.alias("r"), resource.alias("s")
+        targets = (
+            select(sp_ref.c.target_id)
+            .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
+            .where(sp_ref.c.param_id == SUPPORTING, *self._in_compartment(r, shape))
+        )
+        query = current(s).where(
+            s.c.id.in_(targets),
+            s.c.type_id.in_(self._supporting_types),
+            or_(s.c.person_id.is_(None), s.c.person_id != bindparam("person", type_=String)),
+            s.c.deleted.is_(False),
+            s.c.pk > bindparam("after", type_=BigInteger),
+            self._visible(shape, "s"),
+        )
+        return _paged(query, s, is_limited=is_limited)
+
+    def _in_compartment(self, r: Any, shape: Shape) -> list[Any]:
+        person = bindparam("person", type_=String)
+        shared = select(compartment.c.resource_pk).where(compartment.c.person_id == person)
+        return [
+            or_(r.c.person_id == person, r.c.pk.in_(shared)),
+            r.c.deleted.is_(False),
+            self._visible(shape, r.name),
+        ]
+
+
+def _paged(query: Select[Any], r: Any, *, is_limited: bool) -> Select[Any]:
+    query = query.order_by(r.c.pk)
+    return query.limit(bindparam("count", type_=Integer)) if is_limited else query
+
+
+def _named(r: Any) -> list[Any]:
+    return [
+        r.c.type_id == bindparam("type_id", type_=Integer),
+        r.c.id == bindparam("id", type_=String),
+    ]
+
+
+def _columns(r: Any, version: Any, body: Any) -> list[Any]:
+    """What a served version is made of: where it is, which version, and its body."""
+    return [
+        r.c.pk,
+        r.c.type_id,
+        r.c.id,
+        r.c.person_id,
+        r.c.source_record_id,
+        r.c.source_id,
+        version.c.version,
+        version.c.body_version,
+        version.c.last_updated_us,
+        version.c.deleted,
+        version.c.label_mask,
+        body.c.key_id,
+        body.c.body,
+    ]
