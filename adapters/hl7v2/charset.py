@@ -7,6 +7,7 @@ Spec: HL7 v2.8.2 chapter 2, MSH-18 and table 0211.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from hie.kernel.envelope import Finding, Severity
@@ -43,6 +44,7 @@ _CODECS: Final = {
 _REVERSIBLE: Final = frozenset(
     {"ascii", "utf-8", "cp1252"} | {codec for codec in _CODECS.values() if "8859" in codec}
 )
+_HEADER_BYTES: Final = 4096
 _GUESSES: Final = ("utf-8", "cp1252", "iso8859-1")
 
 
@@ -91,6 +93,7 @@ def read(payload: bytes, override: str | None = None) -> Text:
     return _text(text, codec, mark=mark, verbatim=verbatim, findings=findings)
 
 
+@lru_cache(maxsize=256)
 def codec_of(charset: str) -> str | None:
     """The Python codec of an HL7 table 0211 code or a usual name of it; None if unknown."""
     return _CODECS.get(re.sub(r"[^A-Z0-9]", "", charset.upper()))
@@ -153,12 +156,12 @@ def _doubt(rule: str, text: str) -> Finding:
 
 def _declared(payload: bytes) -> str:
     """MSH-18, read before the character set is known."""
-    line = re.split(rb"[\r\n]", payload[:4000].lstrip(), maxsplit=1)[0]
+    line = payload[:_HEADER_BYTES].lstrip().partition(b"\r")[0].partition(b"\n")[0]
     if line[:3] != b"MSH" or len(line) < 4:
         return ""
-    fields = line.split(line[3:4])
+    fields = line.split(line[3:4], 18)
     if len(fields) < 18:
         return ""
     repetition = fields[1][1:2]
-    value = fields[17].split(repetition)[0] if repetition else fields[17]
+    value = fields[17].partition(repetition)[0] if repetition else fields[17]
     return value.decode("ascii", "replace")

@@ -24,6 +24,7 @@ class _Null(str):
 #: The explicit null, `""` on the wire: "delete what you have". Compare with `is NULL`.
 NULL: Final = _Null('""')
 
+_HEADERS: Final = frozenset({"MSH", "BHS", "FHS"})
 _STANDARD: Final = "^~\\&"
 _PATH: Final = re.compile(
     r"^(?P<name>[A-Za-z][A-Za-z0-9]{2})(?:\[(?P<sequence>\d+)\])?-(?P<field>\d+)"
@@ -130,17 +131,23 @@ class Segment:
 
     __slots__ = ("_fields", "_shift", "_syntax", "name", "position", "raw", "sequence")
 
-    def __init__(self, raw: str, name: str, place: tuple[int, int], syntax: _Syntax) -> None:
+    def __init__(self, raw: str, name: str, sequence: int, position: int, syntax: _Syntax) -> None:
         self.raw = raw
         self.name = name
-        self.sequence, self.position = place
+        self.sequence = sequence
+        self.position = position
         self._syntax = syntax
         # MSH-1 is the separator itself, so every later field stands one place earlier.
-        self._shift = 1 if name in ("MSH", "BHS", "FHS") else 0
+        self._shift = 1 if name in _HEADERS else 0
         self._fields: list[str] | None = None
 
     def __repr__(self) -> str:
         return f"<Segment {self.name}[{self.sequence}]>"
+
+    @property
+    def delimiters(self) -> Delimiters:
+        """The message's separators."""
+        return self._syntax.delimiters
 
     @property
     def fields(self) -> list[str]:
@@ -198,20 +205,17 @@ class Message:
     def __init__(
         self,
         segments: tuple[Segment, ...],
-        ends: tuple[str, ...],
-        syntax: _Syntax,
+        named: dict[str, list[Segment]],
+        ends: list[str],
         text: charsets.Text,
         findings: tuple[Finding, ...],
     ) -> None:
         self.segments = segments
-        self.delimiters = syntax.delimiters
+        self.delimiters = segments[0].delimiters
         self.charset = text.codec
         self.findings = findings
         self._text = text
         self._ends = ends
-        named: dict[str, list[Segment]] = {}
-        for segment in segments:
-            named.setdefault(segment.name, []).append(segment)
         self._named = named
 
     def first(self, name: str) -> Segment | None:
@@ -305,26 +309,36 @@ def parse(payload: bytes, charset: str | None = None) -> Message:
     delimiters = _delimiters(text.body, findings)
     syntax = _Syntax(delimiters, text.codec)
     lines, ends = _lines(text.body, delimiters.field, findings)
-    counts: dict[str, int] = {}
+    mark = delimiters.field
+    named: dict[str, list[Segment]] = {}
     segments: list[Segment] = []
-    border = ("", delimiters.field)
     for position, raw in enumerate(lines):
-        name = raw[:3] if raw[3:4] in border and len(raw) > 2 else ""
-        sequence = counts[name] = counts.get(name, 0) + 1
-        segments.append(Segment(raw, name, (sequence, position), syntax))
-    return Message(tuple(segments), tuple(ends), syntax, text, tuple(findings))
+        # A segment's name has three characters and a separator or the line's end behind it.
+        name = raw[:3] if raw[3:4] == mark or len(raw) == 3 else ""
+        found = named.get(name)
+        if found is None:
+            found = named[name] = []
+        segment = Segment(raw, name, len(found) + 1, position, syntax)
+        found.append(segment)
+        segments.append(segment)
+    return Message(tuple(segments), named, ends, text, tuple(findings))
 
 
 def _delimiters(body: str, findings: list[Finding]) -> Delimiters:
     mark = body[3:4]
-    if not body.startswith("MSH") or not mark or mark.isalnum() or not mark.isprintable():
+    if body[:3] != "MSH" or not mark or mark.isalnum() or not mark.isprintable():
         fault = Issue(text="a message must begin with `MSH` and a separator", code="structure")
         raise HieError(Category.INVALID, fault.text, [fault])
-    found = re.split(f"[\r\n{re.escape(mark)}]", body[4:12], maxsplit=1)[0]
+    found = body[4:12].partition(mark)[0].partition("\r")[0].partition("\n")[0]
     if not found or found[0].isalnum():
         findings.append(charsets.note("encoding-characters", "`MSH-2` not usable, standard taken"))
         found = _STANDARD
-    component, repetition, escape, subcomponent = (found[n : n + 1] for n in range(4))
+    return _separators(mark, found)
+
+
+@lru_cache(maxsize=64)
+def _separators(mark: str, encoding: str) -> Delimiters:
+    component, repetition, escape, subcomponent = (encoding[n : n + 1] for n in range(4))
     return Delimiters(mark, component, repetition, escape, subcomponent)
 
 
