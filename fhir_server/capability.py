@@ -1,0 +1,139 @@
+"""The CapabilityStatement, computed from what routes requests and answers searches (pure).
+
+Spec: https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+
+from fhir_server.interactions.create import READ_ONLY_TYPES
+from fhir_server.search.params import modifiers_of
+from fhir_server.settings import FhirSettings
+from hie.kernel.clock import instant
+from hie.store.index import SearchIndex, SearchParam
+
+#: Interactions that stand at a resource type, in the order FHIR lists them.
+TYPE_INTERACTIONS: Final = ("read", "vread", "update", "create", "history-instance", "search-type")
+#: What `POST [base]` takes.
+SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
+WRITING: Final = frozenset({"update", "create"})
+OPERATIONS: Final = {
+    "everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+}
+#: Parameters every type has.
+EVERYWHERE: Final = (
+    {
+        "name": "_id",
+        "type": "token",
+        "definition": "http://hl7.org/fhir/SearchParameter/Resource-id",
+    },
+    {
+        "name": "_lastUpdated",
+        "type": "date",
+        "definition": "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
+    },
+)
+SECURITY_SERVICES: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+
+
+class Routed(Protocol):
+    """What of a route the statement tells."""
+
+    @property
+    def interaction(self) -> str:
+        """FHIR's name, `search-type`, or the operation's, `everything`."""
+        ...
+
+
+def capability_statement(
+    routes: Iterable[Routed], index: SearchIndex, settings: FhirSettings, now_us: int
+) -> bytes:
+    """The CapabilityStatement of this server as JSON.
+
+    Args:
+        routes: every route the server has.
+        index: types and search parameters.
+        settings: where the server is.
+        now_us: when the statement was made: the start of the server.
+    """
+    offered = {route.interaction for route in routes}
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "security": _security(settings),
+        "resource": [_resource(name, offered, index) for name in index.types],
+    }
+    system = [code for name in SYSTEM_INTERACTIONS if name in offered for code in _codes(name)]
+    if system:
+        rest["interaction"] = [{"code": code} for code in system]
+    return orjson.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": instant(now_us),
+            "publisher": "the exchange's operator",
+            "kind": "instance",
+            "software": {"name": "hie", "version": settings.software_version},
+            "implementation": {
+                "description": "Health information exchange hub",
+                "url": settings.base_url,
+            },
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "rest": [rest],
+        }
+    )
+
+
+def _codes(name: str) -> Sequence[str]:
+    return SYSTEM_INTERACTIONS[name]
+
+
+def _security(settings: FhirSettings) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "cors": False,
+        "service": [{"coding": [{"system": SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
+        "description": "bearer tokens with SMART scopes; what a caller may see follows consent",
+    }
+    if settings.auth_url:
+        ends = [
+            {"url": name, "valueUri": f"{settings.auth_url}/{name}"}
+            for name in ("authorize", "token", "introspect", "revoke")
+        ]
+        told["extension"] = [{"url": OAUTH_URIS, "extension": ends}]
+    return told
+
+
+def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any]:
+    refused = WRITING if name in READ_ONLY_TYPES else frozenset()
+    told: dict[str, Any] = {
+        "type": name,
+        "interaction": [
+            {"code": code} for code in TYPE_INTERACTIONS if code in offered and code not in refused
+        ],
+        "versioning": "versioned",
+        "readHistory": "history-instance" in offered,
+        "updateCreate": False,
+        "referencePolicy": ["literal", "local"],
+        "searchParam": [*EVERYWHERE, *(_param(param) for param in index.params(name))],
+    }
+    operations = [
+        {"name": operation, "definition": definition}
+        for operation, (of_type, definition) in OPERATIONS.items()
+        if operation in offered and of_type == name
+    ]
+    if operations:
+        told["operation"] = operations
+    return told
+
+
+def _param(param: SearchParam) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": param.name, "type": param.type}
+    notes = [f"modifiers: {', '.join(modifiers_of(param))}"] if modifiers_of(param) else []
+    if param.is_blind:
+        notes.append("stored as keyed hashes: no contains, no system alone, no sorting")
+    if notes:
+        told["documentation"] = "; ".join(notes)
+    return told

@@ -1,0 +1,141 @@
+"""One request and its answer as values, and the collaborators a handler is given.
+
+Handlers know nothing of sockets: `fhir_server.routes` makes the `Call` and sends the
+`Answer`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fhir_server.search.cursor import Sealer
+from fhir_server.settings import FhirSettings
+from hie.kernel.context import RequestContext
+from hie.store.index import SearchIndex
+from hie.store.query import Page, Query, Served
+
+
+class Door(Protocol):
+    """The one way to patient data: decides, reads, audits, then returns (`hie.access`)."""
+
+    async def read(self, ctx: RequestContext, type: str, id: str) -> Served:  # noqa: A002 - FHIR's words
+        """The current version; NOT_FOUND when hidden or absent, GONE when deleted."""
+        ...
+
+    async def vread(self, ctx: RequestContext, type: str, id: str, version: str) -> Served:  # noqa: A002
+        """One version; NOT_FOUND when hidden or absent, GONE when that version is a deletion."""
+        ...
+
+    async def history(
+        self,
+        ctx: RequestContext,
+        type: str,  # noqa: A002
+        id: str,  # noqa: A002
+        count: int,
+        cursor: str | None,
+    ) -> Page:
+        """Versions, newest first; deletions as `Served.is_deleted`."""
+        ...
+
+    async def search(self, ctx: RequestContext, query: Query) -> Page:
+        """One page of what the caller may see."""
+        ...
+
+    async def everything(
+        self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None
+    ) -> Page:
+        """The person's compartment and what it refers to, once each; count None = all."""
+        ...
+
+
+class WriteAnswer(Protocol):
+    """What a write came to, ready to be sent."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """ETag, Location, Last-Modified."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The resource, Bundle or OperationOutcome; may be empty."""
+        ...
+
+
+class FhirWriter(Protocol):
+    """Takes what sources write: journals, processes, answers after commit (`hie.flow`)."""
+
+    async def write(
+        self,
+        ctx: RequestContext,
+        interaction: str,
+        type: str | None,  # noqa: A002
+        id: str | None,  # noqa: A002
+        body: bytes,
+        headers: Mapping[str, str],
+    ) -> WriteAnswer:
+        """Process a body.
+
+        Args:
+            ctx: the caller has a write scope and at least one source; the scope of each entry
+                of a Bundle is still to be checked.
+            interaction: `create`, `update`, `transaction` (a Bundle; its type says whether it
+                is a batch).
+            type: resource type of the URL; None for a Bundle.
+            id: of the URL, for an update.
+            body: JSON bytes as received, decompressed; at most the configured size.
+            headers: `If-Match`, `If-None-Exist`, `Prefer`, `X-Request-Id` as the client sent
+                them; names compare without case.
+
+        Raises:
+            HieError: with one Issue per fault.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One FHIR request.
+
+    Attributes:
+        interaction: FHIR's name of it, `search-type`.
+        type: resource type of the URL.
+        id: of the URL.
+        version: of the URL.
+        params: query and form parameters in the order given.
+        headers: names compare without case.
+    """
+
+    ctx: RequestContext
+    interaction: str
+    type: str = ""
+    id: str = ""
+    version: str = ""
+    params: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One FHIR response; an empty body has no content type."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What the handlers work with."""
+
+    door: Door
+    writer: FhirWriter
+    index: SearchIndex
+    settings: FhirSettings
+    sealer: Sealer

@@ -1,0 +1,24 @@
+"""read: the current version of a resource.
+
+Spec: https://hl7.org/fhir/R4/http.html#read
+"""
+
+from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.negotiate import etag, http_date, is_fresh
+from hie.store.query import Served
+
+
+async def read(edge: Edge, call: Call) -> Answer:
+    """The resource, or 304 where the client has this version - after the decision."""
+    return answer(await edge.door.read(call.ctx, call.type, call.id), call)
+
+
+def answer(served: Served, call: Call) -> Answer:
+    """One version as a response."""
+    headers = {
+        "ETag": etag(served.version),
+        "Last-Modified": http_date(served.last_updated_us),
+    }
+    if is_fresh(call.headers.get("If-None-Match"), served.version):
+        return Answer(status=304, headers=headers)
+    return Answer(headers=headers, body=served.body)

@@ -1,0 +1,61 @@
+"""Pages of any kind: what was asked for first, and the link to what comes next (pure)."""
+
+from collections.abc import Iterable
+
+from fhir_server.exchange import Call, Edge
+from fhir_server.negotiate import is_lenient
+from fhir_server.search.bundle import next_link
+from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
+from fhir_server.search.parse import GENERAL, count_of
+from hie.kernel.errors import Category, HieError, Issue
+from hie.store.query import Page
+
+Params = tuple[tuple[str, str], ...]
+
+
+def asked(edge: Edge, call: Call, address: str) -> Place:
+    """The parameters of the first page, and where this page starts ("" = at the beginning).
+
+    Raises:
+        HieError: INVALID when the cursor is not one of this caller and address.
+    """
+    tokens = [value for name, value in call.params if name == CURSOR_PARAM]
+    if not tokens:
+        return Place(position="", params=call.params)
+    return open_token(tokens[-1], edge.sealer, call.ctx.caller, address)
+
+
+def following(edge: Edge, call: Call, address: str, page: Page, params: Params) -> str | None:
+    """The URL of the next page, None on the last.
+
+    `params` are those that took part: what was passed over leniently is not asked again.
+    """
+    if page.next_cursor is None:
+        return None
+    place = Place(position=page.next_cursor, params=params)
+    token = seal(place, edge.sealer, call.ctx.caller, address)
+    return next_link(edge.settings.base_url, address, token)
+
+
+def requested_count(edge: Edge, call: Call, params: Params) -> int | None:
+    """`_count`, the only parameter of a history or `$everything`; None = not given.
+
+    Raises:
+        HieError: INVALID naming every other parameter, unless the client wants leniency.
+    """
+    unknown = [name for name, _ in params if name not in GENERAL | {"_count"}]
+    if unknown and not is_lenient(call.headers.get("Prefer")):
+        raise HieError(Category.INVALID, "unknown parameters", list(_issues(unknown)))
+    counts = [count_of(text, edge.settings) for name, text in params if name == "_count"]
+    return max(1, counts[-1]) if counts else None
+
+
+def count_params(count: int | None) -> Params:
+    """What took part in a page whose only parameter is `_count`."""
+    return () if count is None else (("_count", str(count)),)
+
+
+def _issues(names: Iterable[str]) -> Iterable[Issue]:
+    for name in dict.fromkeys(names):
+        shown = f"`{name}`" if name.replace("_", "").isalnum() else "what was given"
+        yield Issue(text=f"{shown}: not supported here", code="not-supported")

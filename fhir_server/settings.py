@@ -1,0 +1,27 @@
+"""Settings of the FHIR server."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirSettings:
+    """How the FHIR API presents itself and what it takes.
+
+    Attributes:
+        base_url: what clients call the API by, without a slash at the end; it stands in
+            every link and fullUrl.
+        default_count: resources on a page of a search or history that asks for no number.
+        max_count: the most a page may have; a larger `_count` is taken as this.
+        max_body_bytes: the largest request body, after decompression.
+        max_criteria: parameters and comma-separated values one search may have in all.
+        software_version: of the hub, for the CapabilityStatement.
+        auth_url: base of the authorization server, named in the CapabilityStatement; "" = none.
+    """
+
+    base_url: str = "http://127.0.0.1:8080/fhir"
+    default_count: int = 20
+    max_count: int = 200
+    max_body_bytes: int = 50 * 1024 * 1024
+    max_criteria: int = 200
+    software_version: str = "0.1.0"
+    auth_url: str = ""
