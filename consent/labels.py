@@ -44,7 +44,7 @@ class LabelTable:
             label.code: 1 << label.bit | self._levels[label.implies] for label in sensitivity.labels
         }
         self._covers = {label.code: self._closure(label.code) for label in sensitivity.labels}
-        self._sensitivities = sum(self._bits.values())
+        self._systems = sensitivity.systems | {label.system for label in sensitivity.labels}
 
     def _closure(self, code: str) -> int:
         covers = {label.code: label.covers for label in self._sensitivity.labels}
@@ -143,6 +143,13 @@ class LabelTable:
             mask |= bits
         return mask
 
+    def knows(self, codings: Sequence[Any]) -> bool:
+        """Whether the hub knows every one of these labels."""
+        codes = [self._code(coding) for coding in codings if self._is_ours(coding)]
+        return len(codes) == len(codings) and all(
+            code in self._bits or code in self._levels for code in codes
+        )
+
     def named(self, codings: Sequence[Any]) -> frozenset[str]:
         """The sensitivities a consent names in so many words."""
         codes = (self._code(coding) for coding in codings if self._is_ours(coding))
@@ -164,11 +171,11 @@ class LabelTable:
     def _is_ours(self, coding: Any) -> bool:
         if not isinstance(coding, dict):
             return False
-        own = {label.system for label in self._sensitivity.labels}
-        return coding.get("system") in self._sensitivity.systems | own | {None}
+        system = coding.get("system")
+        return system is None or (isinstance(system, str) and system in self._systems)
 
     def _is_handling(self, coding: Any, code: str) -> bool:
-        system = coding.get("system") if isinstance(coding, dict) else None
+        system = str(coding.get("system")) if isinstance(coding, dict) else ""
         return (
             system in self._sensitivity.handling_systems or code in self._sensitivity.handling_codes
         )
@@ -189,7 +196,7 @@ class Labeller:
         for line in sensitivity.words:
             found = (list(line.phrase[1:]), line.unless, self.table.raised(line.labels))
             self._phrases.setdefault(line.phrase[0], []).append(found)
-        self._known: dict[tuple[Any, str], int] = {}
+        self._known: dict[tuple[str, str], int] = {}
 
     def labels(
         self, resource: FhirJson, *, source_id: str = "", beside: Iterable[FhirJson] = ()
@@ -239,7 +246,8 @@ class Labeller:
                 mask |= self._said(node[name])
         return mask
 
-    def _coded(self, system: Any, code: str) -> int:
+    def _coded(self, found: Any, code: str) -> int:
+        system = found if isinstance(found, str) else ""
         key = (system, code)
         mask = self._known.get(key)
         if mask is None:

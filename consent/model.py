@@ -7,9 +7,13 @@ one rule must all hold. Times are microseconds UTC, ranges half-open.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+#: The grantee that stands for every organisation.
+ANYONE: Final = "*"
+#: The grantee that stands for a person of an organisation whose name the request does not say.
+UNNAMED: Final = "Practitioner/*"
 #: (system, code)
 Code = tuple[str, str]
 
@@ -358,6 +362,7 @@ class Vocabulary:
     actor_types: frozenset[str]
     encounter_types: frozenset[str]
     class_system: str
+    types: frozenset[str]
     code_systems: frozenset[str]
     policies: Mapping[str, Policy]
 

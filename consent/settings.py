@@ -242,7 +242,8 @@ def _vocabulary(root: _Section) -> Vocabulary:
         research_purposes=root.table("scope").codes("research_purposes"),
         actor_types=root.table("actor").codes("types"),
         encounter_types=root.table("data").codes("encounter_types"),
-        class_system=root.table("class").text("types"),
+        class_system=root.table("class").text("system"),
+        types=root.table("class").codes("known"),
         code_systems=root.table("code").codes("systems"),
         policies={
             name: Policy(

@@ -1,0 +1,1 @@
+"""FHIR Consent to Directive: `directive` reads a Consent by `provision` and `moments`."""

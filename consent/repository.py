@@ -1,0 +1,126 @@
+"""The SQL of the compiled consents: replaced per person, read back to recheck and explain."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consent.model import Code, Directive, Effect
+from consent.rules import RuleRow, directives_of
+from consent.tables import consent_code, consent_rule
+from hie.db import Database
+
+_CHUNK = 500
+
+
+class ConsentRepository:
+    """Rows of `consent_rule` and `consent_code`.
+
+    Args:
+        db: gives the keys.
+        type_id: the small id of a resource type; KeyError for what is none.
+        type_name: its reverse.
+    """
+
+    def __init__(
+        self, db: Database, type_id: Callable[[str], int], type_name: Callable[[int], str]
+    ) -> None:
+        self._db = db
+        self._type_id = type_id
+        self._type_name = type_name
+
+    async def replace(self, conn: AsyncConnection, person_id: str, rows: Sequence[RuleRow]) -> None:
+        """Make these the person's only rows, in the caller's transaction."""
+        for table in (consent_code, consent_rule):
+            await conn.execute(delete(table).where(table.c.person_id == person_id))
+        sets: dict[frozenset[Code], int] = {}
+        values = [self._values(person_id, row, sets) for row in rows]
+        codes = [
+            {"code_set": number, "system": system, "code": code, "person_id": person_id}
+            for found, number in sets.items()
+            for system, code in sorted(found)
+        ]
+        if values:
+            await conn.execute(insert(consent_rule), values)
+        if codes:
+            await conn.execute(insert(consent_code), codes)
+
+    async def load(
+        self, conn: AsyncConnection, person_ids: Iterable[str]
+    ) -> dict[str, tuple[Directive, ...]]:
+        """The directives in effect of each person; a person without any is not in it."""
+        wanted = sorted(set(person_ids))
+        found: dict[str, list[RuleRow]] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            persons = wanted[start : start + _CHUNK]
+            sets = await self._code_sets(conn, persons)
+            query = (
+                select(consent_rule)
+                .where(consent_rule.c.person_id.in_(persons))
+                .order_by(consent_rule.c.pk)
+            )
+            for row in await conn.execute(query):
+                found.setdefault(row.person_id, []).append(self._rule_row(row, sets))
+        return {person_id: directives_of(rows) for person_id, rows in found.items()}
+
+    async def _code_sets(
+        self, conn: AsyncConnection, persons: Sequence[str]
+    ) -> Mapping[int, frozenset[Code]]:
+        query = select(consent_code).where(consent_code.c.person_id.in_(persons))
+        sets: dict[int, set[Code]] = {}
+        for row in await conn.execute(query):
+            sets.setdefault(row.code_set, set()).add((row.system, row.code))
+        return {number: frozenset(codes) for number, codes in sets.items()}
+
+    def _values(
+        self, person_id: str, row: RuleRow, sets: dict[frozenset[Code], int]
+    ) -> dict[str, Any]:
+        if row.codes is not None and row.codes not in sets:
+            sets[row.codes] = self._db.next_pk()
+        return {
+            "pk": self._db.next_pk(),
+            "person_id": person_id,
+            "consent_id": row.consent_id,
+            "consent_version": row.version,
+            "path": row.path,
+            "effect": row.effect.value,
+            "note": row.note or None,
+            "grantee": row.grantee,
+            "purpose": row.purpose,
+            "action": row.action,
+            "type_id": None if row.type is None else self._type_id(row.type),
+            "source_id": row.source_id,
+            "instance": row.instance,
+            "author": row.author,
+            "encounter": row.encounter,
+            "label_mask": row.label_mask,
+            "date_lo_us": row.date_lo_us,
+            "date_hi_us": row.date_hi_us,
+            "code_set": None if row.codes is None else sets[row.codes],
+            "valid_from_us": row.valid_from_us,
+            "valid_to_us": row.valid_to_us,
+        }
+
+    def _rule_row(self, row: Row[Any], sets: Mapping[int, frozenset[Code]]) -> RuleRow:
+        return RuleRow(
+            consent_id=row.consent_id,
+            version=row.consent_version,
+            path=row.path,
+            effect=Effect(row.effect),
+            note=row.note or "",
+            grantee=row.grantee,
+            purpose=row.purpose,
+            action=row.action,
+            type=None if row.type_id is None else self._type_name(row.type_id),
+            source_id=row.source_id,
+            instance=row.instance,
+            author=row.author,
+            encounter=row.encounter,
+            label_mask=row.label_mask,
+            date_lo_us=row.date_lo_us,
+            date_hi_us=row.date_hi_us,
+            codes=None if row.code_set is None else sets.get(row.code_set, frozenset()),
+            valid_from_us=row.valid_from_us,
+            valid_to_us=row.valid_to_us,
+        )
