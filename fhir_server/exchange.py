@@ -18,31 +18,34 @@ from hie.store.query import Page, Query, Served
 class Door(Protocol):
     """The one way to patient data: decides, reads, audits, then returns (`hie.access`)."""
 
-    async def read(self, ctx: RequestContext, type: str, id: str) -> Served:  # noqa: A002 - FHIR's words
+    async def read(self, ctx: RequestContext, type_name: str, resource_id: str, /) -> Served:
         """The current version; NOT_FOUND when hidden or absent, GONE when deleted."""
         ...
 
-    async def vread(self, ctx: RequestContext, type: str, id: str, version: str) -> Served:  # noqa: A002
+    async def vread(
+        self, ctx: RequestContext, type_name: str, resource_id: str, version: str, /
+    ) -> Served:
         """One version; NOT_FOUND when hidden or absent, GONE when that version is a deletion."""
         ...
 
     async def history(
         self,
         ctx: RequestContext,
-        type: str,  # noqa: A002
-        id: str,  # noqa: A002
+        type_name: str,
+        resource_id: str,
         count: int,
         cursor: str | None,
+        /,
     ) -> Page:
         """Versions, newest first; deletions as `Served.is_deleted`."""
         ...
 
-    async def search(self, ctx: RequestContext, query: Query) -> Page:
+    async def search(self, ctx: RequestContext, query: Query, /) -> Page:
         """One page of what the caller may see."""
         ...
 
     async def everything(
-        self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None
+        self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None, /
     ) -> Page:
         """The person's compartment and what it refers to, once each; count None = all."""
         ...
@@ -74,10 +77,11 @@ class FhirWriter(Protocol):
         self,
         ctx: RequestContext,
         interaction: str,
-        type: str | None,  # noqa: A002
-        id: str | None,  # noqa: A002
+        type_name: str | None,
+        resource_id: str | None,
         body: bytes,
         headers: Mapping[str, str],
+        /,
     ) -> WriteAnswer:
         """Process a body.
 
@@ -86,8 +90,8 @@ class FhirWriter(Protocol):
                 of a Bundle is still to be checked.
             interaction: `create`, `update`, `transaction` (a Bundle; its type says whether it
                 is a batch).
-            type: resource type of the URL; None for a Bundle.
-            id: of the URL, for an update.
+            type_name: of the URL; None for a Bundle.
+            resource_id: of the URL, for an update.
             body: JSON bytes as received, decompressed; at most the configured size.
             headers: `If-Match`, `If-None-Exist`, `Prefer`, `X-Request-Id` as the client sent
                 them; names compare without case.
