@@ -308,9 +308,9 @@ class Journal:
 
 
 def _first_state(entry: JournalEntry) -> State:
-    if entry.wire is Wire.FHIR:
-        return State.OPEN
-    return State.RECEIVED if entry.is_accepted else State.REFUSED
+    if not entry.is_accepted:
+        return State.REFUSED
+    return State.OPEN if entry.wire is Wire.FHIR else State.RECEIVED
 
 
 def _findings_text(findings: Sequence[Finding]) -> str:

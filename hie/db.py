@@ -5,6 +5,7 @@ BEGIN IMMEDIATE, so that it never fails half-way for a lock. PostgreSQL runs the
 """
 
 import asyncio
+import hashlib
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BigInteger, Integer, MetaData, event
+from sqlalchemy import BigInteger, Integer, MetaData, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -104,8 +105,18 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A read-only connection; every query in the block sees the same state."""
-        async with self._reader.connect() as conn:
+        async with self._reader.begin() as conn:
             yield conn
+
+    async def serialize(self, conn: AsyncConnection, name: str) -> None:
+        """Let no other transaction of this name run until this one ends.
+
+        SQLite has one writer as it is; PostgreSQL takes an advisory lock.
+        """
+        if not self.is_sqlite:
+            digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+            key = int.from_bytes(digest, "big", signed=True)
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
     async def create_schema(self) -> None:
         """Create every table of the MetaData; tests only, `hie migrate` runs Alembic."""

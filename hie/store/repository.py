@@ -55,6 +55,17 @@ class Stored:
     resource: FhirJson
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What there is to know of a current resource without opening it."""
+
+    version: int
+    last_updated_us: int
+    is_deleted: bool
+    source_id: str
+    person_id: str | None
+
+
 class ResourceRepository:
     """Reads resources for a residual.
 
@@ -225,6 +236,37 @@ class ResourceRepository:
             query = current(r).where(r.c.id.in_(ids[start : start + _CHUNK]))
             rows = [row for row in await conn.execute(query) if (row.type_id, row.id) in names]
             found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
+        return found
+
+    async def versions_of(
+        self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Head]:
+        """Version, time and owner of current resources by (type, id); no rule is asked."""
+        names = {(self._index.type_id(name), key): (name, key) for name, key in wanted}
+        ids = sorted({key for _, key in names})
+        found: dict[tuple[str, str], Head] = {}
+        c = resource.c
+        for start in range(0, len(ids), _CHUNK):
+            rows = await conn.execute(
+                select(
+                    c.type_id,
+                    c.id,
+                    c.version,
+                    c.last_updated_us,
+                    c.deleted,
+                    c.source_id,
+                    c.person_id,
+                ).where(c.id.in_(ids[start : start + _CHUNK]))
+            )
+            for row in rows:
+                if (row.type_id, row.id) in names:
+                    found[names[row.type_id, row.id]] = Head(
+                        version=row.version,
+                        last_updated_us=row.last_updated_us,
+                        is_deleted=bool(row.deleted),
+                        source_id=row.source_id,
+                        person_id=row.person_id,
+                    )
         return found
 
     async def of_person(self, conn: AsyncConnection, person: str, type_name: str) -> list[Stored]:

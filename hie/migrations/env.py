@@ -1,0 +1,22 @@
+"""Alembic's entry: the MetaData of every package, and the connection it is handed."""
+
+from alembic import context
+
+import adapters.tables
+import consent.tables
+import hie.audit.tables
+import hie.auth.tables
+import hie.keystore
+import hie.store.tables
+import mpi.tables  # noqa: F401 - importing a table registers it
+from hie.db import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()
