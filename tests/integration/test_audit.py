@@ -15,9 +15,13 @@ from hie.audit.tables import audit_event, audit_head, audit_lease
 from hie.audit.verifier import Verifier
 from hie.kernel.clock import SECOND_US
 from hie.kernel.errors import Category, HieError
+from hie.kernel.ids import PersonId
 from hie.keystore import KeyStore, data_key
 
 NOW_US = 1_769_851_800 * SECOND_US
+P1 = [PersonId("p1")]
+P2 = [PersonId("p2")]
+BOTH = [PersonId("p1"), PersonId("merged")]
 EVENT = audit_event.c
 
 
@@ -96,7 +100,7 @@ async def test_a_record_comes_back_as_it_was_written(trail):
     record = a_record(purpose="TREAT", request_id="r", token_id="t", detail={"query": "a=\ud800"})
     async with trail.db.transaction() as conn:
         await trail.log.append(conn, [record])
-        (found,) = await trail.log.access_log(conn, ["p1"])
+        (found,) = await trail.log.access_log(conn, P1)
     assert found.record == record
     assert found.seq is None
 
@@ -110,7 +114,7 @@ async def test_records_vanish_with_the_transaction_that_made_them(trail):
     with pytest.raises(RuntimeError):
         await fail()
     async with trail.db.reading() as conn:
-        assert await trail.log.access_log(conn, ["p1"]) == ()
+        assert await trail.log.access_log(conn, P1) == ()
 
 
 async def test_appending_nothing_is_nothing(trail):
@@ -124,10 +128,10 @@ async def test_the_access_log_is_of_this_person_newest_first_and_page_by_page(tr
     await trail.record(1, "other")
     await trail.record(2, "merged", NOW_US + 100)
     async with trail.db.reading() as conn:
-        everything = await trail.log.access_log(conn, ["p1", "merged"])
-        first = await trail.log.access_log(conn, ["p1", "merged"], limit=3)
-        rest = await trail.log.access_log(conn, ["p1", "merged"], before_pk=first[-1].pk)
-        late = await trail.log.access_log(conn, ["p1", "merged"], since_us=NOW_US + 100)
+        everything = await trail.log.access_log(conn, BOTH)
+        first = await trail.log.access_log(conn, BOTH, limit=3)
+        rest = await trail.log.access_log(conn, BOTH, before_pk=first[-1].pk)
+        late = await trail.log.access_log(conn, BOTH, since_us=NOW_US + 100)
     assert [r.record.recorded_us - NOW_US for r in everything] == [101, 100, 2, 1, 0]
     assert first + rest == everything
     assert late == everything[:2]
@@ -168,8 +172,8 @@ async def test_an_erased_person_leaves_a_chain_that_verifies_and_rows_that_say_n
     afterwards = Trail(trail.db, keyring, trail.file.parent.parent)
     assert await afterwards.fault() is None
     async with trail.db.reading() as conn:
-        erased, _ = await afterwards.log.access_log(conn, ["p1"])
-        (kept,) = await afterwards.log.access_log(conn, ["p2"])
+        erased, _ = await afterwards.log.access_log(conn, P1)
+        (kept,) = await afterwards.log.access_log(conn, P2)
     assert (erased.is_erased, erased.record.user, erased.record.person_id) == (True, None, "p1")
     assert (kept.is_erased, kept.record.user) == (False, "dr-canary")
     assert len([line async for line in afterwards.log.export()]) == 3
@@ -182,7 +186,7 @@ async def test_a_sealed_detail_moved_to_another_row_does_not_open(trail):
     await trail.do(update(audit_event).where(EVENT.pk == first.pk).values(sealed=second.sealed))
     async with trail.db.reading() as conn:
         with pytest.raises(HieError) as caught:
-            await trail.log.access_log(conn, ["p1"])
+            await trail.log.access_log(conn, P1)
     assert caught.value.category is Category.FAULT
 
 

@@ -1,0 +1,190 @@
+"""The values a FHIR write is planned in: what is to be written, under which names (pure).
+
+Spec: https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from adapters.fhir.body import Limits
+from hie.kernel.envelope import Draft, WriteMode
+from hie.kernel.errors import Category, HieError, Issue
+from hie.kernel.fhir import FhirJson
+
+#: One per identifier in the whole hub, whoever sends them.
+DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "Location"})
+#: Made by the hub alone.
+READ_ONLY_TYPES: Final = frozenset({"AuditEvent"})
+
+
+class PlanKind(StrEnum):
+    """How the writes of a request stand to each other."""
+
+    SINGLE = "single"
+    TRANSACTION = "transaction"  # all or nothing
+    BATCH = "batch"  # each for itself
+
+
+class Method(StrEnum):
+    """What an entry does, in the order in which a Bundle is processed."""
+
+    DELETE = "DELETE"
+    POST = "POST"
+    PUT = "PUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Something by a name of the source: `urn:uuid:...`, a full URL, or `Type/id`.
+
+    `Type/id` may also be an id that the hub gave.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Something by a business identifier; `system` None = any system."""
+
+    type: str
+    system: str | None
+    value: str
+
+
+Target = Named | Identified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWrite:
+    """One create, update or delete.
+
+    Attributes:
+        position: 0-based entry of the Bundle; answers are given in this order.
+        own_id: the id in the URL of an update or delete, as the source knows it.
+        condition: If-None-Exist of a create; what a conditional update or delete looks for.
+            It matches only the source's own resources.
+        if_match: the version that must be current; empty = none named.
+        resource: without `id`, `meta.versionId` and `meta.lastUpdated`; None for a delete.
+        expression: FHIRPath of the resource in the request.
+        aliases: what the source may call the resource in later requests.
+        identifiers: (system, value) of a directory resource, the deciding one first.
+    """
+
+    position: int
+    method: Method
+    type: str
+    expression: str
+    own_id: str = ""
+    full_url: str = ""
+    condition: Identified | None = None
+    if_match: str = ""
+    resource: FhirJson | None = None
+    aliases: tuple[str, ...] = ()
+    identifiers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The write's name within its request."""
+        return f"entry-{self.position}"
+
+    @property
+    def target(self) -> Target | None:
+        """What an update or delete is aimed at; None for a create."""
+        if self.own_id:
+            return Named(f"{self.type}/{self.own_id}")
+        return self.condition if self.method is not Method.POST else None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What gives a new resource its id; empty = its place in the request.
+
+        A directory resource goes by its first identifier, the same for every source; an
+        update by the source's own id, the same each time that source uses it.
+        """
+        if self.identifiers:
+            return ("identifier", *self.identifiers[0])
+        return ("fhir", self.own_id) if self.own_id else ()
+
+    def draft(self) -> Draft:
+        """The write as a draft, its references as sent."""
+        mode = WriteMode.UPSERT
+        if self.method is Method.DELETE:
+            mode = WriteMode.DELETE
+        elif self.method is Method.POST and self.identifiers:
+            mode = WriteMode.CREATE_IF_ABSENT
+        resource = self.resource or {"resourceType": self.type}
+        return Draft(name=self.name, resource=resource, key=self.key, mode=mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why an entry cannot be carried out."""
+
+    position: int
+    category: Category
+    issue: Issue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The writes of one request.
+
+    Attributes:
+        entries: how many answers are due: entries of the Bundle, or 1.
+        writes: those without a fault, in processing order: DELETE, POST, PUT.
+        faults: in entry order.
+    """
+
+    kind: PlanKind
+    entries: int
+    writes: tuple[PlannedWrite, ...]
+    faults: tuple[Fault, ...] = ()
+
+    def require_sound(self) -> None:
+        """Refuse a request that is all or nothing and has a fault.
+
+        Raises:
+            HieError: every fault as an issue, in the category of the first.
+        """
+        if self.faults and self.kind is not PlanKind.BATCH:
+            raise refusal(self.faults)
+
+
+def refusal(faults: Sequence[Fault]) -> HieError:
+    """The error that carries these faults (at least one)."""
+    first = faults[0]
+    return HieError(first.category, first.issue.text, [fault.issue for fault in faults])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRequest:
+    """A write as it came over HTTP, its body parsed.
+
+    Attributes:
+        method: `POST`, `PUT` or `DELETE`.
+        target: below the base: empty (a Bundle), `Type`, `Type/id` or `Type?query`.
+        resource: the body; None for a delete.
+    """
+
+    method: str
+    target: str
+    resource: FhirJson | None = None
+    if_none_exist: str = ""
+    if_match: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """What the planner must know of this hub.
+
+    Attributes:
+        bases: its FHIR base addresses, without a slash at the end.
+        types: resource types it stores; empty = any name that could be one.
+    """
+
+    bases: tuple[str, ...] = ()
+    types: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
