@@ -138,7 +138,9 @@ def _narrow(
             continue
         break
     if guess != first:
-        findings.append(_doubt("charset-fallback", f"not readable as declared, read as {guess}"))
+        # Latin-1 reads anything, so it proves nothing.
+        rule = "charset-fallback" if guess != _GUESSES[-1] else "charset-unreadable"
+        findings.append(_doubt(rule, f"not readable as declared, read as {guess}"))
     return text, guess
 
 

@@ -4,7 +4,7 @@ Read from `config/hl7v2/conformance.toml`; a source's `[severity]` has the last 
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.sources import Source
 from hie.kernel.envelope import Finding, Severity
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,6 @@ class Rules:
         relaxed: fields that need not be valued whatever the tables say, `("RXA", 4)`.
         user_tables: user-defined tables to check, `HL70001`.
         open_tables: tables not to check.
-        processing_ids: MSH-11 values taken unless source or profile say otherwise.
         default_version: of messages whose MSH-12 says nothing.
         most_findings: of one message.
     """
@@ -64,7 +63,6 @@ class Rules:
     relaxed: frozenset[tuple[str, int]]
     user_tables: frozenset[str]
     open_tables: frozenset[str]
-    processing_ids: frozenset[str]
     default_version: str
     most_findings: int
 
@@ -88,20 +86,24 @@ class Rules:
         default = self.rules[rule].severity
         return source.severities.get(rule, default) if source else default
 
-    def check(self, sources: Iterable[Source]) -> None:
-        """Refuse sources that speak of rules which do not exist.
+    def check(self, sources: Iterable[Source], codec_of: Callable[[str], str | None]) -> None:
+        """Refuse sources that speak of rules or character sets which do not exist.
 
         Raises:
             HieError: INVALID, naming file and key.
         """
-        faults = [
-            f"{source.id}.toml [severity]: `{rule}` is not a rule of conformance.toml"
-            for source in sources
-            for rule in source.severities
-            if rule not in self.rules
-        ]
+        faults: list[str] = []
+        for source in sources:
+            faults += [
+                f"{source.id}.toml [severity]: `{rule}` is not a rule of conformance.toml"
+                for rule in source.severities
+                if rule not in self.rules
+            ]
+            if source.charset and codec_of(source.charset) is None:
+                faults.append(f"{source.id}.toml: `charset` must be a code of HL7 table 0211")
         if faults:
-            raise HieError(Category.INVALID, "; ".join(faults))
+            issues = [Issue(text=fault) for fault in faults]
+            raise HieError(Category.INVALID, "; ".join(faults), issues)
 
 
 @lru_cache(maxsize=4096)
@@ -139,7 +141,6 @@ def load_rules(path: Path) -> Rules:
             ),
             user_tables=frozenset(f"HL7{number}" for number in checks["user_tables"]),
             open_tables=frozenset(f"HL7{number}" for number in checks["open_tables"]),
-            processing_ids=frozenset(checks["processing_ids"]),
             default_version=str(checks["default_version"]),
             most_findings=int(checks["most_findings"]),
         )

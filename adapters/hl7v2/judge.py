@@ -1,0 +1,226 @@
+"""What a message gets: its source, its findings and its answer's code. Pure.
+
+Conformance gives findings, the source's policy weighs them, and the heaviest decides. Only
+what cannot be kept apart or answered is refused whatever the policy says: bytes that are no
+message, several messages in one frame, a message without a control id, an unknown sender.
+Spec: HL7 v2.8.2 chapter 2, section 2.9.2 (original mode: AA, AE, AR).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.hl7v2 import ack, charset, er7
+from adapters.hl7v2.ack import Header
+from adapters.hl7v2.conform import Conformer
+from adapters.hl7v2.er7 import Message, Segment
+from adapters.hl7v2.rules import NOWHERE, Place, Rules
+from adapters.port import Peer
+from adapters.sources import Source, SourceRegistry
+from hie.kernel.envelope import AckCode, Finding
+from hie.kernel.errors import HieError
+from hie.kernel.ids import SourceId
+
+#: The source of messages whose sender could not be told.
+UNKNOWN_SOURCE: Final = SourceId("unknown")
+
+_CONTROL_ID_CHARACTERS: Final = 199
+_BATCH: Final = re.compile(rb"[\s\xef\xbb\xbf]{0,16}(?:FHS|BHS)")
+_CONTROL: Final = re.compile("[\x01-\x08\x0b\x0e-\x1f\x7f]")
+_TRIGGER: Final = re.compile(r"^[A-Z0-9]{2,7}(?:\^[A-Z0-9]{2,4})?$")
+_HEADER: Final = "MSH"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeSettings:
+    """What a hub takes.
+
+    Attributes:
+        message_bytes: the longest message.
+        processing_ids: MSH-11 values taken from sources that name none of their own.
+    """
+
+    message_bytes: int = 32 * 1024 * 1024
+    processing_ids: frozenset[str] = frozenset({"P", "T", "D"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was decided about a payload.
+
+    Attributes:
+        header: for the answer.
+        control_id: MSH-10 as sent.
+        trigger: `ADT^A01`; empty when there is none of that form.
+        text: MSA-3 of an acceptance, where the sender should know something.
+    """
+
+    source_id: SourceId
+    header: Header
+    code: AckCode
+    findings: tuple[Finding, ...]
+    control_id: str
+    trigger: str
+    partition: str
+    text: str = ""
+
+
+class Judge:
+    """Decides about payloads; holds no state but compiled tables."""
+
+    def __init__(
+        self,
+        registry: SourceRegistry,
+        conformer: Conformer,
+        supports: Callable[[str], bool],
+        settings: IntakeSettings,
+    ) -> None:
+        """Bind the tables.
+
+        Args:
+            registry: the sources.
+            conformer: the checks.
+            supports: whether messages of a trigger, `ADT^A01`, are mapped.
+            settings: what this hub takes.
+
+        Raises:
+            HieError: INVALID when a source speaks of a rule or character set that there is not.
+        """
+        conformer.rules.check(registry.all(), charset.codec_of)
+        self._registry = registry
+        self._conformer = conformer
+        self._supports = supports
+        self._settings = settings
+
+    @property
+    def rules(self) -> Rules:
+        """The remarks and their weights."""
+        return self._conformer.rules
+
+    def judge(self, payload: bytes, peer: Peer, *, is_cut: bool = False) -> Verdict:
+        """The verdict on a payload; never raises.
+
+        Args:
+            payload: what stood in the frame.
+            peer: who sent it.
+            is_cut: it is only the beginning of a message that was too long.
+        """
+        try:
+            message = er7.parse(payload)
+        except HieError as error:
+            return self._unreadable(payload, peer, error, is_cut=is_cut)
+        source = self._source(message, peer)
+        if source and source.charset and charset.codec_of(source.charset) != message.charset:
+            message = er7.parse(payload, source.charset)
+        gate = list(self._gate(message, source, len(payload), is_cut=is_cut))
+        if gate or source is None:
+            return self._verdict(message, source, tuple(gate))
+        conformance = self._conformer.conform(message, source)
+        extra = tuple(self._remarks(message, source))
+        return self._verdict(message, source, conformance.findings + extra)
+
+    def _source(self, message: Message, peer: Peer) -> Source | None:
+        return self._registry.for_message(
+            message.application, message.facility, peer.certificate, peer.subject
+        )
+
+    def _unreadable(self, payload: bytes, peer: Peer, error: HieError, *, is_cut: bool) -> Verdict:
+        is_batch = _BATCH.match(payload) is not None
+        rule, detail = ("batch", "") if is_batch else ("unreadable", error.text)
+        if is_cut or len(payload) > self._settings.message_bytes:
+            rule, detail = "too-large", str(self._settings.message_bytes)
+        source = self._registry.for_message("", "", peer.certificate, peer.subject)
+        header = ack.scan_header(b"" if is_batch else payload)
+        findings = (self.rules.finding(rule, None, NOWHERE, detail),)
+        known = source.id if source and not source.is_adhoc else UNKNOWN_SOURCE
+        return Verdict(
+            source_id=known,
+            header=header,
+            code=ack.decide(findings),
+            findings=findings,
+            control_id=header.control_id,
+            trigger="",
+            partition=known,
+        )
+
+    def _gate(
+        self, message: Message, source: Source | None, size: int, *, is_cut: bool
+    ) -> Iterator[Finding]:
+        """What no policy can let through."""
+        rules, settings = self.rules, self._settings
+        if is_cut or size > settings.message_bytes:
+            yield rules.finding("too-large", None, NOWHERE, str(settings.message_bytes))
+        if source is None:
+            yield rules.finding("sender-unknown", None, Place(_HEADER, 1, 3))
+        if len(message.all(_HEADER)) > 1:
+            yield rules.finding("several-messages", None, Place(_HEADER, 2))
+        yield from self._header_gate(message, source)
+        nul = next((s for s in message.segments if "\0" in s.raw), None)
+        if nul:
+            yield rules.finding("nul", None, Place(nul.name, nul.sequence))
+
+    def _header_gate(self, message: Message, source: Source | None) -> Iterator[Finding]:
+        rules = self.rules
+        control_id = message.segments[0].field(10)
+        if not control_id.strip():
+            yield rules.finding("control-id", None, Place(_HEADER, 1, 10))
+        if len(control_id) > _CONTROL_ID_CHARACTERS:
+            yield rules.finding("control-id-length", None, Place(_HEADER, 1, 10))
+        if not message.code:
+            yield rules.finding("message-type", None, Place(_HEADER, 1, 9))
+        taken = (source.processing_ids if source else None) or self._settings.processing_ids
+        if message.processing_id and message.processing_id not in taken:
+            yield rules.finding("processing-id", None, Place(_HEADER, 1, 11))
+
+    def _remarks(self, message: Message, source: Source) -> Iterator[Finding]:
+        """What conformance does not look at and a policy may weigh."""
+        rules = self.rules
+        if not message.processing_id:
+            yield rules.finding("processing-id-empty", source, Place(_HEADER, 1, 11))
+        if not self._supports(message.trigger):
+            yield rules.finding("not-mapped", source, Place(_HEADER, 1, 9))
+        for segment in message.segments:
+            # Most text is printable; the search is for the rest.
+            if not segment.raw.isprintable() and _CONTROL.search(segment.raw):
+                place = Place(segment.name, segment.sequence)
+                yield rules.finding("control-character", source, place)
+                return
+
+    def _verdict(
+        self, message: Message, source: Source | None, findings: tuple[Finding, ...]
+    ) -> Verdict:
+        code = ack.decide(findings)
+        kept = next((found.text for found in findings if found.rule == "not-mapped"), "")
+        return Verdict(
+            source_id=source.id if source else UNKNOWN_SOURCE,
+            header=ack.header_of(message),
+            code=code,
+            findings=findings,
+            control_id=message.segments[0].field(10)[: _CONTROL_ID_CHARACTERS + 1],
+            trigger=message.trigger if _TRIGGER.match(message.trigger) else "",
+            partition=partition_of(message, source),
+            text=kept if code.is_positive else "",
+        )
+
+
+def partition_of(message: Message, source: Source | None) -> str:
+    """Source and the patient's identifier of the source's own authority; else the source alone.
+
+    Messages of one partition are worked off in order. It holds an identifier in clear: the
+    journal keeps a keyed hash of it.
+    """
+    if source is None:
+        return UNKNOWN_SOURCE
+    patient = message.first("PID")
+    number = _own_number(patient, source) if patient else ""
+    return f"{source.id}|{number}" if number else source.id
+
+
+def _own_number(patient: Segment, source: Source) -> str:
+    for identifier in patient.reps(3):
+        authority = identifier.component(4)
+        system = source.system_of(authority.sub(1), authority.sub(2), authority.sub(3))
+        if system == source.own_authority and not identifier.component(1).is_null:
+            return identifier.value(1)
+    return ""
