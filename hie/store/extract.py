@@ -25,6 +25,8 @@ UNIT_WIDTH: Final = 100
 STRING_WIDTH: Final = 300
 #: Bounds of an open range of numbers.
 MAX_NUMBER: Final = Decimal(10) ** 19
+#: The system of the code of a Money.
+CURRENCIES: Final = "urn:iso:std:iso:4217"
 
 #: From the value of a path's first element to the values at its end.
 Walk = Callable[[Any], Iterable[Any]]
@@ -214,22 +216,28 @@ def quantities(field: Field, value: Any) -> Iterator[IndexValue]:
     found = number_range(value)
     if not found or not isinstance(value, dict):
         return
-    unit = value if "value" in value else value.get("low") or value.get("high") or {}
-    system, code = _text(unit, "system"), _text(unit, "code") or _text(unit, "currency")
-    printed = _text(unit, "unit")
-    for row_system, row_code in dict.fromkeys(((system, code or printed), ("", printed))):
-        if row_code or not printed:
-            yield IndexValue(
-                field.param,
-                field.param_id,
-                "quantity",
-                row_system[:TOKEN_WIDTH] if row_code == code else "",
-                row_code[:UNIT_WIDTH],
-                lo=found[0],
-                hi=found[1],
-            )
-        if row_code == printed:
-            return
+    unit = value if "value" in value else value.get("low") or value.get("high")
+    for system, code in _units(unit if isinstance(unit, dict) else {}):
+        yield IndexValue(
+            field.param,
+            field.param_id,
+            "quantity",
+            system[:TOKEN_WIDTH],
+            code[:UNIT_WIDTH],
+            lo=found[0],
+            hi=found[1],
+        )
+
+
+def _units(quantity: FhirJson) -> Iterator[tuple[str, str]]:
+    code, printed = _text(quantity, "code"), _text(quantity, "unit")
+    currency = _text(quantity, "currency")
+    if currency:
+        yield CURRENCIES, currency
+    else:
+        yield (_text(quantity, "system") if code else ""), code or printed
+        if code and printed not in ("", code):
+            yield "", printed
 
 
 def number_range(value: Any) -> tuple[Decimal, Decimal] | None:
