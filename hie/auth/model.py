@@ -1,0 +1,158 @@
+"""What a token carries: scopes and the terms of a grant (pure).
+
+Spec: https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hie.kernel.context import Scope
+from hie.kernel.errors import Category, HieError, Issue
+from hie.kernel.fhir import ID
+from hie.kernel.ids import OrganizationId, PersonId
+
+ACTIONS: Final = "cruds"
+LONGEST_USER: Final = 200
+#: SMART v1 says what it grants in three words.
+_V1: Final = {"read": "rs", "write": "cud", "*": ACTIONS}
+_SCOPE: Final = re.compile(
+    r"^(?P<level>patient|user|system)/(?P<resource>[A-Z][A-Za-z]+|\*)\.(?P<actions>[a-z]+|\*)$"
+)
+_V2: Final = re.compile(r"^(?=.)c?r?u?d?s?$")
+_PURPOSE: Final = re.compile(r"^[A-Z]{2,20}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The terms of a token, before they are checked.
+
+    Attributes:
+        organization: id, `system|value` or identifier value of who asks; empty for none.
+        user: who sits at the screen.
+        patient: the person whose own record a patient's token opens; empty for none.
+        scopes: separated by spaces.
+        is_steward: may see every source record of Patient.
+        ttl_seconds: how long the token is good for.
+    """
+
+    organization: str = ""
+    user: str = ""
+    patient: str = ""
+    purpose: str = "TREAT"
+    scopes: str = ""
+    is_steward: bool = False
+    ttl_seconds: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token as the database knows it; the secret itself is nowhere.
+
+    Attributes:
+        token_hash: SHA-256 of the secret, which has 256 random bits of its own.
+        revoked_us: None while it holds.
+    """
+
+    pk: int
+    token_hash: bytes
+    created_us: int
+    expires_us: int
+    revoked_us: int | None
+    organization: OrganizationId | None
+    user: str | None
+    patient: PersonId | None
+    purpose: str
+    scopes: str
+    is_steward: bool
+
+    def holds_at(self, now_us: int) -> bool:
+        """Whether the token opens anything at this time."""
+        return self.revoked_us is None and now_us < self.expires_us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A fresh token: the only time its secret is seen.
+
+    Attributes:
+        bearer: what the client sends.
+        token_id: what audit events call it.
+    """
+
+    bearer: str
+    token_id: str
+    expires_us: int
+
+
+def parse_scopes(text: str) -> tuple[Scope, ...]:
+    """The scopes of a grant, SMART v2 (`.rs`) or v1 (`.read`), each once.
+
+    Raises:
+        HieError: INVALID, with one issue for each scope that grants nothing the hub knows;
+            a filter (`?category=...`) is refused rather than widened.
+    """
+    found: dict[Scope, None] = {}
+    issues: list[Issue] = []
+    for number, word in enumerate(text.split(), start=1):
+        scope = _scope(word)
+        if scope is None:
+            issues.append(Issue(text=f"scope {number}: {_EXPECTED}", code="value"))
+        else:
+            found[scope] = None
+    if not found and not issues:
+        issues.append(Issue(text=f"a token needs a scope: {_EXPECTED}", code="required"))
+    if issues:
+        raise HieError(Category.INVALID, issues[0].text, issues)
+    return tuple(found)
+
+
+_EXPECTED: Final = (
+    "expected `patient|user|system`/`[type]|*`.`cruds`, actions in this order, "
+    "or `.read`, `.write`, `.*`"
+)
+
+
+def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -> None:
+    """Refuse a grant whose parts do not fit together.
+
+    Raises:
+        HieError: INVALID, with one issue per fault.
+    """
+    rules = (
+        (
+            not 0 < grant.ttl_seconds <= longest_seconds,
+            f"a token is good for 1 to {longest_seconds} seconds",
+        ),
+        (
+            not _PURPOSE.match(grant.purpose),
+            "a purpose is a v3-ActReason code in capitals, such as `TREAT`",
+        ),
+        (
+            not (grant.organization or grant.patient or grant.is_steward),
+            "a token speaks for an organization, a patient or a steward",
+        ),
+        (
+            bool(grant.patient) and not ID.match(grant.patient),
+            "a patient is named by the id of a FHIR Patient",
+        ),
+        (len(grant.user) > LONGEST_USER, f"a user's name has at most {LONGEST_USER} characters"),
+        (
+            any(scope.level == "patient" for scope in scopes) and not grant.patient,
+            "a `patient/` scope needs the patient",
+        ),
+    )
+    issues = [Issue(text=text, code="value") for is_broken, text in rules if is_broken]
+    if issues:
+        raise HieError(Category.INVALID, issues[0].text, issues)
+
+
+def _scope(word: str) -> Scope | None:
+    found = _SCOPE.match(word)
+    if found is None:
+        return None
+    actions = _V1.get(found["actions"], found["actions"])
+    if not _V2.match(actions):
+        return None
+    return Scope(level=found["level"], resource=found["resource"], actions=actions)

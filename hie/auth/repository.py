@@ -1,0 +1,68 @@
+"""Access tokens in the database."""
+
+from typing import Any
+
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.auth.model import AccessToken
+from hie.auth.tables import access_token
+from hie.kernel.ids import OrganizationId, PersonId
+
+
+class TokenRepository:
+    """Stores, finds, revokes and forgets tokens; the caller opens the transaction."""
+
+    async def add(self, conn: AsyncConnection, token: AccessToken) -> None:
+        """Store a token."""
+        await conn.execute(
+            access_token.insert().values(
+                pk=token.pk,
+                token_hash=token.token_hash,
+                created_us=token.created_us,
+                expires_us=token.expires_us,
+                revoked_us=token.revoked_us,
+                organization=token.organization,
+                user_name=token.user,
+                patient=token.patient,
+                purpose=token.purpose,
+                scopes=token.scopes,
+                is_steward=token.is_steward,
+            )
+        )
+
+    async def find(self, conn: AsyncConnection, token_hash: bytes) -> AccessToken | None:
+        """The token with this hash, revoked or not."""
+        query = select(access_token).where(access_token.c.token_hash == token_hash)
+        row = (await conn.execute(query)).first()
+        return _token(row) if row else None
+
+    async def revoke(self, conn: AsyncConnection, pk: int, now_us: int) -> AccessToken | None:
+        """Revoke a token; the token, or None where it did not hold any more."""
+        table = access_token
+        is_held = (table.c.pk == pk) & table.c.revoked_us.is_(None)
+        changed = await conn.execute(update(table).where(is_held).values(revoked_us=now_us))
+        if not changed.rowcount:
+            return None
+        return _token((await conn.execute(select(table).where(table.c.pk == pk))).one())
+
+    async def forget(self, conn: AsyncConnection, before_us: int) -> int:
+        """Delete tokens that expired before this time; how many."""
+        gone = await conn.execute(delete(access_token).where(access_token.c.expires_us < before_us))
+        return int(gone.rowcount)
+
+
+def _token(row: Row[Any]) -> AccessToken:
+    return AccessToken(
+        pk=row.pk,
+        token_hash=row.token_hash,
+        created_us=row.created_us,
+        expires_us=row.expires_us,
+        revoked_us=row.revoked_us,
+        organization=None if row.organization is None else OrganizationId(row.organization),
+        user=row.user_name,
+        patient=None if row.patient is None else PersonId(row.patient),
+        purpose=row.purpose,
+        scopes=row.scopes,
+        is_steward=row.is_steward,
+    )
