@@ -136,7 +136,7 @@ class LabelTable:
         """
         mask = 0
         for coding in codings:
-            code = self._code(coding)
+            code = self._code(coding) if self._is_ours(coding) else ""
             bits = self._covers.get(code) or self._top(code)
             if not bits:
                 return None
@@ -182,9 +182,14 @@ class LabelTable:
 
 
 class Labeller:
-    """Finds the labels of a resource; built once, used by every write."""
+    """Finds the labels of a resource; built once, used by every write.
 
-    def __init__(self, sensitivity: Sensitivity) -> None:
+    Args:
+        sensitivity: labels, code lists, words.
+        remembered: codes whose labels are kept at hand.
+    """
+
+    def __init__(self, sensitivity: Sensitivity, *, remembered: int = CACHE_LIMIT) -> None:
         self.table = LabelTable(sensitivity)
         self._sensitivity = sensitivity
         self._lists = {
@@ -197,6 +202,7 @@ class Labeller:
             found = (list(line.phrase[1:]), line.unless, self.table.raised(line.labels))
             self._phrases.setdefault(line.phrase[0], []).append(found)
         self._known: dict[tuple[str, str], int] = {}
+        self._remembered = remembered
 
     def labels(
         self, resource: FhirJson, *, source_id: str = "", beside: Iterable[FhirJson] = ()
@@ -253,7 +259,7 @@ class Labeller:
         if mask is None:
             found = self._lists.get(system)
             mask = self.table.known(system, code) | (found.mask(code) if found else 0)
-            if len(self._known) >= CACHE_LIMIT:
+            if len(self._known) >= self._remembered:
                 self._known.clear()
             self._known[key] = mask
         return mask

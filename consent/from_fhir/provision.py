@@ -118,7 +118,7 @@ class ProvisionReader:
         """What a provision says, with what it takes over from `outer`."""
         stated = dict(outer.stated)
         for name, found in provision.items():
-            if name in self._readers:
+            if name in self._readers and found:
                 stated |= self._readers[name](dicts(found))
             elif name not in _KNOWN and not name.startswith("_"):
                 stated["other"] = Stated(None, "unknown-element")
