@@ -171,7 +171,7 @@ class Clinical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heroine:
-    """The person the summary shows: whom she denies, and who reads in her view's stead."""
+    """The person the summary shows: whom she denies, which organisation reads beside it."""
 
     given: str
     middle: str
@@ -179,13 +179,14 @@ class Heroine:
     sex: str
     birth_date: date
     conditions: tuple[str, ...]
+    held_codes: tuple[str, ...]
     denied: str
     reader: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldPlan:
-    """Sizes and chances (percent) of the world; `as_of` is the day the story ends."""
+    """Sizes, chances (percent) and floors of the world; `as_of` is the day the story ends."""
 
     seed: int
     as_of: date
@@ -194,6 +195,7 @@ class WorldPlan:
     placeholder_ssns: tuple[str, ...]
     chances: Mapping[str, int]
     heroine: Heroine
+    floors: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +203,7 @@ class Sender:
     """How one source writes; see config/demo/senders.toml.
 
     Attributes:
-        wire: `mutual-tls`, `tls` or `plain`.
+        wire: `tls` (with a client certificate of its own) or `plain`.
         authority: CX-4 as namespace, universal id, universal id type.
         system: the FHIR identifier system of that authority.
         number: how the source writes its own patient numbers, a format string.

@@ -1,7 +1,7 @@
 """What each source will send, in order: its story as bytes, and the mistakes among it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -9,6 +9,7 @@ from hie.demo import events as e
 from hie.demo.fhir import FhirWriter, as_json
 from hie.demo.hl7 import Hl7Writer, Written
 from hie.demo.lists import Lists
+from hie.demo.wishes import Wish
 
 
 class Wire(StrEnum):
@@ -32,6 +33,7 @@ class Parcel:
     Attributes:
         kind: `ADT^A01`, or `FHIR transaction`.
         control_id: MSH-10, or the X-Request-Id of a FHIR request.
+        path: below the FHIR base, `/Consent`; empty for a transaction.
         note: what is wrong with it; empty for the ordinary ones.
     """
 
@@ -40,6 +42,7 @@ class Parcel:
     kind: str
     control_id: str
     payload: bytes
+    path: str = ""
     expected: Expected = Expected.ACCEPTED
     note: str = ""
 
@@ -47,6 +50,23 @@ class Parcel:
 def parcels(lists: Lists, told: Mapping[str, tuple[e.Event, ...]]) -> dict[str, tuple[Parcel, ...]]:
     """Every source's parcels in the order of sending, its mistakes and one repeat included."""
     return {source: _feed(_Packer(lists, source), events) for source, events in told.items()}
+
+
+def consent_parcels(wishes: Sequence[Wish]) -> dict[str, tuple[Parcel, ...]]:
+    """The Consents of each source, in the order of its people."""
+    found: dict[str, list[Parcel]] = {}
+    for wish in wishes:
+        for n, payload in enumerate(wish.payloads, start=1):
+            parcel = Parcel(
+                source=wish.source,
+                wire=Wire.FHIR,
+                kind="FHIR Consent",
+                control_id=f"consent-{wish.person:04d}-{n}",
+                payload=payload,
+                path="/Consent",
+            )
+            found.setdefault(wish.source, []).append(parcel)
+    return {source: tuple(parcels) for source, parcels in found.items()}
 
 
 def _feed(packer: "_Packer", events: tuple[e.Event, ...]) -> tuple[Parcel, ...]:

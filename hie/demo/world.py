@@ -132,6 +132,11 @@ class KnownAs:
     value: str
     person: int
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, system and value: how the hub knows it."""
+        return self.source, self.system, self.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
