@@ -355,7 +355,9 @@ def _lines(body: str, field: str, findings: list[Finding]) -> tuple[list[str], l
     if "\n" in body:
         findings.append(charsets.note("segment-end", "segments should end with CR alone"))
     # A lone LF ends a segment only where a segment begins behind it; else it is text.
-    border = re.compile(rf"(\r\n?|\n(?=[A-Za-z][A-Za-z0-9]{{2}}(?:[\r\n{re.escape(field)}]|\Z)))")
+    border = re.compile(
+        rf"(\r[\r\n]*|\n(?=[A-Za-z][A-Za-z0-9]{{2}}(?:[\r\n{re.escape(field)}]|\Z)))"
+    )
     pieces = [*border.split(body), ""]
     lines, ends = [], []
     for line, end in zip(pieces[::2], pieces[1::2], strict=True):
@@ -363,8 +365,6 @@ def _lines(body: str, field: str, findings: list[Finding]) -> tuple[list[str], l
         if kept:
             lines.append(kept)
             ends.append(line[len(kept) :] + end)
-        else:
-            ends[-1] += line + end
     return lines, ends
 
 
