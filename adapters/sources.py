@@ -306,7 +306,7 @@ def _time_zone(reader: "_Reader") -> str:
 def _severities(table: "_Reader") -> Mapping[str, Severity]:
     kinds = "|".join(Severity)
     texts = table.texts(form=re.compile(f"^({kinds})$"), kind=f"one of {kinds}")
-    return MappingProxyType({rule: Severity(text) for rule, text in texts.items()})
+    return MappingProxyType({rule: Severity(text) for rule, text in texts.items() if text})
 
 
 class _Reader:
@@ -350,6 +350,7 @@ class _Reader:
             return ""
         if value and form and not form.match(value):
             self.fault(key, kind)
+            return ""
         return value
 
     def texts(self, *, form: re.Pattern[str], kind: str) -> Mapping[str, str]:
