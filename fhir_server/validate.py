@@ -27,6 +27,15 @@ from hie.kernel.fhir import FhirJson
 MAX_ISSUES: Final = 100
 MAX_DEPTH: Final = 60
 NAME: Final = re.compile(r"^_?[A-Za-z][A-Za-z0-9]{0,63}$")
+TEXT: Final = re.compile(r"\S")
+#: What the models let through although the standard does not.
+PATTERNS: Final = {
+    "id": re.compile(r"^[A-Za-z0-9\-.]{1,64}$"),
+    "code": re.compile(r"^\S+( \S+)*$"),
+    "uri": re.compile(r"^\S+$"),
+    "url": re.compile(r"^\S+$"),
+    "canonical": re.compile(r"^\S+$"),
+}
 #: JSON shapes of primitive elements, by the Python type of the model.
 SHAPES: Final = {"bool": "boolean", "int": "whole number", "Decimal": "number"}
 RESOURCE: Final = "Resource"
@@ -124,12 +133,28 @@ def _judged(resource: FhirJson, type_name: str, at: str) -> tuple[Issue, ...]:
         model = get_fhir_model_class(type_name)
     except ValueError:
         return (_unjudged(type_name, at),)
-    faults: dict[str, Issue] = {}
     own = {name: value for name, value in resource.items() if name != "resourceType"}
-    for issue in (*_walk(own, type_name, at, 0), *_model_faults(model, resource, type_name)):
+    found = list(_walk(own, type_name, at, 0))
+    if not any(issue.code == "too-costly" for issue in found):
         # The walk's words are better; the model's stand where the walk found nothing.
+        places = {place for issue in found for place in _ancestors(issue.expression[0])}
+        found += [
+            issue
+            for issue in _model_faults(model, resource, type_name)
+            if issue.expression[0] not in places
+        ]
+    faults: dict[str, Issue] = {}
+    for issue in found:
         faults.setdefault(issue.expression[0], issue)
     return tuple(faults.values())[:MAX_ISSUES]
+
+
+def _ancestors(expression: str) -> Iterator[str]:
+    """The expression itself and the elements it stands in, with and without positions."""
+    while expression:
+        yield expression
+        yield expression.partition("[")[0]
+        expression = expression.rpartition(".")[0]
 
 
 def _unjudged(type_name: str, at: str) -> Issue:
@@ -141,7 +166,7 @@ def _unjudged(type_name: str, at: str) -> Issue:
 
 def _walk(node: FhirJson, type_name: str, at: str, depth: int) -> Iterator[Issue]:
     if depth > MAX_DEPTH:
-        yield _fault(at, f"expected at most {MAX_DEPTH} levels", "structure")
+        yield _fault(at, f"expected at most {MAX_DEPTH} levels", "too-costly")
         return
     elements = _elements(type_name)
     for name in node:
@@ -207,8 +232,8 @@ def _primitive(item: Any, element: _Element, at: str) -> Iterator[Issue]:
     if not _has_shape(item, element.shape):
         article = "a JSON " if element.shape != "text" else "JSON "
         yield _fault(at, f"expected {article}{element.shape} ({expected})", "structure")
-    elif element.shape == "text" and not item.strip():
-        yield _fault(at, "expected a text that is not blank", "value")
+    elif element.shape == "text" and not PATTERNS.get(element.primitive, TEXT).search(item):
+        yield _fault(at, f"expected a valid {expected}, not blank", "value")
     elif element.codes and item not in element.codes:
         yield _fault(at, f"expected one of {', '.join(sorted(element.codes))}", "code-invalid")
 
@@ -309,6 +334,8 @@ def _shape(kind: Any) -> str:
 def _model_faults(model: Any, resource: FhirJson, type_name: str) -> Iterator[Issue]:
     try:
         model.model_validate(resource)
+    except KeyError:
+        return  # a contained type without a model; the walk has told
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False, include_input=False):
             at, expected = _located(type_name, fault["loc"])

@@ -1,0 +1,72 @@
+"""https://hl7.org/fhir/R4/capabilitystatement.html: the statement says what the server does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fhir_server.capability import capability_statement
+from fhir_server.routes import ROUTES
+from fhir_server.settings import FhirSettings
+from fhir_server.validate import validate
+from hie.store.index import load_index
+
+INDEX = load_index(Path(__file__).resolve().parents[3] / "config/fhir")
+SETTINGS = FhirSettings(base_url="https://hub.test/fhir", auth_url="https://hub.test/auth")
+
+
+@pytest.fixture(scope="module")
+def statement():
+    return json.loads(capability_statement(ROUTES, INDEX, SETTINGS, 1_769_851_800_000_000))
+
+
+@pytest.fixture(scope="module")
+def resources(statement):
+    return {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+
+
+def codes(resource) -> set[str]:
+    return {entry["code"] for entry in resource["interaction"]}
+
+
+def test_the_statement_is_valid_and_of_r4(statement):
+    assert validate(statement) == ()
+    assert statement["fhirVersion"] == "4.0.1"
+
+
+def test_every_type_is_named_with_what_routes_exist_for_it(resources):
+    assert set(resources) == set(INDEX.types)
+    offered = {route.interaction for route in ROUTES} - {"transaction", "everything"}
+    assert codes(resources["Observation"]) == offered
+
+
+def test_audit_events_cannot_be_written(resources):
+    assert codes(resources["AuditEvent"]).isdisjoint({"create", "update"})
+
+
+def test_every_search_parameter_is_told(resources):
+    for type_name in INDEX.types:
+        told = [param["name"] for param in resources[type_name]["searchParam"]]
+        assert told == ["_id", "_lastUpdated", *(p.name for p in INDEX.params(type_name))]
+
+
+def test_a_blind_parameter_says_what_it_cannot_do(resources):
+    told = {param["name"]: param for param in resources["Patient"]["searchParam"]}
+    assert "keyed hashes" in told["family"]["documentation"]
+    assert "documentation" not in told["general-practitioner"] or (
+        "keyed" not in told["general-practitioner"]["documentation"]
+    )
+
+
+def test_operations_and_transactions_are_told(statement, resources):
+    assert [o["name"] for o in resources["Patient"]["operation"]] == ["everything"]
+    assert "operation" not in resources["Observation"]
+    assert statement["rest"][0]["interaction"] == [{"code": "transaction"}, {"code": "batch"}]
+
+
+def test_a_server_without_a_route_does_not_claim_it():
+    routes = [route for route in ROUTES if route.interaction not in ("transaction", "everything")]
+    rest = json.loads(capability_statement(routes, INDEX, FhirSettings(), 0))["rest"][0]
+    assert "interaction" not in rest
+    assert all("operation" not in resource for resource in rest["resource"])
+    assert "extension" not in rest["security"]
