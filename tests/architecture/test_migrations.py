@@ -1,0 +1,41 @@
+"""The migrations build exactly the tables that the packages declare, on both databases."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from hie import migrations
+from hie.db import Database, metadata
+
+
+@pytest.fixture
+async def empty(request: pytest.FixtureRequest, tmp_path: Path, database: Database):
+    """A database of each kind without any table."""
+    if database.is_sqlite:
+        bare = Database(f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}")
+    else:
+        bare = database
+        async with bare.transaction() as conn:
+            await conn.execute(text("DROP SCHEMA public CASCADE"))
+            await conn.execute(text("CREATE SCHEMA public"))
+    yield bare
+    await bare.close()
+
+
+def differences(connection: Any) -> list[Any]:
+    return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+async def test_the_newest_migration_is_the_declared_schema(empty: Database):
+    await migrations.upgrade(empty)
+    assert await empty.run_sync(differences) == []
+
+
+async def test_migrating_twice_changes_nothing(empty: Database):
+    await migrations.upgrade(empty)
+    await migrations.upgrade(empty)
+    assert await empty.run_sync(differences) == []
