@@ -36,7 +36,7 @@ def measure(folder: Path, *, count: int) -> None:
         token = hub.command("token", "--scope", "system/*.cruds", "--organization", ORGANIZATION)
         headers = {"Authorization": f"Bearer {token}"}
         person = asyncio.run(_load(hub, headers))
-        url = f"{hub.fhir}/Patient/{person}/$everything?_count=1000"
+        url = f"{hub.fhir}/Patient/{person}/$everything"
         times, body = asyncio.run(_get_many(url, headers, count))
         search = f"{hub.fhir}/Observation?patient={person}&code=http://loinc.org|2345-7&_count=20"
         search_times, _ = asyncio.run(_get_many(search, headers, count))

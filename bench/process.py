@@ -70,12 +70,24 @@ def running(arguments: list[str], port: int, environment: Mapping[str, str]) -> 
 @contextlib.contextmanager
 def running_hub(home: Path) -> Iterator[Hub]:
     """A hub in its usual configuration, ready."""
-    http_port, mllp_port = free_port(), free_port()
-    environment = {**os.environ, **_settings(home, http_port, mllp_port)}
-    with running(["-m", "hie", "serve"], mllp_port, environment) as pid:
-        hub = Hub(home=home, http_port=http_port, mllp_port=mllp_port, pid=pid)
+    with _hub(home, ["-m", "hie", "serve"]) as hub:
         _wait_until_ready(hub)
         yield hub
+
+
+@contextlib.contextmanager
+def running_receiver(home: Path) -> Iterator[Hub]:
+    """The same hub that receives and works nothing off."""
+    with _hub(home, ["-m", "bench.receiver"]) as hub:
+        yield hub
+
+
+@contextlib.contextmanager
+def _hub(home: Path, arguments: list[str]) -> Iterator[Hub]:
+    http_port, mllp_port = free_port(), free_port()
+    environment = {**os.environ, **_settings(home, http_port, mllp_port)}
+    with running(arguments, mllp_port, environment) as pid:
+        yield Hub(home=home, http_port=http_port, mllp_port=mllp_port, pid=pid)
 
 
 def _settings(home: Path, http_port: int, mllp_port: int) -> dict[str, str]:
