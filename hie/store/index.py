@@ -194,7 +194,8 @@ def load_index(folder: Path) -> SearchIndex:
 
 
 def _bad(file: str, key: str, expected: str) -> HieError:
-    return HieError(Category.INVALID, f"`config/fhir/{file}` `{key}`: expected {expected}")
+    place = f"`config/fhir/{file}` `{key}`" if key else f"`config/fhir/{file}`"
+    return HieError(Category.INVALID, f"{place}: expected {expected}")
 
 
 def _table(folder: Path, file: str) -> dict[str, Any]:
