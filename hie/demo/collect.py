@@ -95,6 +95,7 @@ async def _summary(
     hub: HubHandle, scene: Scene, told: Told, links: Links, looks: Sequence[Look]
 ) -> Summary:
     view, heroine = hub.view, scene.world.heroine
+    denied = scene.lists.plan.heroine.denied
     return Summary(
         sent=told.sent,
         processing_seconds=told.seconds,
@@ -105,7 +106,8 @@ async def _summary(
         person=heroine.name,
         person_id=_persons(scene, links).get(heroine.number, ""),
         looks=looks,
-        denied=scene.lists.plan.heroine.denied,
+        denied=denied,
+        denied_name=_name(scene, denied),
         audit=await view.verify_audit(),
         addresses=hub.addresses,
         samples=hub.home / "demo",

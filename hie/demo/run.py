@@ -48,7 +48,7 @@ async def run_demo(hub: HubHandle, once: bool) -> int:
     await hub.wait_until_ready()
     told = await _tell(hub, scene)
     evidence = await collect(hub, scene, told)
-    print(render(evidence.summary))
+    print(render(evidence.summary, is_staying=not once))
     if not once:
         return 0
     results = check(evidence, scene.lists)

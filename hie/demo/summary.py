@@ -9,7 +9,6 @@ from typing import Final, Protocol
 from hie.demo.score import Links, Score
 from hie.demo.world import Case, KnownAs
 
-_WIDTH: Final = 78
 _GAP: Final = "  "
 
 
@@ -140,7 +139,7 @@ class Summary:
         processing_seconds: from the first message sent to the last one worked off.
         person_id: of the person shown; empty if she was not found.
         looks: the patient's own, a permitted organisation's, the denied one's.
-        denied: source id of the denied organisation.
+        denied, denied_name: source id and name of the denied organisation.
         samples: folder of messages to try.
     """
 
@@ -154,20 +153,26 @@ class Summary:
     person_id: str
     looks: Sequence[Look]
     denied: str
+    denied_name: str
     audit: AuditCheck
     addresses: Addresses
     samples: Path
 
 
-def render(summary: Summary) -> str:
-    """The page, as plain text of at most 78 columns."""
+def render(summary: Summary, *, is_staying: bool) -> str:
+    """The page, as plain text.
+
+    Args:
+        summary: the numbers.
+        is_staying: whether the hub stays up, so that a reader can go on with it.
+    """
     parts = (
         _messages(summary),
         _persons(summary.score, summary.review),
         _resources(summary.resources),
         _one_person(summary),
         _audit(summary.audit),
-        _next(summary),
+        _next(summary) if is_staying else iter(()),
     )
     return "\n".join(line for part in parts for line in part)
 
@@ -179,14 +184,15 @@ def _heading(text: str) -> list[str]:
 def _table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Columns padded to their widest cell, the first `left` of them to the left."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return [
-        "  "
-        + _GAP.join(
-            cell.ljust(width) if n < left else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
+    return [_line(row, widths, left) for row in rows]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
+    cells = [
+        cell.ljust(width) if n < left else cell.rjust(width)
+        for n, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
+    return f"  {_GAP.join(cells)}".rstrip()
 
 
 def _messages(summary: Summary) -> Iterator[str]:
@@ -266,8 +272,8 @@ def _one_person(summary: Summary) -> Iterator[str]:
     ]
     yield from _table(rows)
     yield ""
-    yield f"  She shares her record with all but {summary.denied}, which sees what it sent itself."
-    yield "  HIV results stay hidden from everybody else until she releases them one by one (70F)."
+    yield f"  She shares her record with all but {summary.denied_name}: they see what they sent."
+    yield "  What tells of HIV the law holds back from all but its sender, until she releases it."
 
 
 def _count(number: int) -> str:
