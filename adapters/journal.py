@@ -6,7 +6,8 @@ and gets the first answer; a repeat of a refused one is judged afresh.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,6 +26,7 @@ from hie.keystore import KeyStore
 
 _TABLE = "inbound_message"
 _KEY_PLACE = "wrapped"
+_ANSWER_CODE = re.compile(rb'(?:\rMSA.([A-Z]{2}))|(?:^{"status": (\d{3}))')
 
 
 class State(StrEnum):
@@ -61,6 +63,17 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageCounts:
+    """How many messages came by one wire, of one trigger, with one answer, in one state."""
+
+    wire: str
+    trigger: str
+    answer: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What became of a message.
 
@@ -90,6 +103,8 @@ class Journal:
         self._keys = keys
         self._clock = clock
         self._writer: GroupWriter[JournalEntry, Journaled] = GroupWriter(db, self._write_batch)
+        #: Called when something was written; the worker sets it.
+        self.on_written: Callable[[], None] = lambda: None
 
     async def write(self, entry: JournalEntry) -> Journaled:
         """The outcome, after the commit.
@@ -97,7 +112,9 @@ class Journal:
         Raises:
             Exception: nothing was stored; the sender must get AR or a server error.
         """
-        return await self._writer.submit(entry)
+        journaled = await self._writer.submit(entry)
+        self.on_written()
+        return journaled
 
     async def close(self) -> None:
         """Wait until everything handed in is committed."""
@@ -142,6 +159,7 @@ class Journal:
             row = rows.one()
             key = await self._row_key(conn, settlement.message_id, row)
             if settlement.answer is not None:
+                values["answer_code"] = _answer_code(settlement.answer)
                 values["answer"] = _seal(key, "answer", settlement.message_id, settlement.answer)
             if settlement.owner_key is not None:
                 values["wrapped_by"] = settlement.owner_key.id
@@ -174,15 +192,27 @@ class Journal:
         )
         return [await self._opened(conn, row) for row in rows.all()]
 
-    async def counts(self, conn: AsyncConnection) -> list[tuple[str, str, str, int]]:
-        """(source, trigger, state, how many)."""
+    async def counts(self, conn: AsyncConnection) -> list[MessageCounts]:
+        """The journal, counted by wire, trigger, answer and state."""
         t = inbound_message.c
+        by = (t.wire, t.trigger, t.answer_code, t.state)
+        rows = await conn.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+        return [
+            MessageCounts(wire=wire, trigger=trigger, answer=answer, state=state, count=n)
+            for wire, trigger, answer, state, n in rows
+        ]
+
+    async def backlog(self, conn: AsyncConnection) -> int:
+        """How many acknowledged messages wait to be worked off."""
         rows = await conn.execute(
-            select(t.source_id, t.trigger, t.state, func.count())
-            .group_by(t.source_id, t.trigger, t.state)
-            .order_by(t.source_id, t.trigger, t.state)
+            select(func.count()).where(inbound_message.c.state == State.RECEIVED.value)
         )
-        return [(source, trigger, state, n) for source, trigger, state, n in rows]
+        return int(rows.scalar_one())
+
+    async def sources(self, conn: AsyncConnection) -> list[SourceId]:
+        """Every source that has sent something."""
+        rows = await conn.execute(select(inbound_message.c.source_id).distinct())
+        return [SourceId(source_id) for source_id in rows.scalars()]
 
     async def _write_batch(
         self, conn: AsyncConnection, entries: Sequence[JournalEntry]
@@ -266,6 +296,7 @@ class Journal:
             "partition": self._ring.blind("partition", entry.partition),
             "repeat_key": repeat_key if entry.is_accepted else None,
             "control_key": control_key,
+            "answer_code": _answer_code(entry.answer),
             "state": _first_state(entry).value,
             "stage": "" if entry.is_accepted else "conform",
             "reason": "" if entry.is_accepted else "refused when it was received",
@@ -299,7 +330,7 @@ class Journal:
             answer=_open(key, "answer", row.pk, row.answer),
         )
 
-    async def _row_key(self, conn: AsyncConnection, pk: int, row: Row[Any]) -> DataKey:
+    async def _row_key(self, conn: AsyncConnection, pk: int, row: Any) -> DataKey:
         if row.wrapped_by is None:
             return self._keys.carried(row.wrapped)
         owner = await self._keys.by_id(conn, row.wrapped_by)
@@ -311,6 +342,12 @@ def _first_state(entry: JournalEntry) -> State:
     if not entry.is_accepted:
         return State.REFUSED
     return State.OPEN if entry.wire is Wire.FHIR else State.RECEIVED
+
+
+def _answer_code(answer: bytes) -> str:
+    """MSA-1 of an acknowledgement, or the status of a stored HTTP answer."""
+    found = _ANSWER_CODE.search(answer)
+    return (found[1] or found[2]).decode() if found else ""
 
 
 def _findings_text(findings: Sequence[Finding]) -> str:

@@ -27,6 +27,7 @@ inbound_message = Table(
     # are judged afresh.
     Column("repeat_key", String(26)),
     Column("control_key", String(26), nullable=False),  # keyed hash of source and control id
+    Column("answer_code", String(4), nullable=False),  # MSA-1 or the HTTP status; "" = none yet
     Column("state", String(12), nullable=False),
     Column("stage", String(20), nullable=False),
     Column("reason", Text, nullable=False),  # why it is parked or refused; no patient data

@@ -7,12 +7,13 @@ they cannot be, it raises and nothing leaves.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NoReturn, Protocol
 
-from consent.service import ConsentService
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from consent.model import ResourceFacts
+from consent.service import ConsentService
 from hie.audit.event import MINOR_FAILURE, AuditRecord, record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database, GroupWriter
@@ -72,6 +73,7 @@ class Door:
                 served = await self._patient(conn, ctx, residual, resource_id)
             else:
                 served = await self._repository.read(conn, residual, type_name, resource_id)
+            await self._recheck(conn, ctx, [served])
         return await self._disclose(ctx, "read", type_name, resource_id, served)
 
     async def vread(
@@ -91,6 +93,7 @@ class Door:
                     served = await self._version(conn, residual, type_name, resource_id, version)
             else:
                 served = await self._version(conn, residual, type_name, resource_id, version)
+            await self._recheck(conn, ctx, [served])
         return await self._disclose(ctx, "vread", type_name, resource_id, served)
 
     async def history(
@@ -122,6 +125,7 @@ class Door:
                     before=_number(cursor) if cursor else None,
                     count=count + 1,
                 )
+            await self._recheck(conn, ctx, versions)
         if not versions and cursor is None:
             await self._refuse(ctx, "history-instance", type_name, resource_id)
         page = versions[:count]
@@ -139,6 +143,7 @@ class Door:
                 page = await self._golden.search(conn, residual, query)
             else:
                 page = await self._search(conn, residual, query)
+            await self._recheck(conn, ctx, page.matches)
         persons = {served.person_id for served in page.matches}
         await self._record(ctx, "E", "search-type", persons, query.type, detail=_described(query))
         return page
@@ -167,7 +172,8 @@ class Door:
             if patient is not None and patient.source_id:
                 patient = await self._golden.of(conn, residual, patient.person_id)
             if patient is None:
-                matches, following = [], None
+                matches: list[Served] = []
+                following = None
             else:
                 matches, following = await self._record_of(conn, residual, patient, count, cursor)
         if patient is None:
@@ -184,6 +190,31 @@ class Door:
             {"query": "$everything"},
         )
         return Page(matches=tuple(allowed), next_cursor=following)
+
+    async def _recheck(
+        self, conn: AsyncConnection, ctx: RequestContext, leaving: Sequence[Served | None]
+    ) -> None:
+        """Hold what is about to leave against the decision itself, resource by resource.
+
+        The golden Patient is no stored resource: its records passed the predicate when it was
+        built.
+
+        Raises:
+            HieError: FAULT when the SQL let something through that the decision denies.
+        """
+        facts = [
+            ResourceFacts(
+                type=served.type,
+                id=served.id,
+                source_id=served.source_id,
+                person_id=served.person_id or None,
+                label_mask=served.label_mask,
+                is_partial=True,
+            )
+            for served in leaving
+            if served is not None and served.source_id
+        ]
+        await self._consent.recheck(conn, ctx, facts)
 
     async def _record_of(
         self,
@@ -227,7 +258,7 @@ class Door:
         self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, patient_id: str
     ) -> Served | None:
         """The golden Patient of a person, or a source record for its source and stewards."""
-        person = await self._persons.resolve(conn, PersonId(patient_id))
+        person = await self._current(conn, patient_id)
         golden = await self._golden.of(conn, residual, person, asked_as=patient_id)
         if golden is not None:
             return golden
@@ -236,6 +267,15 @@ class Door:
         if record and (record.source_id in caller.sources or caller.is_steward):
             return record if record.is_deleted else self._golden.refer(record)
         return None
+
+    async def _current(self, conn: AsyncConnection, asked: str) -> PersonId:
+        """The person an id means now; an id that is nobody's stays as it is and finds nothing."""
+        try:
+            return await self._persons.resolve(conn, PersonId(asked))
+        except HieError as error:
+            if error.category is not Category.NOT_FOUND:
+                raise
+            return PersonId(asked)
 
     async def _version(
         self,
@@ -260,12 +300,12 @@ class Door:
             return query
         current: list[str] = []
         for asked in query.persons:
-            person = await self._persons.resolve(conn, PersonId(asked))
+            person = await self._current(conn, asked)
             record = await self._repository.read(conn, residual, "Patient", asked)
             if record and record.source_id in ctx.caller.sources:
                 person = PersonId(record.person_id)
             current.append(person)
-        return Query(**{**_fields(query), "persons": tuple(dict.fromkeys(current))})
+        return replace(query, persons=tuple(dict.fromkeys(current)))
 
     async def _disclose(
         self,
@@ -328,10 +368,6 @@ class Door:
     ) -> list[None]:
         await self._log.append(conn, [record for batch in batches for record in batch])
         return [None] * len(batches)
-
-
-def _fields(query: Query) -> dict[str, object]:
-    return {name: getattr(query, name) for name in query.__dataclass_fields__}
 
 
 def _described(query: Query) -> dict[str, str]:

@@ -143,6 +143,15 @@ def postgres_url(postgres_template: Server) -> Iterator[str]:
     _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture
+def empty_postgres_url(postgres_server: Server) -> Iterator[str]:
+    """The address of a PostgreSQL database without any table, dropped afterwards."""
+    name = f"hie_empty_{next(_numbers)}"
+    _run(_administer(postgres_server, f"CREATE DATABASE {name}"))
+    yield postgres_server.url(name)
+    _run(_administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database of each kind in turn."""

@@ -5,12 +5,13 @@ settles the message there: a message is processed when its resources are committ
 before and never twice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adapters.hl7v2.mapper import Mapper
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.hl7v2 import er7
+from adapters.hl7v2.mapper import Mapper
 from adapters.journal import Journal, Message, Settlement, State
 from adapters.sources import Source, SourceRegistry
 from hie.audit.event import AuditRecord
@@ -25,8 +26,11 @@ from hie.kernel.fhir import FhirJson, rewrite_references
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from hie.store.index import SearchIndex
+from mpi.model import Identified
 
 _DRAFT = "urn:hie:"
+#: Rule of the mapper's finding that no map reads a message's trigger.
+NOT_MAPPED = "unmapped-message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +91,15 @@ class Ingest:
             parsed = er7.parse(message.payload, source.charset or None)
         except HieError as error:
             raise StageError("parse", error) from error
-        if not self._mapper.supports(parsed.trigger_name):
-            return Prepared(message=message, source=source, submission=None)
         try:
             submission = self._mapper.map(
                 parsed, source, message_id=message.id, received_us=message.received_us
             )
         except HieError as error:
             raise StageError("map", error) from error
+        self._directory.learn(source.id)
+        if any(finding.rule == NOT_MAPPED for finding in submission.findings):
+            return Prepared(message=message, source=source, submission=None)
         return Prepared(message=message, source=source, submission=submission)
 
     async def work_off(self, conn: AsyncConnection, prepared: Prepared) -> None:
@@ -112,15 +117,17 @@ class Ingest:
         origin = Origin(
             source_id=message.source_id, message_id=message.id, now_us=self._clock.now_us()
         )
-        records = await self._identify(conn, origin, prepared.source, submission)
+        identified = await self._identify(conn, origin, prepared.source, submission)
         merged = [await self._placer.merge(conn, origin, m) for m in submission.merges]
         placed = await self._placer.place(
-            conn, origin, self._placements(origin, submission, records)
+            conn, origin, self._placements(origin, submission, identified)
         )
         persons = placed.persons.union(*merged)
         await self._record(conn, prepared, origin, placed, persons)
-        subject = records.get(submission.subject)
-        owner = await self._keys.for_owner(conn, KeyKind.RECORD, subject) if subject else None
+        subject = identified.get(submission.subject)
+        owner = None
+        if subject is not None:
+            owner = await self._keys.for_owner(conn, KeyKind.RECORD, subject.source_record_id)
         await self._journal.settle(
             conn,
             Settlement(
@@ -133,24 +140,24 @@ class Ingest:
 
     async def _identify(
         self, conn: AsyncConnection, origin: Origin, source: Source, submission: Submission
-    ) -> dict[str, SourceRecordId]:
+    ) -> dict[str, Identified]:
         """Patient drafts by name, as the source records they are."""
-        records = {}
+        found = {}
         for draft in submission.drafts:
             if draft.resource["resourceType"] == "Patient":
-                record, _ = await self._placer.identify(
+                found[draft.name] = await self._placer.identify(
                     conn,
                     origin,
-                    draft.resource,
+                    {k: v for k, v in draft.resource.items() if v is not None},
                     own_identifier(draft.resource, source.own_authority),
                     may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
                 )
-                records[draft.name] = record
-        return records
+        return found
 
     def _placements(
-        self, origin: Origin, submission: Submission, records: dict[str, SourceRecordId]
+        self, origin: Origin, submission: Submission, identified: Mapping[str, Identified]
     ) -> list[Placement]:
+        records = {name: found.source_record_id for name, found in identified.items()}
         ids = {d.name: self._id_of(origin, d, records) for d in submission.drafts}
         targets = {f"{_DRAFT}{name}": f"{kind}/{key}" for name, (kind, key) in ids.items()}
 
@@ -162,14 +169,14 @@ class Ingest:
                 type=ids[draft.name][0],
                 id=ids[draft.name][1],
                 resource=rewrite_references(draft.resource, resolved),
-                mode=draft.mode,
+                mode=_mode(draft, identified),
                 owner=records.get(submission.subject),
             )
             for draft in submission.drafts
         ]
 
     def _id_of(
-        self, origin: Origin, draft: Draft, records: dict[str, SourceRecordId]
+        self, origin: Origin, draft: Draft, records: Mapping[str, SourceRecordId]
     ) -> tuple[str, str]:
         kind = draft.resource["resourceType"]
         if draft.name in records:
@@ -205,6 +212,14 @@ class Ingest:
                 for person in sorted(persons)
             ],
         )
+
+
+def _mode(draft: Draft, identified: Mapping[str, Identified]) -> WriteMode:
+    """A Patient that a task holds, or that was merged away, does not overwrite what is stored."""
+    found = identified.get(draft.name)
+    if found is not None and (found.is_held or found.redirected_from is not None):
+        return WriteMode.CREATE_IF_ABSENT
+    return draft.mode
 
 
 def own_identifier(patient: FhirJson, own_authority: str) -> SourceIdentifier | None:

@@ -6,18 +6,19 @@ One transaction of the caller's. What cannot be placed raises, and nothing of it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from consent.labels import Labeller
-from consent.service import ConsentService
+from mpi.model import Identified
 from mpi.service import Mpi
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from consent.labels import Labeller
+from consent.service import ConsentService
 from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.index import SearchIndex
-from hie.store.repository import ResourceRepository, Stored
+from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
 
 
@@ -82,7 +83,7 @@ class Placer:
         own: SourceIdentifier | None,
         *,
         may_update: bool,
-    ) -> tuple[SourceRecordId, PersonId]:
+    ) -> Identified:
         """The source record a Patient is, and the person it belongs to now."""
         identified = await self._mpi.identify(
             conn,
@@ -93,10 +94,10 @@ class Placer:
             now_us=origin.now_us,
             may_update=may_update,
         )
-        record, person = identified.source_record_id, identified.person_id
-        if identified.previous_person_id not in (None, person):
-            await self.move(conn, origin, {record: person})
-        return record, person
+        if identified.previous_person_id not in (None, identified.person_id):
+            moved = {identified.source_record_id: identified.person_id}
+            await self.move(conn, origin, moved)
+        return identified
 
     async def merge(
         self, conn: AsyncConnection, origin: Origin, merge: SourceMerge
@@ -147,11 +148,16 @@ class Placer:
                 if p.mode is not WriteMode.UPSERT or self._index.is_directory(p.type)
             ],
         )
-        kept = [
-            made
-            for placement in placements
-            if (made := self._apply_mode(origin, placement, stored)) is not None
-        ]
+        # What a placement leaves behind is what the next one of the same id finds.
+        state = {key: _State(s.source_id, s.resource) for key, s in stored.items() if s.resource}
+        final: dict[tuple[str, str], Placement] = {}
+        for placement in placements:
+            made = self._apply_mode(origin, placement, state.get((placement.type, placement.id)))
+            if made is not None:
+                key = (made.type, made.id)
+                final[key] = made
+                state[key] = _State(origin.source_id, made.resource)
+        kept = list(final.values())
         versions = await self._versions(conn, origin, kept)
         written = await self._writer.write(conn, versions, origin.now_us)
         persons = frozenset(person for v in versions for _, person in v.patients)
@@ -160,23 +166,18 @@ class Placer:
         return Placed(written=tuple(written), persons=persons)
 
     def _apply_mode(
-        self,
-        origin: Origin,
-        placement: Placement,
-        stored: Mapping[tuple[str, str], Stored],
+        self, origin: Origin, placement: Placement, old: "_State | None"
     ) -> Placement | None:
         """The placement as it is to be written, or None where what is stored stays."""
-        old = stored.get((placement.type, placement.id))
-        if old is None or old.is_deleted:
-            return placement if placement.mode is not WriteMode.DELETE else None
+        if old is None:
+            return _patched(placement, {}) if placement.mode is not WriteMode.DELETE else None
         if placement.mode is WriteMode.CREATE_IF_ABSENT:
             return None
         if self._index.is_directory(placement.type) and old.source_id != origin.source_id:
             # One per identifier: the first to name it keeps it, others only refer to it.
             return None
         if placement.mode is WriteMode.PATCH:
-            merged = {**old.resource, **placement.resource}
-            return _replace(placement, {k: v for k, v in merged.items() if v is not None})
+            return _patched(placement, old.resource)
         return placement
 
     async def _versions(
@@ -197,7 +198,9 @@ class Placer:
                     resource=placement.resource,
                     source_id=origin.source_id,
                     message_id=origin.message_id,
-                    label_mask=self._labeller.labels(placement.resource).mask,
+                    label_mask=self._labeller.labels(
+                        placement.resource, source_id=origin.source_id
+                    ).mask,
                     patients=tuple((record, persons[record]) for record in found),
                     key_owner=found[0] if found else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
@@ -226,11 +229,25 @@ class Placer:
             await self._consent.recompile(conn, person, consents)
 
 
-def _replace(placement: Placement, resource: FhirJson) -> Placement:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is stored under an id, or will be once the placements before are written."""
+
+    source_id: str
+    resource: FhirJson
+
+
+def _patched(placement: Placement, old: FhirJson) -> Placement:
+    """The placement with its elements laid over what was there; None clears an element."""
+    if placement.mode is WriteMode.DELETE:
+        return placement
+    merged = (
+        {**old, **placement.resource} if placement.mode is WriteMode.PATCH else placement.resource
+    )
     return Placement(
         type=placement.type,
         id=placement.id,
-        resource=resource,
+        resource={name: value for name, value in merged.items() if value is not None},
         mode=WriteMode.UPSERT,
         owner=placement.owner,
     )

@@ -8,7 +8,7 @@ Spec: https://hl7.org/fhir/R4/json.html
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,21 +23,17 @@ _FILLED_META: Final = frozenset({"versionId", "lastUpdated", "security"})
 
 
 def encode(
-    resource: FhirJson, patients: Mapping[str, int], known_labels: frozenset[tuple[str, str]]
+    resource: FhirJson, patients: Mapping[str, int], is_label: Callable[[FhirJson], bool]
 ) -> bytes:
     """The stored form of a resource.
 
     Args:
         resource: references resolved to hub ids; patients as `Patient/<source record id>`.
         patients: source record id to its ordinal in the resource's compartments.
-        known_labels: (system, code) of labels the mask holds; others of the sender stay.
+        is_label: whether a security coding is held by the label mask; the sender's others stay.
     """
     meta = resource.get("meta") or {}
-    foreign = [
-        c
-        for c in meta.get("security", ())
-        if (c.get("system", ""), c.get("code", "")) not in known_labels
-    ]
+    foreign = [c for c in meta.get("security", ()) if not is_label(c)]
     rest = {name: value for name, value in meta.items() if name not in _FILLED_META}
     text = b"{\x01M\x01" + b"".join(b"," + _dump(c) for c in foreign) + b"]"
     text += (b"," + _dump(rest)[1:]) if rest else b"}"

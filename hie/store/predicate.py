@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, String, TextClause, bindparam, text
+from sqlalchemy import BigInteger, BindParameter, String, TextClause, bindparam, text
 
 from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
 
@@ -51,7 +51,7 @@ _PERMIT_LABELS: Final = (
 )
 _DENY_LABELS: Final = "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) <> 0)"
 
-_BINDS: Final = {
+_BINDS: Final[Mapping[str, BindParameter[Any]]] = {
     "v_grantees": bindparam("v_grantees", type_=String, expanding=True),
     "v_purposes": bindparam("v_purposes", type_=String, expanding=True),
     "v_own_sources": bindparam("v_own_sources", type_=String, expanding=True),

@@ -4,7 +4,7 @@ Every function works in the caller's open transaction and handles a batch with a
 number of statements.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class ResourceWriter:
     """Writes resource versions and their index rows.
 
     Args:
-        known_labels: (system, code) of the labels that a label mask holds.
+        is_label: whether a security coding is held by the label mask.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class ResourceWriter:
         keys: KeyStore,
         ring: KeyRing,
         index: SearchIndex,
-        known_labels: frozenset[tuple[str, str]],
+        is_label: Callable[[FhirJson], bool],
     ) -> None:
         self._db = db
         self._keys = keys
         self._ring = ring
         self._index = index
-        self._known_labels = known_labels
+        self._is_label = is_label
         self._rows = IndexRows(index, ring)
 
     async def write(
@@ -109,7 +109,8 @@ class ResourceWriter:
         pending = list(items)
         while pending:
             seen: set[tuple[str, str]] = set()
-            wave, later = [], []
+            wave: list[NewVersion] = []
+            later: list[NewVersion] = []
             for item in pending:
                 (later if (item.type, item.id) in seen else wave).append(item)
                 seen.add((item.type, item.id))
@@ -174,8 +175,8 @@ class ResourceWriter:
         return written
 
     def _encode(self, item: NewVersion) -> bytes:
-        ordinals = {record: n for n, (record, _) in enumerate(item.patients)}
-        return encode(item.resource, ordinals, self._known_labels)
+        ordinals: dict[str, int] = {record: n for n, (record, _) in enumerate(item.patients)}
+        return encode(item.resource, ordinals, self._is_label)
 
     async def _stored(
         self, conn: AsyncConnection, items: Sequence[NewVersion]

@@ -35,7 +35,7 @@ LINES = {
     "PRT": "PRT||AD||AP^Attending Provider^HL70912|5566778899^Attend^Ann",
     "FT1": "FT1|1|||20260131|20260131|CG|99213^Office visit^C4",
     "ORC": "ORC|RE|P-1^HOSP|F-1^LAB||CM||||20260131",
-    "OBR": "OBR|1|P-1^HOSP|F-1^LAB|57021-8^CBC panel^LN|||20260131091000||||||||"
+    "OBR": "OBR|1|P-1^HOSP|F-1^LAB|57021-8^CBC panel^LN|||20260131091000|||||||||"
     "5566778899^Attend^Ann||||||20260131100000||LAB|F",
     "SPM": "SPM|1|S-1&HOSP^S-1&LAB||119297000^Blood specimen^SCT|||||||||||||20260131091000",
     "TXA": "TXA|1|CN^Consultation^HL70270|TX|20260131||||||||D-1|||||AU",
@@ -52,7 +52,7 @@ LINES = {
     "RXE": "RXE||314076^Lisinopril 10 MG^RXNORM|10||mg^milligram^UCUM|||||30",
     "RXD": "RXD|1|314076^Lisinopril 10 MG^RXNORM|20260131|30|||RX-1",
     "RXA": "RXA|0|1|20260131|20260131|08^Hep B^CVX|0.5|mL^milliliter^UCUM||00^New^NIP001"
-    "|||||||LOT1|20270101|MSD^Merck^MVX||||A",
+    "||||||LOT1|20270101|MSD^Merck^MVX||||A",
     "CDO": "CDO|1",
     "SCH": "SCH|A-1|||||CHECKUP^Routine check^HL70276|||30|min^minute^UCUM",
     "RGS": "RGS|1",

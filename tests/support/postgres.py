@@ -29,6 +29,7 @@ class Server:
     """A running server with one superuser, `postgres`, trusted on loopback."""
 
     port: int
+    data: Path
 
     def url(self, database: str) -> str:
         """The SQLAlchemy address of one of its databases."""
@@ -146,7 +147,7 @@ def _process(
         )
     try:
         _wait_until_ready(process, port, log)
-        yield Server(port=port)
+        yield Server(port=port, data=folder / "data")
     finally:
         process.send_signal(signal.SIGINT)  # fast shutdown
         try:

@@ -1,0 +1,206 @@
+"""What the commands of `hie` do; each prints for a person or a pipe and gives an exit code."""
+
+import argparse
+import asyncio
+import dataclasses
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.hl7v2.convert import convert_files, lint_files
+
+from adapters.hl7v2.send import Destination, send_all, split_messages
+from adapters.hl7v2.tls import TlsSettings
+from adapters.journal import State
+from hie.app import Config, Hub
+from hie.db import Database
+from hie.demo.handle import DemoHandle
+from hie.demo.run import prepare_tls, run_demo
+from hie.kernel.errors import Category, HieError
+from hie.kernel.ids import MessageId
+from hie.log import configure_logging
+from hie.migrations import upgrade
+from hie.settings import Settings, Tls
+
+__all__ = ["Settings"]
+
+
+async def serve(settings: Settings) -> int:
+    """Run the hub until SIGTERM or Ctrl-C; in-flight messages finish first."""
+    configure_logging()
+    stopping = _signals()
+    async with Hub(settings) as hub:
+        await hub.start()
+        await stopping.wait()
+    return 0
+
+
+async def demo(settings: Settings, *, is_once: bool) -> int:
+    """Run the hub on the synthetic state; 1 when its own checks fail with --once."""
+    configure_logging(settings.home / "logs" / "demo.jsonl")
+    certificates = prepare_tls(settings.home, settings.config)
+    tls = Tls(
+        certificate=certificates.server.certificate,
+        private_key=certificates.server.private_key,
+        client_authorities=certificates.authority,
+    )
+    stopping = _signals()
+    async with Hub(dataclasses.replace(settings, tls=tls)) as hub:
+        await hub.start()
+        run = asyncio.create_task(run_demo(DemoHandle(hub), is_once))
+        stop = asyncio.create_task(stopping.wait())
+        await asyncio.wait({run, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not run.done():
+            run.cancel()
+            return 130
+        outcome = await run
+        if not is_once:
+            print("The hub stays up; Ctrl-C ends it.", flush=True)
+            await stop
+    return outcome
+
+
+async def migrate(settings: Settings) -> int:
+    """Bring the database to this version's schema."""
+    db = Database(settings.database_url)
+    try:
+        await upgrade(db)
+    finally:
+        await db.close()
+    print("the database has this version's schema")
+    return 0
+
+
+def check_config(settings: Settings) -> int:
+    """Read everything in config/; what is wrong is raised."""
+    config = Config(settings)
+    print(f"profile {settings.profile}, regime {settings.regime}")
+    print(f"{len(config.sources.all())} sources, {len(config.mapper.triggers)} mapped triggers")
+    print("the configuration can be used")
+    return 0
+
+
+async def send(arguments: argparse.Namespace) -> int:
+    """Send files over MLLP; 1 when any message was not accepted."""
+    host, _, port = arguments.to.rpartition(":")
+    if not port.isdigit():
+        raise HieError(Category.INVALID, "`--to`: expected HOST:PORT")
+    payloads = [m for file in arguments.files for m in split_messages(file.read_bytes())]
+    destination = Destination(host=host, port=int(port), tls=_client_tls(arguments))
+    refused = 0
+    async for reply in send_all(payloads, destination):
+        print(f"{reply.control_id}\t{reply.code}\t{reply.text}", flush=True)
+        refused += reply.code not in ("AA", "CA")
+    return 1 if refused else 0
+
+
+def convert(settings: Settings, files: Sequence[str], source: str) -> int:
+    """Print one Bundle per message; findings and coverage on standard error."""
+    config = Config(settings)
+    result = convert_files(_contents(files), config.mapper, _source_finder(config, source))
+    for line in result.output:
+        print(line)
+    for line in result.remarks:
+        print(line, file=sys.stderr)
+    return result.exit_code
+
+
+def lint(settings: Settings, files: Sequence[str], source: str, *, is_deep: bool) -> int:
+    """Print the findings of each message."""
+    config = Config(settings)
+    result = lint_files(
+        _contents(files),
+        config.mapper,
+        config.conformer,
+        _source_finder(config, source),
+        is_deep=is_deep,
+    )
+    for line in result.output:
+        print(line)
+    return result.exit_code
+
+
+async def parked(settings: Settings, *, is_kept: bool, limit: int) -> int:
+    """List messages that wait for a person, or those that no map reads."""
+    async with Hub(settings) as hub, hub.db.reading() as conn:
+        state = State.KEPT if is_kept else State.PARKED
+        messages = await hub.journal.listed(conn, state, limit)
+    for m in messages:
+        print(f"{m.id}\t{m.source_id}\t{m.trigger}\t{m.stage}\t{m.reason}")
+    print(f"{len(messages)} {state.value}", file=sys.stderr)
+    return 0
+
+
+async def replay(settings: Settings, ids: Sequence[int]) -> int:
+    """Put messages back in the queue; a running hub works them off, else this command does."""
+    async with Hub(settings) as hub:
+        async with hub.db.transaction() as conn:
+            count = await hub.journal.reopen(conn, [MessageId(i) for i in ids])
+        while await hub.worker.work_off_batch():
+            pass
+    print(f"{count} of {len(ids)} put back; the others are not parked or kept")
+    return 0 if count == len(ids) else 1
+
+
+async def token(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print a bearer token and nothing else."""
+    if not settings.auth_cli_tokens:
+        text = "`auth_cli_tokens` is false: tokens come from sign-in in this profile"
+        raise HieError(Category.FORBIDDEN, text)
+    async with Hub(settings) as hub:
+        print(
+            await hub.issue_token(
+                scope=arguments.scope,
+                organization=arguments.organization,
+                purpose=arguments.purpose,
+                patient=arguments.patient,
+                user=arguments.user,
+                ttl_seconds=arguments.ttl,
+            )
+        )
+    return 0
+
+
+async def audit_verify(settings: Settings) -> int:
+    """Follow the audit chain; 1 when it is not whole."""
+    async with Hub(settings) as hub:
+        found = await hub.verifier.verify()
+    print(f"{found.size} rows whole, {found.unchained} unchained, {found.heads} heads compared")
+    if found.tamper is None:
+        print("the audit trail is whole")
+        return 0
+    print(f"FAULT at row {found.tamper.seq}: {found.tamper.kind.value}")
+    return 1
+
+
+async def audit_export(settings: Settings) -> int:
+    """Print every AuditEvent."""
+    async with Hub(settings) as hub:
+        async for line in hub.audit.export():
+            sys.stdout.write(line.decode())
+    return 0
+
+
+def _signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _client_tls(arguments: argparse.Namespace) -> TlsSettings | None:
+    if arguments.ca is None:
+        return None
+    return TlsSettings(
+        certificate=arguments.certificate,
+        private_key=arguments.key,
+        authorities=arguments.ca,
+    )
+
+
+def _contents(files: Sequence[str]) -> list[tuple[str, bytes]]:
+    return [
+        (name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
+        for name in files
+    ]

@@ -1,0 +1,388 @@
+"""FHIR writes carried out: a plan becomes versions, an answer and a settled message.
+
+A transaction is all or nothing; entries of a batch stand alone. The answer is committed with
+what it answers for, so that a repeat gets it again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
+from adapters.fhir.receive import Answer
+from adapters.fhir.references import HubId, References
+from adapters.journal import Journal, Settlement, State
+from adapters.sources import SourceRegistry
+from hie.audit.event import record_of
+from hie.audit.repository import AuditLog
+from hie.db import Database
+from hie.flow.ingest import own_identifier
+from hie.flow.place import Origin, Placement, Placer
+from hie.flow.resolve import Resolver
+from hie.kernel.clock import SECOND_US, Clock, instant
+from hie.kernel.context import RequestContext
+from hie.kernel.envelope import SourceIdentifier, WriteMode
+from hie.kernel.errors import Category, HieError, Issue
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.store.repository import Head, ResourceRepository
+from hie.store.residual import Residual
+from hie.store.writer import ResourceWriter, Written
+from mpi.model import Identified
+
+#: Checks one resource; `fhir_server.validate`, handed in by app.py.
+Validate = Callable[[FhirJson], Sequence[Issue]]
+_ACTIONS = {Method.POST: "c", Method.PUT: "u", Method.DELETE: "d"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What became of one write."""
+
+    hub_id: HubId
+    status: int
+    head: Head | None
+
+
+class FhirFlow:
+    """Carries plans out."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in app.py
+        self,
+        db: Database,
+        sources: SourceRegistry,
+        placer: Placer,
+        resolver: Resolver,
+        repository: ResourceRepository,
+        writer: ResourceWriter,
+        journal: Journal,
+        audit: AuditLog,
+        validate: Validate,
+        clock: Clock,
+        bases: tuple[str, ...] = (),
+    ) -> None:
+        self._db = db
+        self._sources = sources
+        self._placer = placer
+        self._resolver = resolver
+        self._repository = repository
+        self._writer = writer
+        self._journal = journal
+        self._audit = audit
+        self._validate = validate
+        self._clock = clock
+        self._bases = bases
+
+    async def carry_out(
+        self, message_id: MessageId, source_id: SourceId, plan: Plan, context: RequestContext
+    ) -> Answer:
+        """The answer, after everything - the answer included - is committed in the journal.
+
+        Raises:
+            HieError: nothing of the plan is stored; the message is settled as refused.
+        """
+        origin = Origin(source_id=source_id, message_id=message_id, now_us=self._clock.now_us())
+        faults = [*plan.faults, *self._faults(plan, context)]
+        try:
+            if plan.kind is PlanKind.BATCH:
+                return await self._batch(origin, plan, faults, context)
+            if faults:
+                raise refusal(faults)
+            async with self._db.transaction() as conn:
+                done = await self._apply(conn, origin, plan, context)
+                answer = await self._answer(conn, plan, done)
+                await self._settle(conn, message_id, answer)
+        except HieError as error:
+            await self._refuse(message_id, error)
+            raise
+        return answer
+
+    def _faults(self, plan: Plan, context: RequestContext) -> list[Fault]:
+        """What scopes and structure say against entries."""
+        faults = []
+        for write in plan.writes:
+            if not context.caller.may(write.type, _ACTIONS[write.method]):
+                text = f"the token's scopes do not allow to write `{write.type}`"
+                issue = Issue(text=text, code="forbidden", expression=(write.expression,))
+                faults.append(
+                    Fault(position=write.position, category=Category.FORBIDDEN, issue=issue)
+                )
+            elif write.resource is not None:
+                faults += [
+                    Fault(
+                        position=write.position,
+                        category=Category.BUSINESS_RULE,
+                        issue=_placed(issue, write),
+                    )
+                    for issue in self._validate(write.resource)
+                    if issue.severity in ("error", "fatal")
+                ]
+        return faults
+
+    async def _apply(
+        self, conn: AsyncConnection, origin: Origin, plan: Plan, context: RequestContext
+    ) -> dict[int, _Done]:
+        """Identify, resolve, place and audit; what became of each write, by position.
+
+        Raises:
+            HieError: the transaction must be rolled back.
+        """
+        await self._db.serialize(conn, origin.source_id)
+        references = References(plan, self._bases)
+        known = await self._resolver.known(conn, origin, references.targets())
+        ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes}
+        kept = {w.name for w in plan.writes if w.condition in known and w.method is Method.POST}
+        records = await self._identify(conn, origin, plan, ids, kept)
+        ids |= {name: ("Patient", found.source_record_id) for name, found in records.items()}
+        resolved = references.resolve(known, ids)
+        if resolved.faults:
+            raise refusal(resolved.faults)
+        before = await self._repository.versions_of(conn, ids.values())
+        _check_versions(plan, ids, before, origin)
+        owners = [found.source_record_id for found in records.values()]
+        owner = owners[0] if len(owners) == 1 else None
+        placed = await self._placer.place(
+            conn,
+            origin,
+            [
+                _placement(write, ids[write.name], resolved.resources, owner, records)
+                for write in plan.writes
+                if write.name not in kept
+            ],
+        )
+        names = {
+            alias: ids[w.name]
+            for w in plan.writes
+            for alias in w.aliases
+            if w.method is not Method.DELETE
+        }
+        await self._writer.remember_aliases(conn, origin.source_id, names)
+        await self._record(conn, origin, context, placed.written, placed.persons)
+        after = await self._repository.versions_of(conn, ids.values())
+        return {
+            w.position: _Done(
+                hub_id=ids[w.name],
+                status=_status(w, before.get(ids[w.name])),
+                head=after.get(ids[w.name]),
+            )
+            for w in plan.writes
+        }
+
+    async def _identify(
+        self,
+        conn: AsyncConnection,
+        origin: Origin,
+        plan: Plan,
+        ids: Mapping[str, HubId],
+        kept: set[str],
+    ) -> dict[str, Identified]:
+        """Patients of the plan as source records, by the write's name."""
+        source = self._sources.by_id(origin.source_id)
+        authority = source.own_authority if source else ""
+        found = {}
+        for write in plan.writes:
+            if write.type != "Patient" or write.resource is None or write.name in kept:
+                continue
+            own = own_identifier(write.resource, authority)
+            if own is None and write.own_id:
+                system = f"urn:hie:source:{origin.source_id}"
+                own = SourceIdentifier(system=system, value=write.own_id)
+            one = await self._placer.identify(conn, origin, write.resource, own, may_update=True)
+            record = one.source_record_id
+            if write.target is not None and await self._is_other(conn, ids[write.name], record):
+                text = "the identifier belongs to another of your patients; a merge is an ADT^A40"
+                issue = Issue(
+                    text=text, code="conflict", expression=(f"{write.expression}.identifier",)
+                )
+                raise HieError(Category.CONFLICT, text, [issue])
+            found[write.name] = one
+        return found
+
+    async def _is_other(self, conn: AsyncConnection, hub_id: HubId, record: str) -> bool:
+        """Whether an update is aimed at a patient that is there and is not this record."""
+        return hub_id[1] != record and bool(await self._repository.versions_of(conn, [hub_id]))
+
+    async def _batch(
+        self, origin: Origin, plan: Plan, faults: Sequence[Fault], context: RequestContext
+    ) -> Answer:
+        """Each entry in a transaction of its own; the answer lists what became of each."""
+        refused: dict[int, HieError] = {}
+        for fault in faults:
+            mine = [f for f in faults if f.position == fault.position]
+            refused.setdefault(fault.position, refusal(mine))
+        entries: dict[int, FhirJson] = {}
+        for write in plan.writes:
+            if write.position in refused:
+                continue
+            alone = Plan(kind=PlanKind.BATCH, entries=1, writes=(write,))
+            try:
+                async with self._db.transaction() as conn:
+                    done = await self._apply(conn, origin, alone, context)
+                entries[write.position] = _entry(done[write.position])
+            except HieError as error:
+                refused[write.position] = error
+        entries |= {position: _refused_entry(error) for position, error in refused.items()}
+        answer = _bundle("batch-response", plan.entries, entries)
+        async with self._db.transaction() as conn:
+            await self._settle(conn, origin.message_id, answer)
+        return answer
+
+    async def _answer(self, conn: AsyncConnection, plan: Plan, done: Mapping[int, _Done]) -> Answer:
+        if plan.kind is PlanKind.TRANSACTION:
+            entries = {position: _entry(one) for position, one in done.items()}
+            return _bundle("transaction-response", plan.entries, entries)
+        one = done[plan.writes[0].position]
+        headers = _headers(one)
+        if one.status == 204:
+            return Answer(status=204, headers=headers)
+        sender = frozenset({one.head.source_id}) if one.head else frozenset()
+        served = await self._repository.read(conn, Residual(own_sources=sender), *one.hub_id)
+        return Answer(status=one.status, headers=headers, body=served.body if served else b"")
+
+    async def _record(
+        self,
+        conn: AsyncConnection,
+        origin: Origin,
+        context: RequestContext,
+        written: Sequence[Written],
+        persons: frozenset[PersonId],
+    ) -> None:
+        stored = [f"{w.type}/{w.id}/_history/{w.version}" for w in written if w.is_changed]
+        detail = {"message": origin.message_id, "stored": stored}
+        is_new = any(w.is_created for w in written)
+        action, subtype = ("C", "create") if is_new else ("U", "update")
+        await self._audit.append(
+            conn,
+            [
+                record_of(context, action, subtype, person_id=person or None, detail=detail)
+                for person in sorted(persons) or [PersonId("")]
+            ],
+        )
+
+    async def _settle(self, conn: AsyncConnection, message_id: MessageId, answer: Answer) -> None:
+        await self._journal.settle(
+            conn,
+            Settlement(message_id=message_id, state=State.PROCESSED, answer=answer.encode()),
+        )
+
+    async def _refuse(self, message_id: MessageId, error: HieError) -> None:
+        async with self._db.transaction() as conn:
+            await self._journal.settle(
+                conn,
+                Settlement(
+                    message_id=message_id, state=State.REFUSED, stage="store", reason=error.text
+                ),
+            )
+
+
+def _placed(issue: Issue, write: PlannedWrite) -> Issue:
+    """An issue of a resource with the place of that resource in the request."""
+    expressions = tuple(
+        write.expression + e[len(write.type) :] if e.startswith(write.type) else write.expression
+        for e in issue.expression or ("",)
+    )
+    return replace(issue, expression=expressions)
+
+
+def _placement(
+    write: PlannedWrite,
+    hub_id: HubId,
+    resources: Mapping[str, FhirJson],
+    owner: SourceRecordId | None,
+    records: Mapping[str, Identified],
+) -> Placement:
+    if write.method is Method.DELETE:
+        deleted = {"resourceType": write.type}
+        return Placement(type=hub_id[0], id=hub_id[1], resource=deleted, mode=WriteMode.DELETE)
+    return Placement(
+        type=hub_id[0],
+        id=hub_id[1],
+        resource=resources[write.name],
+        # A Patient whose new demographics a task holds does not overwrite what is stored.
+        mode=WriteMode.CREATE_IF_ABSENT
+        if write.name in records and records[write.name].is_held
+        else write.draft().mode,
+        owner=owner,
+    )
+
+
+def _check_versions(
+    plan: Plan, ids: Mapping[str, HubId], before: Mapping[HubId, Head], origin: Origin
+) -> None:
+    """Refuse what is aimed at another's resource, a missing one, or a version gone by."""
+    for write in plan.writes:
+        head = before.get(ids[write.name])
+        if write.method is not Method.POST and head and head.source_id != origin.source_id:
+            text = "another source sent this resource; only that source may change it"
+            issue = Issue(text=text, code="forbidden", expression=(write.expression,))
+            raise HieError(Category.FORBIDDEN, text, [issue])
+        if write.if_match and (head is None or str(head.version) != write.if_match):
+            text = "`If-Match` names a version that is not current; read it again"
+            issue = Issue(text=text, code="conflict", expression=(write.expression,))
+            raise HieError(Category.STALE, text, [issue])
+
+
+def _status(write: PlannedWrite, before: Head | None) -> int:
+    if write.method is Method.DELETE:
+        return 204
+    return 200 if before is not None and not before.is_deleted else 201
+
+
+def _headers(done: _Done) -> dict[str, str]:
+    if done.head is None:
+        return {}
+    kind, key = done.hub_id
+    return {
+        "ETag": f'W/"{done.head.version}"',
+        "Location": f"{kind}/{key}/_history/{done.head.version}",
+        "Last-Modified": formatdate(done.head.last_updated_us / SECOND_US, usegmt=True),
+    }
+
+
+def _entry(done: _Done) -> FhirJson:
+    words = {200: "200 OK", 201: "201 Created", 204: "204 No Content"}
+    response: FhirJson = {"status": words[done.status]}
+    if done.head is not None:
+        headers = _headers(done)
+        response |= {
+            "location": headers["Location"],
+            "etag": headers["ETag"],
+            "lastModified": instant(done.head.last_updated_us),
+        }
+    return {"response": response}
+
+
+def _refused_entry(error: HieError) -> FhirJson:
+    statuses = {
+        Category.FORBIDDEN: "403 Forbidden",
+        Category.CONFLICT: "409 Conflict",
+        Category.STALE: "412 Precondition Failed",
+        Category.BUSINESS_RULE: "422 Unprocessable Entity",
+    }
+    issues = error.issues or (Issue(text=error.text),)
+    outcome = {
+        "resourceType": "OperationOutcome",
+        "issue": [
+            {
+                "severity": i.severity,
+                "code": i.code,
+                "diagnostics": i.text,
+                **({"expression": list(i.expression)} if i.expression else {}),
+            }
+            for i in issues
+        ],
+    }
+    status = statuses.get(error.category, "400 Bad Request")
+    return {"response": {"status": status, "outcome": outcome}}
+
+
+def _bundle(kind: str, count: int, entries: Mapping[int, FhirJson]) -> Answer:
+    body = {
+        "resourceType": "Bundle",
+        "type": kind,
+        "entry": [entries[n] for n in range(count) if n in entries],
+    }
+    return Answer(status=200, body=orjson.dumps(body))

@@ -1,0 +1,116 @@
+"""A hub as its own process: started, fed over real sockets, killed, started again."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from adapters.hl7v2.frame import frame
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class HubProcess:
+    """`hie serve` on a folder of its own."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.mllp_port, self.http_port = free_port(), free_port()
+        self.log = home / "serve.log"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that another `hie` command needs to work beside it."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("HIE_")}
+        return {
+            **kept,
+            "HIE_HOME": str(self.home),
+            "HIE_HTTP_PORT": str(self.http_port),
+            "HIE_MLLP_PORT": str(self.mllp_port),
+            **self._settings,
+        }
+
+    def start(self) -> None:
+        """Start and wait until it is ready."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hie", "serve"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        url = f"http://127.0.0.1:{self.http_port}/health/ready"
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(self.log.read_text()[-4000:])
+            try:
+                with urllib.request.urlopen(url, timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise TimeoutError("the hub did not become ready")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        process = self._process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(number)
+        self._process = None
+        return process.wait(timeout=60)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another `hie` command beside it."""
+        return subprocess.run(
+            [sys.executable, "-m", "hie", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+async def exchange(port: int, payloads: list[bytes], answers: list[bytes]) -> None:
+    """Send payloads one after the other; `answers` grows by each answer as it comes.
+
+    Ends quietly when the connection does: what was answered until then is in `answers`.
+    """
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for payload in payloads:
+            writer.write(frame(payload))
+            await writer.drain()
+            answers.append((await reader.readuntil(b"\x1c\r"))[1:-2])
+        writer.close()
+        await writer.wait_closed()
+    except (OSError, asyncio.IncompleteReadError):
+        return
