@@ -8,6 +8,7 @@ say which it was.
 
 import json
 import logging
+import os
 import sys
 import tomllib
 import traceback
@@ -20,6 +21,8 @@ import structlog
 
 from hie.kernel.errors import Category, HieError
 
+#: config/ beside the packages: the hub is installed in place.
+FIELD_LIST: Final = Path(__file__).resolve().parent.parent / "config" / "log.toml"
 #: Packages whose log calls are known to name literals.
 OWN: Final = ("hie", "adapters", "fhir_server", "mpi", "consent")
 ALWAYS: Final = ("time", "level", "event", "logger")
@@ -50,20 +53,28 @@ def load_fields(path: Path) -> frozenset[str]:
     return frozenset(fields)
 
 
-def configure(fields: Iterable[str], *, level: str = "info", stream: TextIO | None = None) -> None:
+def configure_logging(
+    file: Path | None = None,
+    *,
+    fields: Iterable[str] | None = None,
+    level: str = "info",
+    stream: TextIO | None = None,
+) -> None:
     """Set up structlog and the standard library's logging; once a process, at its start.
 
     Args:
-        fields: what a line may carry besides `ALWAYS`.
+        file: lines are appended here, readable by its owner alone; None = to `stream`.
+        fields: what a line may carry besides `ALWAYS`; None = the list of `config/log.toml`.
         level: `debug`, `info`, `warning` or `error`.
-        stream: where lines go; standard error unless given.
+        stream: standard error unless given.
     """
+    listed = load_fields(FIELD_LIST) if fields is None else fields
     threshold = getattr(logging, level.upper())
     finish = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[_from_library, structlog.stdlib.add_log_level],
-        processors=[Listed(fields), _render],
+        processors=[Listed(listed), _render],
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr) if file is None else _file_handler(file)
     handler.setFormatter(finish)
     # A line that cannot be written is lost; telling so would repeat it unfiltered.
     logging.raiseExceptions = False
@@ -72,8 +83,10 @@ def configure(fields: Iterable[str], *, level: str = "info", stream: TextIO | No
     root.handlers = [handler]
     root.setLevel(threshold)
     # Libraries speak up only for trouble; their access logs hold query strings.
-    for name in ("aiohttp", "apscheduler", "sqlalchemy", "asyncio", "aiosqlite"):
+    for name in ("aiohttp", "sqlalchemy", "asyncio", "aiosqlite"):
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    # What a job raises is told once, by hie.jobs.
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -86,6 +99,12 @@ def configure(fields: Iterable[str], *, level: str = "info", stream: TextIO | No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(file, os.O_CREAT | os.O_APPEND, 0o600))
+    return logging.FileHandler(file, encoding="ascii")
 
 
 class Listed:

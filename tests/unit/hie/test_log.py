@@ -5,7 +5,6 @@ import json
 import logging
 import warnings
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import structlog
@@ -14,7 +13,6 @@ from hie import log
 from hie.kernel.errors import Category, HieError
 
 CANARY = "Zz-canary"
-LIST = Path(__file__).resolve().parents[3] / "config" / "log.toml"
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def stream():
     root = logging.getLogger()
     kept = (root.handlers, root.level, logging.raiseExceptions)
     buffer = io.StringIO()
-    log.configure(log.load_fields(LIST), stream=buffer)
+    log.configure_logging(stream=buffer)
     yield buffer
     logging.captureWarnings(capture=False)
     root.handlers, root.level, logging.raiseExceptions = kept
@@ -106,7 +104,8 @@ def test_a_librarys_words_are_not_repeated_but_found_by_their_place(stream):
     try:
         fail()
     except ValueError as error:
-        logging.getLogger("asyncio").exception(f"future: {error}", exc_info=error)
+        made_of_anything = f"future: {error}"
+        logging.getLogger("asyncio").exception(made_of_anything)
     (line,) = lines(stream)
     assert (line["event"], line["logger"], line["error"]) == ("library", "asyncio", "ValueError")
     assert all(frame.startswith("hie/test_log.py:") for frame in line["frames"])
@@ -139,10 +138,20 @@ def test_no_text_can_break_a_line(stream):
 
 
 def test_the_level_is_chosen(stream):
-    log.configure([], level="error", stream=stream)
+    log.configure_logging(fields=[], level="error", stream=stream)
     structlog.get_logger("hie.x").warning("quiet")
     structlog.get_logger("hie.x").error("loud")
     assert [line["event"] for line in lines(stream)] == ["loud"]
+
+
+def test_lines_may_go_to_a_file_for_its_owner_only(stream, tmp_path):
+    file = tmp_path / "logs" / "hub.jsonl"
+    log.configure_logging(file)
+    structlog.get_logger("hie.x").info("e", source="ghh")
+    (handler,) = logging.getLogger().handlers
+    handler.close()
+    assert json.loads(file.read_text())["source"] == "ghh"
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("content", ["", "fields = 7", "fields = [7]", "not toml", None])
