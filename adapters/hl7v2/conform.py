@@ -217,7 +217,8 @@ class _Tables:
             return frozenset()
         if table not in self._values:
             known = getattr(self._module, "TABLES", {}).get(table)
-            self._values[table] = frozenset(known[1] if known else ())
+            added = self._rules.added_values.get(table, frozenset())
+            self._values[table] = frozenset(known[1]) | added if known else frozenset()
         return self._values[table]
 
 

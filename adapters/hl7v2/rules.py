@@ -54,6 +54,7 @@ class Rules:
         relaxed: fields that need not be valued whatever the tables say, `("RXA", 4)`.
         user_tables: user-defined tables to check, `HL70001`.
         open_tables: tables not to check.
+        added_values: values that belong to a table though its published list lacks them.
         default_version: of messages whose MSH-12 says nothing.
         most_findings: of one message.
     """
@@ -63,6 +64,7 @@ class Rules:
     relaxed: frozenset[tuple[str, int]]
     user_tables: frozenset[str]
     open_tables: frozenset[str]
+    added_values: Mapping[str, frozenset[str]]
     default_version: str
     most_findings: int
 
@@ -141,6 +143,9 @@ def load_rules(path: Path) -> Rules:
             ),
             user_tables=frozenset(f"HL7{number}" for number in checks["user_tables"]),
             open_tables=frozenset(f"HL7{number}" for number in checks["open_tables"]),
+            added_values={
+                f"HL7{row['table']}": frozenset(row["add"]) for row in content.get("tables", [])
+            },
             default_version=str(checks["default_version"]),
             most_findings=int(checks["most_findings"]),
         )

@@ -212,7 +212,7 @@ def _search(leaf: Node, name: str, *, is_strict: bool) -> _Step | None:
                 return _Step(leave, path[:-1], path[-1])
             if is_strict and child.is_required:
                 return None
-        path = _enter(group, name, is_strict=is_strict) if group.parent and group.most != 1 else ()
+        path = _repeat(group, name, is_strict=is_strict)
         if path:
             return _Step(leave + 1, path[:-1], path[-1])
         node, leave = group, leave + 1
@@ -234,6 +234,19 @@ def _enter(node: Node, name: str, *, is_strict: bool) -> tuple[Node, ...]:
         if is_strict and child.is_required and not node.is_choice:
             return ()
     return ()
+
+
+def _repeat(group: Node, name: str, *, is_strict: bool) -> tuple[Node, ...]:
+    """The path into a further occurrence of a group that is open.
+
+    Not strict, only a segment that must stand in the group itself begins one: an RXA without
+    its ORC is a further order, a PV1 after the results is not a further patient.
+    """
+    if group.parent is None or group.most == 1:
+        return ()
+    path = _enter(group, name, is_strict=is_strict)
+    is_sure = is_strict or (len(path) == 2 and path[-1].least > 0)
+    return path if is_sure else ()
 
 
 def _late(leaf: Node, name: str) -> _Step | None:
