@@ -1,0 +1,125 @@
+"""The deterministic pack: combinations of fields that identify a person on their own.
+
+Each has a published probability of collision, the chance that two persons share it; with the
+prior it becomes bits, so that a hit and a score speak one language.
+Spec: CMS Patient Matching Proposal 3.3.0, tables 2 and 3.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import jellyfish
+
+from mpi.compare import Comparison, is_a_day_apart, last4, sounds_alike
+from mpi.levels import First, Last, Number
+from mpi.model import Address, Demographics
+from mpi.settings import Combination, Forms
+
+#: §V.E: no fuzzy agreement on shorter strings.
+SHORTEST_FUZZY = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A combination that a pair satisfies.
+
+    Attributes:
+        collision: the chance that two persons share these values.
+        is_fuzzy: one field agreed but for one edit or one day.
+    """
+
+    id: str
+    collision: float
+    is_fuzzy: bool = False
+
+    def bits(self, prior_bits: float) -> float:
+        """The hit as log2 odds, on the scale of the score."""
+        return prior_bits - math.log2(self.collision)
+
+
+def best_hit(
+    one: Demographics,
+    other: Demographics,
+    comparison: Comparison,
+    combinations: Sequence[Combination],
+    forms: Forms,
+) -> Hit | None:
+    """The satisfied combination that the fewest pairs of persons share."""
+    exact = _exact_fields(one, other, comparison, forms)
+    fuzzy = _fuzzy_fields(one, other, comparison) - exact
+    hits = (_hit(combination, exact, fuzzy) for combination in combinations)
+    return min((h for h in hits if h), key=lambda h: (h.collision, h.id), default=None)
+
+
+def _hit(combination: Combination, exact: set[str], fuzzy: set[str]) -> Hit | None:
+    missing = [field for field in combination.fields if field not in exact]
+    if not missing:
+        return Hit(id=combination.id, collision=combination.exact)
+    # Table 2: at most one field of a combination may be satisfied by fuzzy comparison.
+    if len(missing) == 1 and missing[0] in fuzzy and missing[0] in combination.fuzzy_fields:
+        return Hit(id=combination.id, collision=combination.fuzzy, is_fuzzy=True)
+    return None
+
+
+def _exact_fields(
+    one: Demographics, other: Demographics, comparison: Comparison, forms: Forms
+) -> set[str]:
+    agree = {
+        # Nicknames are handled before the comparison, so a short form is exact (table 3).
+        "first": comparison.first in (First.EXACT, First.NICKNAME),
+        "last": comparison.last is Last.EXACT,
+        "birth": len(one.birth_date) == 10 and one.birth_date == other.birth_date,
+        "phone": not set(one.phones).isdisjoint(other.phones),
+        "email": not set(one.emails).isdisjoint(other.emails),
+        "ssn": comparison.ssn is Number.EXACT,
+        "last4": not last4(one).isdisjoint(last4(other)),
+        "itin4": not {n[-4:] for n in one.itin}.isdisjoint(n[-4:] for n in other.itin),
+        "street": any(_is_street(a, b) for a, b in product(one.addresses, other.addresses)),
+    }
+    return {field for field, is_equal in agree.items() if is_equal} | _numbers(one, other, forms)
+
+
+def _numbers(one: Demographics, other: Demographics, forms: Forms) -> set[str]:
+    ours = {(i.system, i.value) for i in one.identifiers}
+    fields: set[str] = set()
+    for identifier in other.identifiers:
+        if (identifier.system, identifier.value) not in ours:
+            continue
+        fields.add("identifier")
+        if identifier.system in forms.mbi_systems:
+            fields.add("mbi")
+        elif identifier.type in forms.legal_types:
+            fields.add("legal_id")
+        elif identifier.type in forms.member_types:
+            fields.add("member_id")
+    return fields
+
+
+def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison) -> set[str]:
+    agree = {
+        "first": comparison.first is First.TYPO and _one_edit(one.given, other.given),
+        "last": comparison.last is Last.TYPO and _one_edit(one.surnames, other.surnames),
+        "birth": len(one.birth_date) == len(other.birth_date) == 10
+        and is_a_day_apart(one.birth_date, other.birth_date),
+        "street": any(
+            a.house == b.house and a.zip5 == b.zip5 != "" and _one_edit((a.street,), (b.street,))
+            for a, b in product(one.addresses, other.addresses)
+        ),
+    }
+    return {field for field, is_equal in agree.items() if is_equal}
+
+
+def _one_edit(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    return any(
+        min(len(a), len(b)) >= SHORTEST_FUZZY
+        and (sounds_alike(a, b) or jellyfish.damerau_levenshtein_distance(a, b) <= 1)
+        for a, b in product(ours, theirs)
+    )
+
+
+def _is_street(one: Address, other: Address) -> bool:
+    is_line = one.house == other.house and one.street == other.street != ""
+    is_unit = not (one.unit and other.unit) or one.unit == other.unit
+    return is_line and is_unit and one.zip5 == other.zip5 != ""

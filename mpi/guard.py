@@ -1,0 +1,123 @@
+"""The person-level guard: what no score may overrule.
+
+Fellegi-Sunter adds up evidence and so links twins (all but the first name agree) and a father
+and son of one name. The guard asks instead whether the two can be one human. Its reasons stop
+automatic links only; they never hide a pair from a steward.
+
+A reason that says evidence is lacking (`Veto.is_lack`) stops a link only where no record of
+the person could be checked.
+"""
+
+from collections.abc import Sequence
+
+from mpi.compare import Comparison
+from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same, Veto
+
+#: Parents are older than their children by at least this many years.
+GENERATION_YEARS = 12
+
+_FIRST_AGREES = frozenset({First.EXACT, First.NICKNAME, First.TYPO})
+_LAST_AGREES = frozenset({Last.EXACT, Last.PART, Last.TYPO})
+_BIRTH_AGREES = frozenset({Birth.EXACT, Birth.SWAPPED, Birth.EDIT})
+_OWN_ERRORS = frozenset({Veto.FIRST_NAME, Veto.TWIN, Veto.BIRTH_DATE, Veto.GENERATION})
+_ONE_HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS, Household.PHONE})
+
+
+def vetoes(comparison: Comparison, *, has_placeholder: bool = False) -> tuple[Veto, ...]:
+    """Why the two records must not be linked without a human; empty when nothing speaks against.
+
+    Args:
+        comparison: of the two records.
+        has_placeholder: one of the names is a placeholder, such as a newborn's.
+    """
+    found = [
+        _name_veto(comparison, has_placeholder=has_placeholder),
+        _birth_veto(comparison),
+        Veto.SSN if comparison.ssn is Number.DIFFERS else None,
+        Veto.SUFFIX if comparison.suffix is Same.DIFFERS else None,
+        Veto.BIRTH_ORDER if comparison.birth_order is Same.DIFFERS else None,
+        Veto.SEX if _is_sex_conflict(comparison) else None,
+        Veto.SAME_AUTHORITY if comparison.identifier is Same.DIFFERS else None,
+    ]
+    return tuple(veto for veto in found if veto)
+
+
+def is_anchor(comparison: Comparison) -> bool:
+    """Whether the records agree on first name and birth date to the letter."""
+    return comparison.first is First.EXACT and comparison.birth is Birth.EXACT
+
+
+def combined(per_record: Sequence[tuple[Veto, ...]], *, has_anchor: bool) -> tuple[Veto, ...]:
+    """The vetoes of a person from those of its records, in the order of `Veto`.
+
+    One contradiction anywhere counts; a lack counts only where every record is lacking.
+
+    Args:
+        per_record: the vetoes found with each record.
+        has_anchor: a record without veto agrees on first name and birth date to the letter.
+            Then another record's typing error in those is the person's own.
+    """
+    found = {veto for vetoes_found in per_record for veto in vetoes_found}
+    hard = {v for v in found if not v.is_lack and not (has_anchor and v in _OWN_ERRORS)}
+    is_checked = any(all(not v.is_lack for v in vetoes_found) for vetoes_found in per_record)
+    kept = hard if is_checked else found
+    return tuple(veto for veto in Veto if veto in kept)
+
+
+def _has_number(comparison: Comparison) -> bool:
+    """Whether a number that belongs to one person agrees."""
+    return comparison.identifier is Same.SAME or comparison.ssn is Number.EXACT
+
+
+def _name_veto(comparison: Comparison, *, has_placeholder: bool) -> Veto | None:
+    first = comparison.first
+    if has_placeholder:
+        return Veto.PLACEHOLDER_NAME
+    if first is None:
+        return Veto.NO_FIRST_NAME
+    if first in _FIRST_AGREES:
+        return None
+    if first is First.INITIAL:
+        # Twins often share an initial, so it needs something that twins do not share.
+        is_backed = _has_number(comparison) or comparison.middle is Middle.EXACT
+        return None if is_backed else Veto.NO_FIRST_NAME
+    if first is First.RIVAL and _is_one_of_two_names_mistyped(comparison):
+        return None
+    return Veto.TWIN if _could_be_twins(comparison) else Veto.FIRST_NAME
+
+
+def _is_one_of_two_names_mistyped(comparison: Comparison) -> bool:
+    """Whether `Mark` for `Mary` is one person after all.
+
+    An SSN alone does not say so: newborn twins are both registered with their mother's.
+    """
+    has_both = comparison.ssn is Number.EXACT and comparison.middle is Middle.EXACT
+    return has_both or comparison.identifier is Same.SAME
+
+
+def _could_be_twins(comparison: Comparison) -> bool:
+    return (
+        comparison.birth in _BIRTH_AGREES
+        and comparison.last in _LAST_AGREES
+        and (comparison.household is None or comparison.household in _ONE_HOME)
+    )
+
+
+def _birth_veto(comparison: Comparison) -> Veto | None:
+    birth, gap = comparison.birth, comparison.year_gap or 0
+    if birth is None:
+        return None if _has_number(comparison) else Veto.NO_BIRTH_DATE
+    if gap >= GENERATION_YEARS and not (birth is Birth.EDIT and _has_number(comparison)):
+        is_one_name = comparison.first in _FIRST_AGREES and comparison.last in _LAST_AGREES
+        return Veto.GENERATION if is_one_name else Veto.BIRTH_DATE
+    if birth in _BIRTH_AGREES:
+        return None
+    # The right year and a number: two digits of the day were mistyped.
+    if birth is Birth.PART and _has_number(comparison) and comparison.name is Name.EXACT:
+        return None
+    return Veto.BIRTH_DATE
+
+
+def _is_sex_conflict(comparison: Comparison) -> bool:
+    """Brother and sister of one birth date are told apart by this; a number overrules it."""
+    return comparison.sex is Same.DIFFERS and not _has_number(comparison)

@@ -1,0 +1,275 @@
+"""Decisions about identity, each written once and each reversible.
+
+A decision closes links and opens others; nothing is overwritten. A person left without
+records redirects to where they went; one that gets records back is itself again. So taking a
+decision back needs nothing but the links it opened and closed - also weeks later, and also
+when the decision taken back was itself a taking back.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.crypto import KeyRing
+from hie.db import Database
+from hie.kernel.errors import Category, HieError
+from hie.kernel.ids import PersonId, SourceRecordId
+from hie.keystore import KeyKind, KeyStore
+from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus, Undone
+from mpi.repository import links, records, tasks
+from mpi.repository.links import OpenLink
+from mpi.repository.writes import Writes
+
+#: Pairs of records that one decision holds apart; enough for two persons of thirty records.
+MOST_ASSERTIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A decision that waits to be written, or is."""
+
+    id: int
+    kind: DecisionKind
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why, as JSON values; sealed under the key of the record it is about."""
+
+    record_id: SourceRecordId
+    content: Mapping[str, Any]
+
+
+class Ledger:
+    """Writes decisions.
+
+    Args:
+        db: gives primary keys.
+        ring: makes person ids that say nothing.
+        keys: seals explanations.
+        model_version: of the model in use.
+    """
+
+    def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, model_version: str) -> None:
+        self._db = db
+        self._ring = ring
+        self._keys = keys
+        self._model_version = model_version
+
+    def writes(self) -> Writes:
+        """An empty batch of rows."""
+        return Writes(self._db)
+
+    def new_person(self, writes: Writes, now_us: int) -> PersonId:
+        """A person that has never been; its row waits in `writes`."""
+        # Not derived from the record: a record that moves away and comes back meets a new id.
+        person_id = PersonId(self._ring.blind("person", str(self._db.next_pk())))
+        writes.add("person", id=person_id, created_us=now_us, status=PersonStatus.ACTIVE.value)
+        return person_id
+
+    async def decision(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        kind: DecisionKind,
+        actor: Actor,
+        *,
+        explained: Explanation | None = None,
+        inverse_of: int | None = None,
+    ) -> Recorded:
+        """Gather a decision."""
+        decision_id = self._db.next_pk()
+        key_id, sealed = None, None
+        if explained is not None:
+            key = await self._keys.for_owner(conn, KeyKind.RECORD, explained.record_id)
+            key_id = key.id
+            sealed = key.seal(
+                orjson.dumps(explained.content),
+                table="identity_decision",
+                column="explanation",
+                row=str(decision_id),
+            )
+        writes.add(
+            "identity_decision",
+            id=decision_id,
+            at_us=actor.now_us,
+            kind=kind.value,
+            actor=actor.name,
+            on_behalf_of=actor.on_behalf_of,
+            reason=actor.reason,
+            message_id=actor.message_id,
+            model_version=self._model_version,
+            key_id=key_id,
+            explanation=sealed,
+            inverse_of=inverse_of,
+        )
+        return Recorded(id=decision_id, kind=kind, now_us=actor.now_us)
+
+    def open_link(
+        self,
+        writes: Writes,
+        record_id: str,
+        person_id: str,
+        recorded: Recorded,
+        *,
+        state: LinkState,
+        strength: tuple[float, str] | None = None,
+    ) -> None:
+        """Gather a link; `strength` is bits and grade, where a score led to it."""
+        bits, grade = strength or (None, None)
+        writes.add(
+            "identity_link",
+            record_id=record_id,
+            person_id=person_id,
+            valid_from_us=recorded.now_us,
+            decision_id=recorded.id,
+            state=state.value,
+            bits=bits,
+            grade=grade,
+            model_version=self._model_version,
+        )
+
+    def tell(
+        self, writes: Writes, recorded: Recorded, record_ids: Iterable[str], persons: Iterable[str]
+    ) -> None:
+        """Gather the news of a decision, for others to be told."""
+        writes.add(
+            "identity_event",
+            at_us=recorded.now_us,
+            kind=recorded.kind.value,
+            decision_id=recorded.id,
+            record_ids=" ".join(record_ids),
+            person_ids=" ".join(sorted(set(persons))),
+        )
+
+    def tell_moves(self, writes: Writes, recorded: Recorded, moved: Collection[PersonMove]) -> None:
+        """Gather the news that records changed their person."""
+        persons = {m.from_person for m in moved} | {m.to_person for m in moved}
+        self.tell(writes, recorded, [m.source_record_id for m in moved], persons)
+
+    async def move(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        targets: Mapping[OpenLink, PersonId],
+        recorded: Recorded,
+    ) -> tuple[PersonMove, ...]:
+        """Close these links and open them on other persons; end and revive persons."""
+        await links.close_links(conn, targets, decision_id=recorded.id, now_us=recorded.now_us)
+        for link, person_id in targets.items():
+            self.open_link(writes, link.record_id, person_id, recorded, state=LinkState.CONFIRMED)
+        await writes.send(conn)
+        moved = tuple(
+            PersonMove(
+                source_record_id=link.record_id, from_person=link.person_id, to_person=person_id
+            )
+            for link, person_id in targets.items()
+        )
+        await self._settle_persons(conn, moved, recorded.id)
+        return moved
+
+    async def _settle_persons(
+        self, conn: AsyncConnection, moved: Sequence[PersonMove], decision_id: int
+    ) -> None:
+        for person_id in {move.to_person for move in moved}:
+            await links.set_person(conn, person_id, PersonStatus.ACTIVE)
+        for person_id in {move.from_person for move in moved}:
+            if await links.links_of_person(conn, person_id):
+                continue
+            goals = Counter(m.to_person for m in moved if m.from_person == person_id)
+            target, _ = min(goals.items(), key=lambda item: (-item[1], item[0]))
+            await links.set_person(
+                conn, person_id, PersonStatus.MERGED, redirect_to=target, ended_by=decision_id
+            )
+
+    async def hold_apart(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        here: Collection[str],
+        there: Collection[str],
+        recorded: Recorded,
+    ) -> None:
+        """Gather the assertion that no record here is of the same human as one there."""
+        known = await links.denied(conn, here)
+        pairs = {frozenset(pair) for pair in product(here, there) if pair[0] != pair[1]}
+        for pair in sorted(map(sorted, pairs - known))[:MOST_ASSERTIONS]:
+            writes.add(
+                "negative_assertion",
+                record_a=pair[0],
+                record_b=pair[1],
+                valid_from_us=recorded.now_us,
+                decision_id=recorded.id,
+            )
+
+    async def undo(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> Undone:
+        """Take a decision back: every record it moved returns, unless it was moved again since.
+
+        What a merge had joined is held apart from then on.
+
+        Args:
+            conn: open transaction.
+            decision_id: the decision to take back.
+            actor: who takes it back, and why.
+
+        Raises:
+            HieError: NOT_FOUND for an unknown decision; CONFLICT when it is taken back
+                already; BUSINESS_RULE when it moved and asserted nothing.
+        """
+        undone = await self._undone_kind(conn, decision_id)
+        opened, closed = await links.links_by_decision(conn, decision_id)
+        now = {link.record_id: link for link in opened}
+        before = {link.record_id: link.person_id for link in closed}
+        targets = {now[r]: person for r, person in before.items() if r in now}
+        writes = self.writes()
+        recorded = await self.decision(conn, writes, undone, actor, inverse_of=decision_id)
+        moved = await self.move(conn, writes, targets, recorded)
+        await links.close_assertions(conn, decision_id, by=recorded.id, now_us=recorded.now_us)
+        await tasks.reopen(conn, decision_id)
+        if undone is DecisionKind.UNMERGE:
+            left = [link.record_id for m in moved for link in await self._left_at(conn, m)]
+            here = [move.source_record_id for move in moved]
+            await self.hold_apart(conn, writes, here, left, recorded)
+        self.tell_moves(writes, recorded, moved)
+        await writes.send(conn)
+        kept = tuple(sorted(set(before) - set(now)))
+        return Undone(decision_id=recorded.id, moves=moved, kept=kept)
+
+    async def _left_at(self, conn: AsyncConnection, move: PersonMove) -> list[OpenLink]:
+        return await links.links_of_person(conn, move.from_person)
+
+    async def _undone_kind(self, conn: AsyncConnection, decision_id: int) -> DecisionKind:
+        kind = await links.decision_kind(conn, decision_id)
+        if kind is None:
+            raise HieError(Category.NOT_FOUND, "there is no such decision")
+        if kind == DecisionKind.NEW.value:
+            text = "a record's first decision cannot be taken back: move the record instead"
+            raise HieError(Category.BUSINESS_RULE, text)
+        if await links.is_undone(conn, decision_id):
+            raise HieError(Category.CONFLICT, "this decision is taken back already")
+        is_merge = kind in (DecisionKind.MERGE.value, DecisionKind.SOURCE_MERGE.value)
+        return DecisionKind.UNMERGE if is_merge else DecisionKind.UNDO
+
+    async def resolve(self, conn: AsyncConnection, person_id: str) -> PersonId:
+        """The active person that an id stands for now.
+
+        Raises:
+            HieError: NOT_FOUND for an id that never was a person.
+        """
+        seen: set[str] = set()
+        while person_id not in seen and len(seen) < records.LONGEST_CHAIN:
+            seen.add(person_id)
+            found = await links.person_status(conn, person_id)
+            if found is None:
+                raise HieError(Category.NOT_FOUND, "there is no such person")
+            status, redirect_to = found
+            if status != PersonStatus.MERGED.value or redirect_to is None:
+                break
+            person_id = redirect_to
+        return PersonId(person_id)

@@ -1,0 +1,134 @@
+"""What comparing two records can say: the levels of each comparison, vetoes and grades."""
+
+from enum import StrEnum
+
+
+class First(StrEnum):
+    """How two first names agree."""
+
+    EXACT = "exact"
+    NICKNAME = "nickname"
+    TYPO = "typo"
+    INITIAL = "initial"
+    RIVAL = "rival"  # close in letters, but two names that parents do give to twins
+    DIFFERS = "differs"
+
+
+class Last(StrEnum):
+    """How two surnames agree."""
+
+    EXACT = "exact"
+    PART = "part"
+    TYPO = "typo"
+    DIFFERS = "differs"
+
+
+class Name(StrEnum):
+    """First name and surname together: they are not independent."""
+
+    EXACT = "exact"
+    NICKNAME = "nickname"
+    FIRST_TYPO = "first-typo"
+    LAST_TYPO = "last-typo"
+    BOTH_TYPO = "both-typo"
+    SWAPPED = "swapped"
+    LAST_PART = "last-part"
+    INITIAL = "initial"
+    FIRST_ONLY = "first-only"
+    LAST_ONLY = "last-only"
+    NONE = "none"
+
+
+class Middle(StrEnum):
+    """How further given names agree."""
+
+    EXACT = "exact"
+    INITIAL = "initial"
+    DIFFERS = "differs"
+
+
+class Birth(StrEnum):
+    """How two birth dates agree."""
+
+    EXACT = "exact"
+    SWAPPED = "swapped"  # month and day
+    EDIT = "edit"  # one digit, two neighbours transposed, or the day before or after
+    PART = "part"  # the year, and month or day; or one date is partial
+    DIFFERS = "differs"
+
+
+class Household(StrEnum):
+    """Address, telephone and ZIP as one piece of evidence: who lives together shares all."""
+
+    ADDRESS_AND_PHONE = "address-and-phone"
+    ADDRESS = "address"
+    PHONE = "phone"
+    ZIP = "zip"
+    NONE = "none"
+
+
+class Number(StrEnum):
+    """How two numbers of one kind agree."""
+
+    EXACT = "exact"
+    EDIT = "edit"
+    LAST4 = "last4"
+    DIFFERS = "differs"
+
+
+class Same(StrEnum):
+    """A comparison with two outcomes."""
+
+    SAME = "same"
+    DIFFERS = "differs"
+
+
+#: The comparisons of the model, in the order they are explained, and the levels of each.
+COMPARISONS: dict[str, type[StrEnum]] = {
+    "name": Name,
+    "middle": Middle,
+    "birth": Birth,
+    "sex": Same,
+    "suffix": Same,
+    "birth_order": Same,
+    "household": Household,
+    "email": Same,
+    "ssn": Number,
+    "identifier": Same,
+    "mother": Same,
+}
+
+
+class Veto(StrEnum):
+    """Why a pair must not be linked without a human, however high its score."""
+
+    FIRST_NAME = "first-name"
+    BIRTH_DATE = "birth-date"
+    TWIN = "twin"
+    GENERATION = "generation"
+    SUFFIX = "suffix"
+    SSN = "ssn"
+    BIRTH_ORDER = "birth-order"
+    SEX = "sex"
+    SAME_AUTHORITY = "same-authority"
+    # The next three say that evidence is lacking, not that it speaks against.
+    PLACEHOLDER_NAME = "placeholder-name"
+    NO_FIRST_NAME = "no-first-name"
+    NO_BIRTH_DATE = "no-birth-date"
+
+    @property
+    def is_lack(self) -> bool:
+        """Whether the pair could not be checked, rather than failed the check."""
+        return self in _LACKS
+
+
+_LACKS = frozenset({Veto.PLACEHOLDER_NAME, Veto.NO_FIRST_NAME, Veto.NO_BIRTH_DATE})
+
+
+class MatchGrade(StrEnum):
+    """FHIR match-grade: http://hl7.org/fhir/R4/valueset-match-grade.html."""
+
+    CERTAIN = "certain"
+    PROBABLE = "probable"
+    POSSIBLE = "possible"
+    CERTAINLY_NOT = "certainly-not"

@@ -1,0 +1,318 @@
+"""The words of the master patient index: demographics, records, decisions, answers."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from mpi.levels import MatchGrade, Veto
+
+#: Raised whenever `normalize` gives another result for the same Patient.
+NORM_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One postal address, folded.
+
+    Attributes:
+        house: house number, `12`, `12a`; empty for a PO box or where none was found.
+        street: words of the street without the number, types and directions shortened.
+        unit: apartment or suite.
+        city: folded city name; only compared where a ZIP is missing.
+        zip5: five digits, or empty.
+    """
+
+    house: str = ""
+    street: str = ""
+    unit: str = ""
+    city: str = ""
+    zip5: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identifier:
+    """A business identifier within its assigning authority, ready to compare."""
+
+    system: str
+    value: str
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demographics:
+    """A Patient in comparable form: folded, split, default values taken out.
+
+    Attributes:
+        given: first names, most official first: whole (`maryann`) and first word (`mary`).
+        middle: further given names and initials.
+        surnames: whole surnames of every name in use: official, maiden, alias.
+        surname_parts: words of the double ones among them, three letters or longer.
+        suffix: `jr`, `sr`, `ii`, ...; `jr` and `ii` are told apart only by `compare`.
+        birth_date: `YYYY-MM-DD`, `YYYY-MM` or `YYYY`; empty when unknown or a default.
+        birth_order: position in a multiple birth; 0 when unknown.
+        sex: `m`, `f`, or empty.
+        phones: `+1` and ten digits, or `+` and the digits sent.
+        ssn: nine digits; ssn_last4: the last four where no more was sent.
+        itin: nine digits of a taxpayer number; never an SSN.
+        identifiers: others, by authority, of the types that belong to one person.
+        mothers: mother's maiden surname, and surname of the guardian of a newborn.
+        is_placeholder: the name says that the name is not known (`BABY BOY`, `UNKNOWN`).
+    """
+
+    given: tuple[str, ...] = ()
+    middle: tuple[str, ...] = ()
+    surnames: tuple[str, ...] = ()
+    surname_parts: tuple[str, ...] = ()
+    suffix: str = ""
+    birth_date: str = ""
+    birth_order: int = 0
+    sex: str = ""
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    ssn: tuple[str, ...] = ()
+    ssn_last4: tuple[str, ...] = ()
+    itin: tuple[str, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    mothers: tuple[str, ...] = ()
+    is_placeholder: bool = False
+
+
+class Outcome(StrEnum):
+    """What `identify` did with a record."""
+
+    LINK = "link"
+    REVIEW = "review"
+    NEW = "new"
+    KNOWN = "known"
+
+
+class DecisionKind(StrEnum):
+    """What a decision did to the ledger."""
+
+    NEW = "new"
+    LINK = "link"
+    RELINK = "relink"
+    UNLINK = "unlink"
+    MERGE = "merge"
+    UNMERGE = "unmerge"
+    UNDO = "undo"
+    SOURCE_MERGE = "source-merge"
+    REJECT = "reject"
+    CONFIRM = "confirm"
+    OVERLAY_HOLD = "overlay-hold"
+    FLAG = "flag"  # a human is asked; everything stays as it is
+
+
+class LinkState(StrEnum):
+    """How sure the ledger is of a link."""
+
+    AUTO = "auto"
+    PROVISIONAL = "provisional"  # the record waits in review, alone with its own person
+    CONFIRMED = "confirmed"  # by a steward or by the source's own merge
+
+
+class PersonStatus(StrEnum):
+    """Whether a person's id still stands for itself."""
+
+    ACTIVE = "active"
+    MERGED = "merged"
+    RETIRED = "retired"  # has no record any more and redirects nowhere
+
+
+class TaskKind(StrEnum):
+    """What a steward is asked."""
+
+    POSSIBLE = "possible"
+    MARGIN = "margin"
+    TWIN = "twin"
+    OVERLAY = "overlay"
+    DRIFT = "drift"
+    DUPLICATE_PERSON = "duplicate-person"
+    SOURCE_CONFLICT = "source-conflict"
+
+
+class TaskState(StrEnum):
+    """Where a task stands."""
+
+    OPEN = "open"
+    CLAIMED = "claimed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """What became of one patient of one message.
+
+    Attributes:
+        source_record_id: where the patient belongs; the survivor's where the source has
+            merged the identifier it sent.
+        person_id: the human; always an active person.
+        previous_person_id: the person the record belonged to before, where this call moved
+            it. `identify` never moves a known record; stewards and A40 do.
+        task_id: the task opened by this call.
+        is_held: the new demographics contradict the old ones: a task decides, and until then
+            the stored Patient must not be overwritten.
+        redirected_from: the merged-away record that the message named.
+    """
+
+    source_record_id: SourceRecordId
+    person_id: PersonId
+    outcome: Outcome
+    previous_person_id: PersonId | None = None
+    task_id: int | None = None
+    is_held: bool = False
+    redirected_from: SourceRecordId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonMove:
+    """A source record that changed its person; its clinical rows must follow."""
+
+    source_record_id: SourceRecordId
+    from_person: PersonId
+    to_person: PersonId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What taking back a decision did.
+
+    Attributes:
+        decision_id: the new decision, inverse of the one taken back.
+        moves: records that went back.
+        kept: records that a later decision has touched since: left where they are, for a
+            steward to look at.
+    """
+
+    decision_id: int
+    moves: tuple[PersonMove, ...]
+    kept: tuple[SourceRecordId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A source record with its open link, as the ledger holds it.
+
+    Attributes:
+        sealed: its demographics, encrypted under the data key `key_id`; empty for a
+            record known by its identifier alone.
+    """
+
+    record_id: SourceRecordId
+    person_id: PersonId
+    source_id: SourceId
+    is_active: bool
+    key_id: int | None
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A source record's own row.
+
+    Attributes:
+        replaced_by: the record that the source merged this one into.
+        person_id, state: of its open link; None for a record known by its identifier alone.
+    """
+
+    record_id: SourceRecordId
+    source_id: SourceId
+    version: int
+    content_hash: str
+    norm_version: int
+    is_active: bool
+    key_id: int | None
+    norm: bytes
+    replaced_by: SourceRecordId | None
+    person_id: PersonId | None
+    state: LinkState | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who decides, and on what occasion.
+
+    Attributes:
+        name: `mpi` for the index itself, `source:<id>` for a source, else the user.
+        reason: in the actor's words, or the rule that fired; no patient data.
+        message_id: the message that led to it.
+    """
+
+    name: str
+    now_us: int
+    reason: str = ""
+    message_id: MessageId | None = None
+    on_behalf_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A person that a task proposes.
+
+    Attributes:
+        bits: best score against any of the person's records.
+        vetoes: why the guard stopped the link.
+    """
+
+    person_id: PersonId
+    bits: float
+    grade: MatchGrade
+    vetoes: tuple[Veto, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a steward is to be asked.
+
+    Attributes:
+        record_id: the record it is about; None for two persons.
+        person_id: the person that record, or the first side of the question, belongs to.
+        candidates: persons proposed, best first.
+        held: demographics that an overlay holds back.
+    """
+
+    kind: TaskKind
+    record_id: SourceRecordId | None
+    person_id: PersonId
+    candidates: tuple[Candidate, ...] = ()
+    held: FhirJson | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One question for a steward.
+
+    Attributes:
+        record_id: the record the question is about; None for two persons.
+        person_id: the person that record, or the first side of the question, belongs to.
+        candidates: best first.
+        held: demographics an overlay holds back; None for other kinds.
+        priority: 1 is the most urgent.
+    """
+
+    id: int
+    kind: TaskKind
+    state: TaskState
+    record_id: SourceRecordId | None
+    person_id: PersonId
+    opened_us: int
+    priority: int
+    assignee: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+    held: FhirJson | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The index in figures.
+
+    Attributes:
+        persons: active ones with at least one record; open_tasks: by kind.
+    """
+
+    records: int
+    persons: int
+    links: int
+    open_tasks: dict[str, int] = field(default_factory=dict)

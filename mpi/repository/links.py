@@ -1,0 +1,204 @@
+"""Persons, the links of records to them, and the decisions that open and close links."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.kernel.ids import PersonId, SourceRecordId
+from mpi import tables
+from mpi.model import Counts, LinkState, PersonStatus, TaskState
+
+#: Ids in one IN list.
+CHUNK = 500
+
+_link, _person = tables.identity_link, tables.person
+_IS_OPEN = _link.c.valid_to_us.is_(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLink:
+    """A link that holds now."""
+
+    id: int
+    record_id: SourceRecordId
+    person_id: PersonId
+
+
+async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> list[OpenLink]:
+    """The open links of these records."""
+    found: list[OpenLink] = []
+    wanted = list(records)
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
+        found += await _open_links(conn, _link.c.record_id.in_(chunk))
+    return found
+
+
+async def links_of_person(conn: AsyncConnection, person_id: str) -> list[OpenLink]:
+    """The open links of a person."""
+    return await _open_links(conn, _link.c.person_id == person_id)
+
+
+async def _open_links(conn: AsyncConnection, condition: Any) -> list[OpenLink]:
+    rows = await conn.execute(
+        select(_link.c.id, _link.c.record_id, _link.c.person_id)
+        .where(condition, _IS_OPEN)
+        .order_by(_link.c.id)
+    )
+    return [
+        OpenLink(id=key, record_id=SourceRecordId(record), person_id=PersonId(person))
+        for key, record, person in rows
+    ]
+
+
+async def links_by_decision(
+    conn: AsyncConnection, decision_id: int
+) -> tuple[list[OpenLink], list[OpenLink]]:
+    """Links that a decision opened and that still hold; and links that it closed."""
+    opened = await _open_links(conn, _link.c.decision_id == decision_id)
+    rows = await conn.execute(
+        select(_link.c.id, _link.c.record_id, _link.c.person_id)
+        .where(_link.c.closed_by == decision_id)
+        .order_by(_link.c.id)
+    )
+    closed = [
+        OpenLink(id=k, record_id=SourceRecordId(r), person_id=PersonId(p)) for k, r, p in rows
+    ]
+    return opened, closed
+
+
+async def close_links(
+    conn: AsyncConnection, links: Iterable[OpenLink], *, decision_id: int, now_us: int
+) -> None:
+    """End links."""
+    await conn.execute(
+        update(_link)
+        .where(_link.c.id.in_([link.id for link in links]))
+        .values(valid_to_us=now_us, closed_by=decision_id)
+    )
+
+
+async def set_state(conn: AsyncConnection, link: OpenLink, state: LinkState) -> None:
+    """Set how sure the ledger is of a link."""
+    await conn.execute(update(_link).where(_link.c.id == link.id).values(state=state.value))
+
+
+async def person_status(conn: AsyncConnection, person_id: str) -> tuple[str, str | None] | None:
+    """Status of a person and where it redirects; None for an unknown id."""
+    rows = await conn.execute(
+        select(_person.c.status, _person.c.redirect_to).where(_person.c.id == person_id)
+    )
+    row = rows.first()
+    return (row.status, row.redirect_to) if row else None
+
+
+async def set_person(
+    conn: AsyncConnection, person_id: str, status: PersonStatus, *,
+    redirect_to: str | None = None, ended_by: int | None = None,
+) -> None:  # fmt: skip
+    """End a person, or bring it back."""
+    await conn.execute(
+        update(_person)
+        .where(_person.c.id == person_id)
+        .values(status=status.value, redirect_to=redirect_to, ended_by=ended_by)
+    )
+
+
+async def decision_kind(conn: AsyncConnection, decision_id: int) -> str | None:
+    """What a decision did; None for an unknown id."""
+    decision = tables.identity_decision
+    kind: str | None = await conn.scalar(
+        select(decision.c.kind).where(decision.c.id == decision_id)
+    )
+    return kind
+
+
+async def is_undone(conn: AsyncConnection, decision_id: int) -> bool:
+    """Whether a decision was taken back, and that was not taken back in turn."""
+    decision = tables.identity_decision
+    rows = await conn.execute(select(decision.c.id).where(decision.c.inverse_of == decision_id))
+    inverses = [row.id for row in rows]
+    return any([not await is_undone(conn, inverse) for inverse in inverses])
+
+
+async def denied(conn: AsyncConnection, records: Collection[str]) -> set[frozenset[str]]:
+    """Pairs with one of these records that a steward holds apart."""
+    assertion = tables.negative_assertion
+    wanted = list(records)
+    rows = await conn.execute(
+        select(assertion.c.record_a, assertion.c.record_b).where(
+            or_(assertion.c.record_a.in_(wanted), assertion.c.record_b.in_(wanted)),
+            assertion.c.valid_to_us.is_(None),
+        )
+    )
+    return {frozenset((a, b)) for a, b in rows}
+
+
+async def end_assertions_between(
+    conn: AsyncConnection,
+    here: Collection[str],
+    there: Collection[str],
+    *,
+    by: int,
+    now_us: int,
+) -> None:
+    """End what was said against joining these records with those."""
+    assertion = tables.negative_assertion
+    a, b = list(here), list(there)
+    await conn.execute(
+        update(assertion)
+        .where(
+            or_(
+                and_(assertion.c.record_a.in_(a), assertion.c.record_b.in_(b)),
+                and_(assertion.c.record_a.in_(b), assertion.c.record_b.in_(a)),
+            ),
+            assertion.c.valid_to_us.is_(None),
+        )
+        .values(valid_to_us=now_us, closed_by=by)
+    )
+
+
+async def close_assertions(
+    conn: AsyncConnection, decision_id: int, *, by: int, now_us: int
+) -> None:
+    """End the assertions that a decision made, and bring back those that it ended."""
+    assertion = tables.negative_assertion
+    await conn.execute(
+        update(assertion)
+        .where(assertion.c.decision_id == decision_id, assertion.c.valid_to_us.is_(None))
+        .values(valid_to_us=now_us, closed_by=by)
+    )
+    await conn.execute(
+        update(assertion)
+        .where(assertion.c.closed_by == decision_id)
+        .values(valid_to_us=None, closed_by=None)
+    )
+
+
+async def counts(conn: AsyncConnection) -> Counts:
+    """The index in figures."""
+    records = await conn.scalar(
+        select(func.count())
+        .select_from(tables.source_record)
+        .where(tables.source_record.c.is_active)
+    )
+    row = (
+        await conn.execute(
+            select(func.count(), func.count(_link.c.person_id.distinct())).where(_IS_OPEN)
+        )
+    ).one()
+    task = tables.review_task
+    open_tasks = await conn.execute(
+        select(task.c.kind, func.count())
+        .where(task.c.state != TaskState.CLOSED.value)
+        .group_by(task.c.kind)
+    )
+    return Counts(
+        records=records or 0,
+        persons=row[1],
+        links=row[0],
+        open_tasks={kind: number for kind, number in open_tasks},  # noqa: C416 - rows
+    )

@@ -1,0 +1,176 @@
+"""Source records, their identifiers, and the blocking keys that find them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from mpi import tables
+from mpi.model import LinkState, Member, Record
+
+#: Ids in one IN list.
+CHUNK = 500
+#: How far a chain of merges is followed.
+LONGEST_CHAIN = 64
+
+_link, _record = tables.identity_link, tables.source_record
+_IS_OPEN = _link.c.valid_to_us.is_(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A record under a blocking key, with its person."""
+
+    key: int
+    record_id: SourceRecordId
+    person_id: PersonId
+
+
+async def find_record(conn: AsyncConnection, record_id: str) -> Record | None:
+    """A source record with its open link."""
+    rows = await conn.execute(_RECORD.where(_record.c.id == record_id))
+    row = rows.first()
+    return _as_record(row) if row else None
+
+
+async def survivor_of(conn: AsyncConnection, record: Record) -> tuple[Record, frozenset[str]]:
+    """The record that stands for this one after the source's merges, and the ids passed."""
+    passed = {record.record_id}
+    while record.replaced_by and record.replaced_by not in passed and len(passed) < LONGEST_CHAIN:
+        following = await find_record(conn, record.replaced_by)
+        if following is None:
+            break
+        record = following
+        passed.add(record.record_id)
+    return record, frozenset(passed)
+
+
+_RECORD = select(
+    _record.c.id,
+    _record.c.source_id,
+    _record.c.version,
+    _record.c.content_hash,
+    _record.c.norm_version,
+    _record.c.is_active,
+    _record.c.key_id,
+    _record.c.norm,
+    _record.c.replaced_by,
+    _link.c.person_id,
+    _link.c.state,
+).outerjoin(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
+
+
+def _as_record(row: Any) -> Record:
+    return Record(
+        record_id=SourceRecordId(row.id),
+        source_id=SourceId(row.source_id),
+        version=row.version,
+        content_hash=row.content_hash,
+        norm_version=row.norm_version,
+        is_active=row.is_active,
+        key_id=row.key_id,
+        norm=row.norm or b"",
+        replaced_by=SourceRecordId(row.replaced_by) if row.replaced_by else None,
+        person_id=PersonId(row.person_id) if row.person_id else None,
+        state=LinkState(row.state) if row.state else None,
+    )
+
+
+async def update_record(conn: AsyncConnection, record_id: str, **values: Any) -> None:
+    """Change columns of a source record."""
+    await conn.execute(update(_record).where(_record.c.id == record_id).values(**values))
+
+
+async def record_with_identifier(
+    conn: AsyncConnection, source_id: str, value_hash: str
+) -> SourceRecordId | None:
+    """The record of a source that carries an identifier now; the newest of several."""
+    xref = tables.identifier_xref
+    found = await conn.scalar(
+        select(xref.c.record_id)
+        .where(
+            xref.c.value_hash == value_hash,
+            xref.c.source_id == source_id,
+            xref.c.valid_to_us.is_(None),
+        )
+        .order_by(xref.c.id.desc())
+        .limit(1)
+    )
+    return SourceRecordId(found) if found else None
+
+
+async def close_xrefs(
+    conn: AsyncConnection, record_id: str, *, now_us: int, replaced_by: str | None = None
+) -> None:
+    """End the identifiers of a record."""
+    xref = tables.identifier_xref
+    await conn.execute(
+        update(xref)
+        .where(xref.c.record_id == record_id, xref.c.valid_to_us.is_(None))
+        .values(valid_to_us=now_us, replaced_by=replaced_by)
+    )
+
+
+async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
+    """Every record under one of these keys."""
+    block = tables.block_key
+    rows = await conn.execute(
+        select(block.c.key, block.c.record_id, _link.c.person_id)
+        .join(_link, and_(_link.c.record_id == block.c.record_id, _IS_OPEN))
+        .where(block.c.key.in_(keys))
+    )
+    return [
+        Entry(key=key, record_id=SourceRecordId(record), person_id=PersonId(person))
+        for key, record, person in rows
+    ]
+
+
+async def drop_keys(conn: AsyncConnection, record_id: str) -> None:
+    """Take a record out of every blocking key."""
+    block = tables.block_key
+    await conn.execute(delete(block).where(block.c.record_id == record_id))
+
+
+async def count_refused(conn: AsyncConnection, refused: Mapping[int, str], *, now_us: int) -> None:
+    """Count records that found no room under a key; `refused` gives each key's kind."""
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    stat = tables.block_stat
+    for key, spec in refused.items():
+        insert = dialect.insert(stat).values(key=key, spec=spec, refused=1, first_us=now_us)
+        await conn.execute(
+            insert.on_conflict_do_update(
+                index_elements=["key"], set_={"refused": stat.c.refused + 1}
+            )
+        )
+
+
+async def members(conn: AsyncConnection, persons: Collection[str]) -> list[Member]:
+    """Every record of these persons, in the order they were linked."""
+    found: list[Member] = []
+    wanted = list(persons)
+    for start in range(0, len(wanted), CHUNK):
+        rows = await conn.execute(
+            select(
+                _record.c.id, _link.c.person_id, _record.c.source_id, _record.c.is_active,
+                _record.c.key_id, _record.c.norm,
+            )
+            .join(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
+            .where(_link.c.person_id.in_(wanted[start : start + CHUNK]))
+            .order_by(_link.c.id)
+        )  # fmt: skip
+        found += [
+            Member(
+                record_id=SourceRecordId(record),
+                person_id=PersonId(person),
+                source_id=SourceId(source),
+                is_active=is_active,
+                key_id=key_id,
+                sealed=norm or b"",
+            )
+            for record, person, source, is_active, key_id, norm in rows
+        ]
+    return found

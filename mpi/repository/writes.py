@@ -1,0 +1,59 @@
+"""Rows gathered for insertion, and the lock that keeps two writers off one human."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import mpi.tables  # noqa: F401 - fills the MetaData
+from hie.db import Database, metadata
+
+
+class Writes:
+    """Rows gathered for insertion, sent with one statement per table.
+
+    Args:
+        db: gives primary keys.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def new_id(self) -> int:
+        """A primary key, for rows whose contents depend on it."""
+        return self._db.next_pk()
+
+    def add(self, table: str, **values: Any) -> int:
+        """Gather one row; gives its `id` where the hub assigns it, else 0."""
+        columns = metadata.tables[table].columns
+        key = 0
+        if "id" in columns and "id" not in values:
+            key = values["id"] = self._db.next_pk()
+        self._rows[table].append({c.name: values.get(c.name) for c in columns})
+        return key
+
+    async def send(self, conn: AsyncConnection) -> None:
+        """Insert what was gathered."""
+        for table, rows in self._rows.items():
+            await conn.execute(metadata.tables[table].insert(), rows)
+        self._rows.clear()
+
+
+async def lock(conn: AsyncConnection, keys: Iterable[int]) -> bool:
+    """Keep others from linking records that share one of these keys until the commit.
+
+    SQLite has one writer and needs no lock. PostgreSQL's are taken in one order, so that
+    two transactions that take them once cannot wait for each other.
+
+    Returns:
+        Whether others may have written since the transaction began, so that what was read
+        must be read again.
+    """
+    if conn.dialect.name != "postgresql":
+        return False
+    statement = "SELECT count(pg_advisory_xact_lock(k)) FROM unnest(CAST(:keys AS bigint[])) k"
+    await conn.execute(text(statement), {"keys": sorted(set(keys))})
+    return True

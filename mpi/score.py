@@ -1,0 +1,109 @@
+"""Agreement levels to evidence in bits, field by field, after Fellegi and Sunter.
+
+The score is the log2 odds that two records are one person: the prior plus, for every
+comparison, log2(m / u) of its level. A missing field weighs nothing. The sum is the
+explanation: every piece of evidence is kept with its weight.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mpi.compare import Comparison
+from mpi.levels import COMPARISONS, MatchGrade
+from mpi.settings import LinkageModel, TermFrequency, Thresholds
+
+#: Share of a value among the hub's own records, by field and value; None where not counted.
+Shares = Callable[[str, str], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one comparison adds.
+
+    Attributes:
+        bits: log2(m / u), and term_bits on top for how rare the agreed values are.
+    """
+
+    comparison: str
+    level: str
+    bits: float
+    term_bits: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The evidence for one pair, and its sum with the prior."""
+
+    bits: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Scorer:
+    """Scores comparisons by one model.
+
+    Args:
+        model: weights and shares known beforehand.
+        shares: shares learnt from the hub's own records; these win.
+    """
+
+    def __init__(self, model: LinkageModel, shares: Shares | None = None) -> None:
+        self._prior = model.prior_bits
+        self._bits = {
+            comparison: {level: weight.bits for level, weight in levels.items()}
+            for comparison, levels in model.levels.items()
+        }
+        self._terms = {
+            field: _Terms(field, rule, shares) for field, rule in model.frequencies.items()
+        }
+
+    def score(self, comparison: Comparison) -> Score:
+        """The evidence of a comparison, in the order of the model."""
+        total, evidence = self._prior, []
+        for name in COMPARISONS:
+            level = comparison.level(name)
+            bits = self._bits[name].get(level) if level is not None else None
+            if level is None or bits is None:
+                continue
+            term_bits = self._term_bits(level, comparison) if name == "name" else 0.0
+            total += bits + term_bits
+            evidence.append(
+                Evidence(comparison=name, level=level.value, bits=bits, term_bits=term_bits)
+            )
+        return Score(bits=total, evidence=tuple(evidence))
+
+    def _term_bits(self, level: StrEnum, comparison: Comparison) -> float:
+        agreed = {"first": comparison.agreed_first, "last": comparison.agreed_last}
+        return sum(
+            terms.bits(agreed[field])
+            for field, terms in self._terms.items()
+            if level in terms.levels
+        )
+
+
+class _Terms:
+    """Adjustment of one field for how rare the agreed value is."""
+
+    def __init__(self, field: str, rule: TermFrequency, shares: Shares | None) -> None:
+        self.levels = rule.levels
+        self._field = field
+        self._rule = rule
+        self._shares = shares
+
+    def bits(self, value: str) -> float:
+        learnt = self._shares(self._field, value) if self._shares else None
+        share = learnt or self._rule.shares.get(value)
+        if not share:
+            return 0.0
+        bits = math.log2(self._rule.average / share)
+        return max(-self._rule.most, min(self._rule.most, bits))
+
+
+def grade(bits: float, thresholds: Thresholds, *, is_vetoed: bool) -> MatchGrade:
+    """The FHIR match grade of a score; what the guard stopped is `possible` at best."""
+    if bits < thresholds.review:
+        return MatchGrade.CERTAINLY_NOT
+    if is_vetoed or bits < thresholds.auto:
+        return MatchGrade.POSSIBLE
+    return MatchGrade.CERTAIN if bits >= thresholds.certain else MatchGrade.PROBABLE

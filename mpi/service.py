@@ -1,0 +1,153 @@
+"""The master patient index: who each record is about, kept right, explained and reversible.
+
+Every function takes the open connection of whoever called it: what the index decides commits
+with the message that led to it. Where a call returns moves, clinical rows must follow.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.crypto import KeyRing
+from hie.db import Database
+from hie.kernel.envelope import SourceIdentifier, SourceMerge
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.keystore import KeyStore
+from mpi.arrival import Intake
+from mpi.decide import Matcher
+from mpi.find import Finder
+from mpi.identify import Identification
+from mpi.learn import Learning
+from mpi.ledger import Ledger
+from mpi.merge import SourceMerges
+from mpi.model import Actor, Counts, Identified, PersonMove
+from mpi.normalize import Normalizer
+from mpi.repository import links
+from mpi.review import ReviewQueue
+from mpi.settings import MpiSettings
+from mpi.steward import Stewardship
+
+
+class Mpi:
+    """The index.
+
+    Args:
+        db: gives primary keys.
+        ring: keyed hashes, so that no table names anybody.
+        keys: data keys that seal demographics and explanations.
+        settings: `config/mpi`.
+
+    Attributes:
+        review: the clerical-review queue.
+        steward: what stewards decide.
+    """
+
+    def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, settings: MpiSettings) -> None:
+        model = settings.model
+        matcher = Matcher(settings)
+        finder = Finder(settings, ring, keys, matcher)
+        self._ledger = Ledger(db, ring, keys, model.version)
+        self.review = ReviewQueue(keys)
+        self.steward = Stewardship(self._ledger)
+        self._intake = Intake(ring, keys, Normalizer(settings.forms, settings.defaults))
+        self._identification = Identification(
+            model, self._intake, self._ledger, self.review, finder, matcher
+        )
+        self._merges = SourceMerges(
+            ring, model.thresholds, self._ledger, self.review, finder, matcher
+        )
+        self._learning = Learning(model, ring, finder, matcher)
+
+    async def start(self, conn: AsyncConnection, *, now_us: int) -> None:
+        """Put the model on record and take up what was learnt; once, in a write transaction."""
+        writes = self._ledger.writes()
+        await self._learning.register_model(conn, writes, now_us=now_us)
+        await writes.send(conn)
+        await self._learning.take_up(conn)
+
+    async def learn(self, conn: AsyncConnection) -> int:
+        """Count how common names are among the records, and use it; the number of records."""
+        return await self._learning.count(conn)
+
+    async def identify(  # noqa: PLR0913 - what a message says of its patient, each by name
+        self,
+        conn: AsyncConnection,
+        patient: FhirJson,
+        *,
+        source_id: SourceId,
+        own: SourceIdentifier | None,
+        message_id: MessageId,
+        now_us: int,
+        may_update: bool,
+    ) -> Identified:
+        """The source record and the human that a message's patient is.
+
+        Args:
+            conn: open write transaction.
+            patient: FHIR R4 Patient as mapped; references and `id` are not read.
+            source_id: who sent it.
+            own: the identifier the source files the patient under; None where it sent none,
+                then the patient is known by this message alone.
+            message_id: the journaled message.
+            now_us: when it was received.
+            may_update: whether the message is authoritative for demographics (ADT), so that a
+                known record takes them over; results and orders only introduce new records.
+        """
+        arrival = self._intake.arrival(
+            patient, source_id=source_id, own=own, message_id=message_id, now_us=now_us
+        )
+        return await self._identification.identify(conn, arrival, may_update=may_update)
+
+    async def merge(
+        self,
+        conn: AsyncConnection,
+        merge: SourceMerge,
+        *,
+        source_id: SourceId,
+        message_id: MessageId,
+        now_us: int,
+    ) -> tuple[PersonMove, ...]:
+        """Carry out a source's merge (A40); the records whose person changed.
+
+        The message's patient, the survivor, must have been identified before.
+
+        Raises:
+            HieError: NOT_FOUND when the survivor is unknown: park the message.
+        """
+        actor = Actor(
+            name=f"source:{source_id}", now_us=now_us, reason="source-merge", message_id=message_id
+        )
+        return await self._merges.merge(conn, merge, source_id, actor)
+
+    async def find_record(
+        self, conn: AsyncConnection, source_id: SourceId, identifier: SourceIdentifier
+    ) -> SourceRecordId | None:
+        """The source's record that carries an identifier; the survivor where it was merged."""
+        record = await self._merges.find(conn, source_id, identifier)
+        return record.record_id if record else None
+
+    async def person_of(
+        self, conn: AsyncConnection, record_ids: Collection[SourceRecordId]
+    ) -> dict[SourceRecordId, PersonId]:
+        """The person of each record; records not known are left out."""
+        found = await links.links_of_records(conn, record_ids)
+        return {link.record_id: link.person_id for link in found}
+
+    async def records_of(
+        self, conn: AsyncConnection, person_id: PersonId
+    ) -> tuple[SourceRecordId, ...]:
+        """The source records of a person, in the order they were linked."""
+        return tuple(link.record_id for link in await links.links_of_person(conn, person_id))
+
+    async def resolve(self, conn: AsyncConnection, person_id: PersonId) -> PersonId:
+        """The active person that an id stands for, after merges.
+
+        Raises:
+            HieError: NOT_FOUND for an id that never was a person.
+        """
+        return await self._ledger.resolve(conn, person_id)
+
+    async def counts(self, conn: AsyncConnection) -> Counts:
+        """Records, persons, links and open tasks in figures."""
+        return await links.counts(conn)
