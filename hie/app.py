@@ -1,6 +1,7 @@
 """The composition root: the only place where the hub's objects are made and joined."""
 
 import asyncio
+from datetime import time as TimeOfDay  # noqa: N812 - a time of day, not the module
 from functools import cache
 from typing import Any
 
@@ -209,12 +210,16 @@ class Hub:
             self.receivers.append(
                 MllpReceiver(self.intake, self._receiver_settings(settings.listen.mllps_port, tls))
             )
+        self.metrics = Metrics()
         self.jobs = Jobs(
-            [Job("audit-chain", 1.0, self._chain, 30.0)],
+            [
+                Job("audit-chain", 1.0, self._chain, 30.0),
+                Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
+            ],
+            self.metrics,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
-        self.metrics = Metrics()
         self.http_port = settings.listen.http_port
 
     def _receiver_settings(self, port: int, tls: TlsSettings | None) -> ReceiverSettings:
@@ -230,6 +235,10 @@ class Hub:
 
     async def _chain(self) -> None:
         await self.sequencer.chain(self.clock.now_us())
+
+    async def _learn(self) -> None:
+        async with self.db.transaction() as conn:
+            await self.mpi.learn(conn)
 
     async def __aenter__(self) -> "Hub":
         await migrations.upgrade(self.db)

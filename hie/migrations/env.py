@@ -2,13 +2,14 @@
 
 from alembic import context
 
+# ruff: noqa: F401 - importing a table registers it
 import adapters.tables
 import consent.tables
 import hie.audit.tables
 import hie.auth.tables
 import hie.keystore
 import hie.store.tables
-import mpi.tables  # noqa: F401 - importing a table registers it
+import mpi.tables
 from hie.db import metadata
 
 connection = context.config.attributes["connection"]
