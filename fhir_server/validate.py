@@ -334,8 +334,9 @@ def _shape(kind: Any) -> str:
 def _model_faults(model: Any, resource: FhirJson, type_name: str) -> Iterator[Issue]:
     try:
         model.model_validate(resource)
-    except KeyError:
-        return  # a contained type without a model; the walk has told
+    except (KeyError, TypeError, AttributeError):
+        # The models trip over odd contents; the walk has told of them, or this does.
+        yield _fault(type_name, f"expected a {type_name} of R4", "structure")
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False, include_input=False):
             at, expected = _located(type_name, fault["loc"])

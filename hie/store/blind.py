@@ -25,7 +25,10 @@ FAR_US: Final = 253_086_768_000_000_000
 
 def fold(text: str) -> str:
     """Text without case, accents and punctuation, single-spaced: how strings compare."""
+    # Twice, because folding and decomposing each make work for the other (Unicode D146).
     plain = unicodedata.normalize("NFKD", text.casefold())
+    if not text.isascii():
+        plain = unicodedata.normalize("NFKD", plain.casefold())
     kept = "".join(c for c in plain if c.isalnum() or c.isspace())
     return " ".join(kept.split())
 
