@@ -20,6 +20,7 @@ from hie.kernel.errors import Category, HieError
 
 _WORKED_OFF_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.25
+_TELL_SECONDS: Final = 2.0
 _WRITE: Final = "system/*.cruds"
 
 
@@ -87,8 +88,12 @@ async def _tell(hub: HubHandle, scene: Scene) -> Told:
 
 async def _worked_off(view: HubView) -> None:
     """Wait until nothing that was acknowledged is waiting."""
-    until = time.monotonic() + _WORKED_OFF_SECONDS
+    begun = told = time.monotonic()
     while waiting := await view.backlog():
-        if time.monotonic() > until:
+        now = time.monotonic()
+        if now - begun > _WORKED_OFF_SECONDS:
             raise HieError(Category.BUSY, f"{waiting} messages are still not worked off")
+        if now - told > _TELL_SECONDS:
+            told = now
+            print(f"  acknowledged and still to be worked off: {waiting:,}", flush=True)
         await asyncio.sleep(_POLL_SECONDS)
