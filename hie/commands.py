@@ -19,7 +19,7 @@ from hie.demo.handle import DemoHandle
 from hie.demo.run import prepare_tls, run_demo
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId
-from hie.log import configure, load_fields
+from hie.log import configure_logging, load_fields
 from hie.migrations import upgrade
 from hie.settings import Settings, Tls
 
@@ -28,7 +28,7 @@ __all__ = ["Settings"]
 
 async def serve(settings: Settings) -> int:
     """Run the hub until SIGTERM or Ctrl-C; in-flight messages finish first."""
-    configure(load_fields(settings.config / "log.toml"))
+    configure_logging(fields=load_fields(settings.config / "log.toml"))
     stopping = _signals()
     async with Hub(settings) as hub:
         await hub.start()
@@ -38,10 +38,8 @@ async def serve(settings: Settings) -> int:
 
 async def demo(settings: Settings, *, is_once: bool) -> int:
     """Run the hub on the synthetic state; 1 when its own checks fail with --once."""
-    logs = settings.home / "logs" / "demo.jsonl"
-    logs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = logs.open("a", encoding="utf-8")
-    configure(load_fields(settings.config / "log.toml"), stream=log)
+    fields = load_fields(settings.config / "log.toml")
+    configure_logging(settings.home / "logs" / "demo.jsonl", fields=fields)
     certificates = prepare_tls(settings.home, settings.config)
     tls = Tls(
         certificate=certificates.server.certificate,
