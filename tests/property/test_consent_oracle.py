@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random, SystemRandom
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import Table, delete, insert, select, text
 
 from consent.evaluate import decide
 from consent.model import ResourceFacts
@@ -74,7 +74,7 @@ class World:
             decide(
                 asked,
                 replace(held.facts, person_id=person),
-                self.directives.get(person, ()),
+                self.directives.get(person or "", ()),
                 self.law,
             ).is_permitted
             for person in held.persons or (None,)
@@ -84,7 +84,9 @@ class World:
 async def fill(database, world):
     """Put a world into the database, instead of what was there."""
     repository = ConsentRepository(database, INDEX.type_id, INDEX.type_name)
-    rows = {table: [] for table in (resource, compartment, sp_token, sp_ref)}
+    rows: dict[Table, list[dict[str, object]]] = {
+        table: [] for table in (resource, compartment, sp_token, sp_ref)
+    }
     for pk, held in enumerate(world.held, start=1):
         about = held.facts
         type_id = INDEX.type_id(about.type)

@@ -25,7 +25,8 @@ SOURCES = ("clinic-adt", "lab-oru", "hospital-adt", "hospital-fhir")
 PURPOSES = ("TREAT", "COC", "HPAYMT", "HRESCH", "CLINTRCH", "ETREAT", "BTG", "PATRQT")
 LABELS = ("R", "V", "HIV", "PSY", "SUD", "OPIOIDUD", "ETHUD", "SDV", "PSYTHPN", "42CFRPart2", "MH")
 TYPES = ("Observation", "Condition", "Encounter", "DocumentReference")
-DATES = ("2020", "2021-06", "2022-01-01", "2022-12-31T23:59:59Z", "2023-01-01T00:00:00Z", "2024")
+#: Neighbours, so that ends often meet.
+DATES = ("2021-06", "2022", "2022-12-31T23:59:59Z", "2023-01-01T00:00:00Z")
 CODES = ("4548-4", "2345-7", "20447-9")
 REFERENCES = ("Practitioner/d1", "Practitioner/d2", "Encounter/e1", "Encounter/e2")
 #: Elements no hub understands.
