@@ -55,13 +55,16 @@ class Sequencer:
             HieError: FAULT when the stored end of the chain is not what the hub signed.
         """
         total = 0
+        is_file_behind = self._in_file is None
         while await self._has_work(now_us):
             async with self._db.transaction() as conn:
                 count = await self._chain_batch(conn, now_us)
             if count is None:
                 return total
             total += count
-        await self._export()
+            is_file_behind = True
+        if is_file_behind:
+            await self._export()
         return total
 
     async def close(self, now_us: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from hie.audit.chain import Checker, Heads, Tamper, TamperKind, TreeHead, classify
+from hie.audit.chain import ChainedRow, Checker, Heads, Tamper, TamperKind, TreeHead, classify
 from hie.audit.heads import HeadsFile
 from hie.audit.repository import ChainTable
 from hie.db import Database
@@ -72,8 +72,8 @@ class Verifier:
         evidence = await self._gather()
         checker = Checker(Heads.of(evidence.heads))
         found = await self._follow(checker, evidence)
-        if found and checker.broken:
-            found = Tamper(seq=found.seq, kind=await self._name_fault(checker, evidence))
+        if checker.broken:
+            found = await self._named(checker.broken, checker.state.chain_hash, evidence)
         faults = [*evidence.faults, *([found] if found else [])]
         return Verification(
             size=checker.state.size,
@@ -132,11 +132,9 @@ class Verifier:
             return Tamper(seq=checker.state.size, kind=TamperKind.FORK)
         return None
 
-    async def _name_fault(self, checker: Checker, evidence: _Evidence) -> TamperKind:
-        broken = checker.broken
-        if broken is None:
-            return TamperKind.EDITED
+    async def _named(self, broken: ChainedRow, previous: bytes, evidence: _Evidence) -> Tamper:
+        """The fault of a row whose link is broken, named for what was done."""
         async with self._db.reading() as conn:
             rest = await self._table.chained(conn, broken.seq + 1, LOOK_AHEAD)
         missing = evidence.size - evidence.chained
-        return classify(checker.state.chain_hash, broken, rest, missing)
+        return Tamper(seq=broken.seq, kind=classify(previous, broken, rest, missing))

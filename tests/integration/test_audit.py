@@ -190,6 +190,16 @@ async def test_a_sealed_detail_moved_to_another_row_does_not_open(trail):
     assert caught.value.category is Category.FAULT
 
 
+async def test_a_key_that_does_not_open_is_a_fault_and_not_an_erasure(trail, keyring):
+    await trail.record(1)
+    await trail.do(update(data_key).values(wrapped=b"k1:spoiled"))
+    afterwards = Trail(trail.db, keyring, trail.file.parent.parent)
+    async with trail.db.reading() as conn:
+        with pytest.raises(HieError) as caught:
+            await afterwards.log.access_log(conn, P1)
+    assert caught.value.category is Category.FAULT
+
+
 # --- the sequencer --------------------------------------------------------------------------
 
 
@@ -314,25 +324,28 @@ async def test_the_sequencer_does_not_begin_again_where_rows_are_chained(chained
 # --- attacks --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"organization": "another"},
-        {"organization": None},
-        {"person_id": "another"},
-        {"recorded_us": NOW_US + 999},
-        {"action": "U"},
-        {"outcome": "8"},
-        {"key_id": 1},
-        {"sealed": b"other"},
-        {"row_hash": bytes(32)},
-        {"chain_hash": bytes(32)},
-    ],
-    ids=lambda values: next(iter(values)),
+EDITS = (
+    {"organization": "another"},
+    {"organization": None},
+    {"person_id": "another"},
+    {"recorded_us": NOW_US + 999},
+    {"action": "U"},
+    {"outcome": "8"},
+    {"key_id": 1},
+    {"sealed": b"other"},
+    {"row_hash": bytes(32)},
+    {"chain_hash": bytes(32)},
 )
-async def test_an_edited_row_is_found_at_its_place(chained, values):
-    await chained.do(update(audit_event).where(EVENT.chain_seq == 3).values(**values))
-    assert await chained.fault() == Tamper(seq=3, kind=TamperKind.EDITED)
+
+
+async def test_an_edit_of_any_column_is_found_at_its_place(chained):
+    whole = await chained.row(3)
+    at_three = update(audit_event).where(EVENT.chain_seq == 3)
+    for values in EDITS:
+        await chained.do(at_three.values(**values))
+        assert await chained.fault() == Tamper(seq=3, kind=TamperKind.EDITED), values
+        await chained.do(at_three.values(**{name: getattr(whole, name) for name in values}))
+    assert await chained.fault() is None
 
 
 async def test_an_edit_that_repairs_its_row_hash_is_found(chained):
@@ -349,10 +362,10 @@ async def test_an_edit_in_the_unchained_tail_is_found(chained):
     assert await chained.fault() == Tamper(seq=10, kind=TamperKind.EDITED)
 
 
-@pytest.mark.parametrize("seq", [0, 3, 4, 8])
-async def test_a_deleted_row_is_found_at_its_place(chained, seq):
-    await chained.do(delete(audit_event).where(EVENT.chain_seq == seq))
-    assert await chained.fault() == Tamper(seq=seq, kind=TamperKind.DELETED)
+async def test_a_deleted_row_is_found_at_its_place(chained):
+    for seq in (8, 4, 3, 0):
+        await chained.do(delete(audit_event).where(EVENT.chain_seq == seq))
+        assert await chained.fault() == Tamper(seq=seq, kind=TamperKind.DELETED)
 
 
 async def test_a_deleted_row_is_found_though_the_rest_is_renumbered(chained):
@@ -377,10 +390,10 @@ async def test_reordered_rows_are_found_at_the_first(chained, one, two, is_hash_
     assert await chained.fault() == Tamper(seq=one, kind=TamperKind.REORDERED)
 
 
-@pytest.mark.parametrize("left", [0, 5, 6, 9])
-async def test_a_truncated_tail_is_found(chained, left):
-    await chained.do(delete(audit_event).where(EVENT.chain_seq >= left))
-    assert await chained.fault() == Tamper(seq=left, kind=TamperKind.TRUNCATED)
+async def test_a_truncated_tail_is_found(chained):
+    for left in (9, 6, 5, 0):
+        await chained.do(delete(audit_event).where(EVENT.chain_seq >= left))
+        assert await chained.fault() == Tamper(seq=left, kind=TamperKind.TRUNCATED)
 
 
 async def test_a_tail_truncated_together_with_its_heads_is_found_by_the_file(chained):

@@ -1,14 +1,15 @@
 """What every HTTP surface shares; nothing of a request's path or query is written anywhere."""
 
 import asyncio
+import ssl
 
 import pytest
 import structlog
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from structlog.testing import capture_logs
 
-from hie.web import MOST_SERIES, REQUEST_ID, SECONDS, Metrics, route_of, setup
+from hie.web import MOST_SERIES, REQUEST_ID, SECONDS, Metrics, add_headers, route_of, setup
 
 CANARY = "Zzcanary"
 
@@ -130,6 +131,14 @@ async def test_every_answer_carries_the_protective_headers(client):
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Server"] == "hie"
         assert "Strict-Transport-Security" not in headers  # this connection has no TLS
+
+
+async def test_over_tls_browsers_are_told_to_stay_with_it():
+    response = web.Response()
+    await add_headers(
+        make_mocked_request("GET", "/", sslcontext=ssl.create_default_context()), response
+    )
+    assert response.headers["Strict-Transport-Security"].startswith("max-age=")
 
 
 async def test_the_process_lives_whatever_fails(client, checks):

@@ -72,3 +72,16 @@ def test_a_consistency_proof_that_is_too_long_or_empty_is_refused():
     assert merkle.is_consistent(3, first, 8, second, path)
     assert not merkle.is_consistent(3, first, 8, second, (*path, bytes(32)))
     assert not merkle.is_consistent(3, first, 8, second, ())
+    assert not merkle.is_consistent(3, first, 8, second, (*path, *path, *path))
+
+
+def test_every_proof_of_every_tree_up_to_seventeen_leaves_holds():
+    leaves = [merkle.leaf_hash(bytes([n])) for n in range(17)]
+    for size in range(1, 18):
+        root = merkle.root(leaves[:size])
+        for index in range(size):
+            path = merkle.inclusion_path(leaves[:size], index)
+            assert merkle.root_by_inclusion(leaves[index], index, size, path) == root
+        for first in range(1, size + 1):
+            path = merkle.consistency_path(leaves[:size], first)
+            assert merkle.is_consistent(first, merkle.root(leaves[:first]), size, root, path)
