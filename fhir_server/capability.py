@@ -15,10 +15,18 @@ from hie.kernel.clock import instant
 from hie.store.index import SearchIndex, SearchParam
 
 #: Interactions that stand at a resource type, in the order FHIR lists them.
-TYPE_INTERACTIONS: Final = ("read", "vread", "update", "create", "history-instance", "search-type")
+TYPE_INTERACTIONS: Final = (
+    "read",
+    "vread",
+    "update",
+    "delete",
+    "history-instance",
+    "create",
+    "search-type",
+)
 #: What `POST [base]` takes.
 SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
-WRITING: Final = frozenset({"update", "create"})
+WRITING: Final = frozenset({"update", "create", "delete"})
 OPERATIONS: Final = {
     "everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
 }
@@ -116,6 +124,9 @@ def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any
         "versioning": "versioned",
         "readHistory": "history-instance" in offered,
         "updateCreate": False,
+        "conditionalCreate": "create" in offered - refused,
+        "conditionalUpdate": "update" in offered - refused,
+        "conditionalDelete": "single" if "delete" in offered - refused else "not-supported",
         "referencePolicy": ["literal", "local"],
         "searchParam": [*EVERYWHERE, *(_param(param) for param in index.params(name))],
     }

@@ -73,7 +73,7 @@ class WriteAnswer(Protocol):
 class FhirWriter(Protocol):
     """Takes what sources write: journals, processes, answers after commit (`hie.flow`)."""
 
-    async def write(
+    async def write(  # noqa: PLR0913, PLR0917 - the parts of an HTTP request
         self,
         ctx: RequestContext,
         interaction: str,
@@ -81,6 +81,7 @@ class FhirWriter(Protocol):
         resource_id: str | None,
         body: bytes,
         headers: Mapping[str, str],
+        query: tuple[tuple[str, str], ...],
         /,
     ) -> WriteAnswer:
         """Process a body.
@@ -88,13 +89,15 @@ class FhirWriter(Protocol):
         Args:
             ctx: the caller has a write scope and at least one source; the scope of each entry
                 of a Bundle is still to be checked.
-            interaction: `create`, `update`, `transaction` (a Bundle; its type says whether it
-                is a batch).
+            interaction: `create`, `update`, `delete`, `transaction` (a Bundle; its type says
+                whether it is a batch).
             type_name: of the URL; None for a Bundle.
-            resource_id: of the URL, for an update.
-            body: JSON bytes as received, decompressed; at most the configured size.
+            resource_id: of the URL; None for a create and where a condition takes its place.
+            body: empty for a delete; else JSON bytes as received, decompressed; at most the
+                configured size.
             headers: `If-Match`, `If-None-Exist`, `Prefer`, `X-Request-Id` as the client sent
                 them; names compare without case.
+            query: the condition of an update or delete.
 
         Raises:
             HieError: with one Issue per fault.

@@ -21,6 +21,7 @@ from fhir_server import negotiate, outcome
 from fhir_server.capability import capability_statement
 from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter
 from fhir_server.interactions.create import create
+from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search
@@ -33,11 +34,13 @@ from fhir_server.settings import FhirSettings
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
+from hie.log import frames_of
 from hie.store.index import SearchIndex
+from hie.web import REQUEST_ID
 
-LOG: Final = logging.getLogger("hie.fhir")
+LOG: Final = logging.getLogger(__name__)
 PREFIX: Final = "/fhir"
-REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9.\-_]{1,64}$")
+SENT_ID: Final = re.compile(r"^[A-Za-z0-9.\-_]{1,64}$")
 BEARER: Final = re.compile(r"^Bearer +(?P<token>[A-Za-z0-9\-._~+/]+=*)$", re.IGNORECASE)
 CHUNK_BYTES: Final = 64 * 1024
 #: Bodies below this gain nothing by compression; above the other, a thread does it.
@@ -53,9 +56,8 @@ PROTECTED: Final[Mapping[str, str]] = {
 TOLD_HEADERS: Final = ("WWW-Authenticate", "Retry-After", "Allow")
 
 Handler = Callable[[Edge, Call], Awaitable[Answer]]
-#: The caller of a request and its id, once known; for whoever watches refusals.
+#: The caller of a request, once known; for whoever watches refusals.
 CALLER: Final = web.RequestKey("caller", Caller)
-REQUEST: Final = web.RequestKey("request id", str)
 
 
 class Watcher(Protocol):
@@ -118,8 +120,11 @@ ROUTES: Final = (
     ),
     Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
     Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),
+    Route(method="DELETE", path="/{type}/{id}", interaction="delete", handler=delete, action="d"),
     Route(method="GET", path="/{type}", interaction="search-type", handler=search, action="s"),
     Route(method="POST", path="/{type}", interaction="create", handler=create, action="c"),
+    Route(method="PUT", path="/{type}", interaction="update", handler=update, action="u"),
+    Route(method="DELETE", path="/{type}", interaction="delete", handler=delete, action="d"),
     Route(method="POST", path="/", interaction="transaction", handler=transaction),
     Route(method="POST", path="", interaction="transaction", handler=transaction),
 )
@@ -190,9 +195,8 @@ class Rim:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Answers what is raised; names the request in every response."""
-        sent = request.headers.get("X-Request-Id", "")
-        request_id = sent if REQUEST_ID.match(sent) else uuid.uuid4().hex
-        request[REQUEST] = request_id
+        request_id = request.get(REQUEST_ID) or _new_id(request)
+        request[REQUEST_ID] = request_id
         try:
             response = await handler(request)
         except HieError as error:
@@ -203,7 +207,8 @@ class Rim:
             response = _outcome(error.status, error.headers, outcome.http_refusal(error.status))
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
             # The text of an unforeseen error may hold data; its type and place do not.
-            LOG.error("fault", extra={"request_id": request_id, "error": type(error).__name__})  # noqa: TRY400
+            told = {"error": type(error).__name__, "frames": frames_of(error)}
+            LOG.error("fhir.fault", extra={"request_id": request_id, **told})  # noqa: TRY400
             response = _outcome(500, {}, outcome.fault(request_id))
         response.headers["X-Request-Id"] = request_id
         response.headers.update(PROTECTED)
@@ -226,7 +231,7 @@ class Rim:
         found = request.match_info
         ctx = RequestContext(
             caller=await self._caller(request),
-            request_id=request[REQUEST],
+            request_id=request[REQUEST_ID],
             now_us=self._clock.now_us(),
         )
         call = Call(
@@ -284,6 +289,11 @@ class Rim:
                 raise _too_large(limit)
             parts.append(part)
         return b"".join(parts)
+
+
+def _new_id(request: web.Request) -> str:
+    sent = request.headers.get("X-Request-Id", "")
+    return sent if SENT_ID.match(sent) else uuid.uuid4().hex
 
 
 def _too_large(limit: int) -> HieError:

@@ -8,6 +8,7 @@ from typing import Final
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import preference, require_json_content
 from fhir_server.outcome import operation_outcome
+from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
 
 #: Written by the hub alone.
@@ -31,11 +32,19 @@ async def deliver(edge: Edge, call: Call) -> Answer:
         return Answer(status=405, body=operation_outcome((Issue(text=text, code="not-supported"),)))
     if not call.ctx.caller.sources:
         raise HieError(Category.FORBIDDEN, "this token writes for no source")
-    require_json_content(call.headers.get("Content-Type"))
-    if not call.body.strip():
-        raise HieError(Category.INVALID, "the request has no body")
+    if call.interaction != "delete":
+        require_json_content(call.headers.get("Content-Type"))
+        if not call.body.strip():
+            raise HieError(Category.INVALID, "the request has no body")
+    condition = tuple(pair for pair in call.params if pair[0] not in GENERAL)
     written = await edge.writer.write(
-        call.ctx, call.interaction, call.type or None, call.id or None, call.body, call.headers
+        call.ctx,
+        call.interaction,
+        call.type or None,
+        call.id or None,
+        call.body,
+        call.headers,
+        condition,
     )
     body, wanted = written.body, preference(call.headers.get("Prefer"), "return")
     if written.status in (200, 201) and call.interaction != "transaction":

@@ -8,5 +8,5 @@ from fhir_server.interactions.create import deliver
 
 
 async def update(edge: Edge, call: Call) -> Answer:
-    """The new version, or the old one where nothing changed; `If-Match` as the writer finds."""
+    """The new version of the resource named by id or by condition; `If-Match` is the writer's."""
     return await deliver(edge, call)

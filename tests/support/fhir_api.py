@@ -81,8 +81,9 @@ class FakeWriter:
     answer: Written = field(default_factory=Written)
     fails_with: Exception | None = None
     taken: list[tuple[Any, ...]] = field(default_factory=list)
+    conditions: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
 
-    async def write(
+    async def write(  # noqa: PLR0917 - as the port has it
         self,
         ctx: RequestContext,
         interaction: str,
@@ -90,11 +91,13 @@ class FakeWriter:
         resource_id: str | None,
         body: bytes,
         headers: Mapping[str, str],
+        query: tuple[tuple[str, str], ...],
         /,
     ) -> Written:
         if self.fails_with is not None:
             raise self.fails_with
         self.taken.append((interaction, type_name, resource_id, body, headers.get("If-Match")))
+        self.conditions.append(query)
         return self.answer
 
 

@@ -41,7 +41,8 @@ def test_every_type_is_named_with_what_routes_exist_for_it(resources):
 
 
 def test_audit_events_cannot_be_written(resources):
-    assert codes(resources["AuditEvent"]).isdisjoint({"create", "update"})
+    assert codes(resources["AuditEvent"]).isdisjoint({"create", "update", "delete"})
+    assert resources["AuditEvent"]["conditionalDelete"] == "not-supported"
 
 
 def test_every_search_parameter_is_told(resources):

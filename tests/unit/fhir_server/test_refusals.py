@@ -47,6 +47,7 @@ async def hub() -> AsyncIterator[Hub]:
         ("POST", "/fhir/Observation", "reader", {}, b"{}", 403, "forbidden"),
         ("POST", "/fhir", "reader", {}, b"{}", 403, "forbidden"),
         ("PUT", "/fhir/Observation/o1", "reader", {}, b"{}", 403, "forbidden"),
+        ("DELETE", "/fhir/Observation/o1", "reader", {}, None, 403, "forbidden"),
         ("POST", "/fhir/Observation", "writeless", {}, b"{}", 403, "forbidden"),
         ("GET", "/fhir/Observation/none", "reader", {}, None, 404, "not-found"),
         ("GET", "/fhir/Observation/o1/_history/7", "reader", {}, None, 404, "not-found"),

@@ -205,6 +205,23 @@ async def test_an_update_names_its_resource_and_condition(hub: Hub):
     assert hub.writer.taken == [("update", "Observation", "o1", b"{}", 'W/"1"')]
 
 
+async def test_a_delete_needs_no_body(hub: Hub):
+    hub.writer.answer = Written(204)
+    reply = await hub.send("DELETE", "/fhir/Observation/o1", "source")
+    assert (reply.status, reply.body) == (204, b"")
+    assert hub.writer.taken == [("delete", "Observation", "o1", b"", None)]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_condition_takes_the_place_of_an_id(hub: Hub, method: str):
+    hub.writer.answer = Written(200, {}, b"{}")
+    headers = {"Content-Type": "application/fhir+json"}
+    path = "/fhir/Observation?identifier=urn:x|7&_format=json"
+    await hub.send(method, path, "source", headers=headers, data=b"{}")
+    assert hub.writer.taken[0][1:3] == ("Observation", None)
+    assert hub.writer.conditions == [(("identifier", "urn:x|7"),)]
+
+
 @pytest.mark.parametrize(
     ("prefer", "expected"),
     [
