@@ -12,7 +12,10 @@ KERNEL_FILES = 6
 KERNEL_LINES = 400
 FILE_LINES = 400
 FUNCTION_LINES = 50
+DEFINITIONS = (ast.Expr, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
 
+#: A migration is written once, long and flat, and never read as a whole.
+CODE = [path for path in product_files() if path.parent.name != "versions"]
 KERNEL = [path for path in sorted((ROOT / "hie/kernel").glob("*.py")) if path.stem != "__init__"]
 
 
@@ -43,14 +46,14 @@ def test_the_kernel_imports_the_standard_library_only(path: Path):
 
 
 def test_no_file_is_longer_than_four_hundred_lines():
-    long = {name_of(path): n for path in product_files() if (n := lines_of(path)) > FILE_LINES}
+    long = {name_of(path): n for path in CODE if (n := lines_of(path)) > FILE_LINES}
     assert not long
 
 
 def test_no_function_is_longer_than_fifty_lines():
     long = {
         f"{name_of(path)}:{node.lineno} {node.name}": n
-        for path in product_files()
+        for path in CODE
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (n := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES
