@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hie.app import Hub
 from hie.demo.score import Links
-from hie.demo.summary import Addresses, AuditCheck, MessageCount
+from hie.demo.summary import Addresses, AuditCheck, HubView, MessageCount
 from hie.demo.world import KnownAs
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.ids import SourceId
@@ -18,7 +18,7 @@ class DemoHandle:
         self._hub = hub
         self.config: Path = hub.settings.config
         self.home: Path = hub.settings.home
-        self.view = HubCounts(hub)
+        self.view: HubView = HubCounts(hub)
         listen = hub.settings.listen
         self.addresses = Addresses(
             host=listen.host,

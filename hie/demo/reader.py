@@ -13,6 +13,8 @@ from hie.kernel.fhir import FhirJson
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 _PAGE: Final = 200
 _MOST_PAGES: Final = 100
+#: Types about no patient: one entry, whoever sent it first.
+DIRECTORY: Final = frozenset({"Organization", "Practitioner", "PractitionerRole", "Location"})
 
 
 class FhirReader:
@@ -68,7 +70,7 @@ async def look(
 ) -> tuple[Look, list[FhirJson]]:
     """One caller's view of a person, counted; and the resources themselves."""
     resources = await reader.everything(token, person_id)
-    references = [reference_of(r) for r in resources]
+    references = [reference_of(r) for r in resources if r["resourceType"] not in DIRECTORY]
     sources = await view.sources_of(references)
     patient = next((r for r in resources if reference_of(r) == f"Patient/{person_id}"), {})
     return Look(

@@ -84,7 +84,7 @@ class Look:
     Attributes:
         title: who looks, `Bayside General Hospital`.
         by_type: resources by type; empty when the person is hidden.
-        by_source: resources by source id.
+        by_source: resources about the patient, by source id; the directory is nobody's.
         identifiers: of the golden Patient.
     """
 

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hie.demo.checks import Denial
-from hie.demo.reader import FhirReader, reference_of
+from hie.demo.reader import DIRECTORY, FhirReader, reference_of
 from hie.demo.summary import HubView
 from hie.demo.wishes import Wish
 from hie.demo.world import Person, World
 from hie.kernel.fhir import FhirJson
 
-#: Types about no patient, and the Patient itself, which is built per caller.
-_NOT_CLINICAL: Final = frozenset(
-    {"Patient", "Organization", "Practitioner", "PractitionerRole", "Location"}
-)
+#: The Patient is built per caller and has no source; the directory is about nobody.
+_NOT_CLINICAL: Final = DIRECTORY | {"Patient"}
 _TRIED: Final = 8
 
 
