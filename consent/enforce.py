@@ -1,8 +1,8 @@
 """The recheck of what is about to leave (pure): the last chance to find a hole in the SQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from consent.evaluate import Law, decide
+from consent.evaluate import Judge, Law
 from consent.model import AccessRequest, Directive, Obligation, ResourceFacts
 from hie.kernel.errors import Category, HieError
 
@@ -25,14 +25,38 @@ def recheck(
     Raises:
         HieError: FAULT when one of them is denied. Nothing may leave then.
     """
-    obligations: dict[Obligation, None] = {}
-    judged: set[ResourceFacts] = set()
+    judge = Judge(request, law)
+    aimed = {person: _names_instances(found) for person, found in directives.items()}
+    obligations: set[Obligation] = set()
+    judged: set[Hashable] = set()
     for facts in leaving:
-        if facts in judged:
+        person = facts.person_id or ""
+        key = _alike(facts, facts.id if aimed.get(person) else "")
+        if key in judged:
             continue
-        judged.add(facts)
-        decision = decide(request, facts, directives.get(facts.person_id or "", ()), law)
+        judged.add(key)
+        decision = judge.decide(facts, directives.get(person, ()))
         if not decision.is_permitted:
             raise HieError(Category.FAULT, "the consent decision and the answer disagree")
-        obligations.update(dict.fromkeys(decision.obligations))
+        obligations.update(decision.obligations)
     return tuple(sorted(obligations, key=lambda obligation: obligation.code))
+
+
+def _names_instances(directives: Sequence[Directive]) -> bool:
+    return any(rule.targets is not None for found in directives for rule in found.rules)
+
+
+def _alike(facts: ResourceFacts, instance: str) -> Hashable:
+    """What resources have in common that are decided alike."""
+    return (
+        instance,
+        facts.type,
+        facts.source_id,
+        facts.person_id,
+        facts.label_mask,
+        facts.is_partial,
+        facts.clinical_lo_us,
+        facts.clinical_hi_us,
+        facts.references,
+        facts.codes,
+    )

@@ -5,7 +5,7 @@ Consent, along each branch the deepest matching rule speaks; among those that sp
 Consents, deny wins. Nothing depends on the order of the directives.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from consent.labels import LabelTable
@@ -106,25 +106,40 @@ def decide(
         directives: the Consents of `facts.person_id` that are in effect, in any order.
         law: regime, hard rules, labels.
     """
-    residual = law.residual(request)
-    exempt = _exempt(residual, facts)
-    if exempt is not None:
-        return Decision(effect=Effect.PERMIT, reasons=(Reason(kind=exempt),))
-    refused = _refused(request, facts, law)
-    if refused is not None:
-        return Decision(effect=Effect.DENY, reasons=(Reason(kind=refused),))
-    trace = tuple(step for directive in directives for step in _steps(residual, facts, directive))
-    steps = tuple(sorted(trace, key=lambda step: (step.consent_id, step.path, step.effect)))
-    held = tuple(_held(residual, facts, directives, law))
-    for effect, reasons in (
-        (Effect.DENY, held),
-        (Effect.DENY, _spoken(steps, Effect.DENY, ReasonKind.CONSENT_DENY)),
-        (Effect.PERMIT, _spoken(steps, Effect.PERMIT, ReasonKind.CONSENT_PERMIT)),
-        _by_default(residual, facts),
-    ):
-        if reasons:
-            return _decision(effect, reasons, steps, facts, law)
-    raise AssertionError("the default always gives a reason")  # pragma: no cover
+    return Judge(request, law).decide(facts, tuple(directives))
+
+
+class Judge:
+    """`decide` for one request and many resources: the request side is worked out once."""
+
+    def __init__(self, request: AccessRequest, law: Law) -> None:
+        self._request = request
+        self._law = law
+        self._residual = law.residual(request)
+
+    def decide(self, facts: ResourceFacts, directives: Sequence[Directive]) -> Decision:
+        """Whether the caller may know that the resource exists, and why."""
+        residual, law = self._residual, self._law
+        exempt = _exempt(residual, facts)
+        if exempt is not None:
+            return Decision(effect=Effect.PERMIT, reasons=(Reason(kind=exempt),))
+        refused = _refused(self._request, facts, law)
+        if refused is not None:
+            return Decision(effect=Effect.DENY, reasons=(Reason(kind=refused),))
+        found = [step for directive in directives for step in _steps(residual, facts, directive)]
+        steps = tuple(sorted(found, key=lambda step: (step.consent_id, step.path, step.effect)))
+        effect, reasons = next(
+            (effect, reasons)
+            for effect, reasons in (
+                (Effect.DENY, tuple(_held(residual, facts, directives, law))),
+                (Effect.DENY, _spoken(steps, Effect.DENY, ReasonKind.CONSENT_DENY)),
+                (Effect.PERMIT, _spoken(steps, Effect.PERMIT, ReasonKind.CONSENT_PERMIT)),
+                _by_default(residual, facts),
+            )
+            if reasons
+        )
+        obligations = law.obligations(facts.label_mask) if effect is Effect.PERMIT else ()
+        return Decision(effect=effect, reasons=reasons, trace=steps, obligations=obligations)
 
 
 def in_words(decision: Decision, law: Law) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -145,18 +160,6 @@ def in_words(decision: Decision, law: Law) -> tuple[tuple[str, ...], tuple[str, 
         staff.append(f"{words.staff[reason.kind].format(**facts)} {note}".strip())
         patient.append(words.patient[reason.kind].format(**facts))
     return tuple(dict.fromkeys(staff)), tuple(dict.fromkeys(patient))
-
-
-def _decision(
-    effect: Effect,
-    reasons: tuple[Reason, ...],
-    trace: tuple[Step, ...],
-    facts: ResourceFacts,
-    law: Law,
-) -> Decision:
-    is_permit = effect is Effect.PERMIT
-    obligations = law.obligations(facts.label_mask) if is_permit else ()
-    return Decision(effect=effect, reasons=reasons, trace=trace, obligations=obligations)
 
 
 def _exempt(residual: Residual, facts: ResourceFacts) -> ReasonKind | None:
