@@ -1,0 +1,250 @@
+"""The datatype converters by the names tables use (`as = "CX"`), and the simplest of them.
+
+A converter takes the raw text of one repetition (of the whole field where a row says
+`all = true`) and gives a FHIR value, or None when there is nothing to say.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from adapters.hl7v2 import attachments, codes, identifiers, people, quantities, temporal, timing
+from adapters.hl7v2.context import Context, Converter, Parts
+from adapters.hl7v2.observed import ValueType, attachment_extension, observation_value
+from adapters.terminology import ConceptMap, Terminology
+from hie.kernel.clock import instant as instant_of
+from hie.kernel.fhir import FhirJson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What converters are made with: the concept maps, and what each OBX-2 becomes."""
+
+    terminology: Terminology
+    values: Mapping[str, ValueType]
+
+
+#: Makes a converter; the name is of the row's concept map, "" when it has none.
+Factory = Callable[[Tools, str], Converter]
+
+
+def text(raw: str, context: Context) -> str | None:
+    """The whole repetition as text, component marks kept."""
+    return context.text(raw) or None
+
+
+def first(raw: str, context: Context) -> str | None:
+    """The first component as text."""
+    return Parts(raw, context)(1) or None
+
+
+def lines(raw: str, context: Context) -> str | None:
+    """All repetitions of a field as lines of one text."""
+    parts = [context.text(part) for part in raw.split(context.repetition_mark)]
+    return "\n".join(part for part in parts if part) or None
+
+
+def title(raw: str, context: Context) -> str | None:
+    """What a CWE says, as text: its original text, its first text, its code."""
+    parts = Parts(raw, context)
+    return parts(9) or parts(2) or parts(1) or None
+
+
+def titles(raw: str, context: Context) -> str | None:
+    """What every repetition of a CWE says, as lines of one text."""
+    parts = [title(part, context) for part in raw.split(context.repetition_mark)]
+    return "\n".join(part for part in parts if part) or None
+
+
+def address_text(raw: str, context: Context) -> FhirJson | None:
+    """An Address that is only text."""
+    found = context.text(raw)
+    return {"text": found} if found else None
+
+
+def url_safe(raw: str, context: Context) -> str | None:
+    """The first component without white space, for an id or code element."""
+    return "".join(Parts(raw, context)(1).split()) or None
+
+
+def _temporal(kind: str, convert: Callable[[str, Context], str | None]) -> Factory:
+    """A converter of dates and times: bad ones are reported and left out."""
+
+    def read(raw: str, context: Context) -> str | None:
+        key = (kind, raw)
+        if key in context.memo:
+            remembered: str | None = context.memo[key]
+            return remembered
+        found: str | None = None
+        given = context.text(raw.split(context.component, 1)[0])
+        try:
+            found = convert(given, context) if given else None
+        except temporal.TemporalError:
+            context.report("datatype", "must be a date or time, `YYYYMMDD[HHMM[SS]][+/-ZZZZ]`")
+            return None
+        context.memo[key] = found
+        return found
+
+    return lambda _tools, _concepts: read
+
+
+def _date_time(given: str, context: Context) -> str:
+    found = temporal.date_time(given, context.zone)
+    if len(found) == 10 and temporal.has_time(given):
+        context.report("no-time-zone", "has no offset and the source no time zone; date kept")
+    return found
+
+
+def _instant(given: str, context: Context) -> str | None:
+    return temporal.instant(given, context.zone)
+
+
+def _birth_time(given: str, context: Context) -> str | None:
+    """A dateTime only where a time of day with an offset is known."""
+    return temporal.instant(given, context.zone)
+
+
+def omb(raw: str, context: Context, concepts: ConceptMap) -> list[FhirJson] | None:
+    """The inner extensions of US Core race or ethnicity, of all repetitions of a CWE."""
+    found: list[FhirJson] = []
+    words: list[str] = []
+    for part in raw.split(context.repetition_mark):
+        concept = codes.codeable_concept(part, context, concepts)
+        for coding in (concept or {}).get("coding", ()):
+            if _is_category(coding, concepts):
+                entry = {"url": "ombCategory", "valueCoding": coding}
+            elif coding.get("system") == "urn:oid:2.16.840.1.113883.6.238":
+                entry = {"url": "detailed", "valueCoding": coding}
+            else:
+                continue
+            if entry not in found:
+                found.append(entry)
+        if concept:
+            words.append(concept.get("text") or concept["coding"][0].get("display", ""))
+    label = ", ".join(dict.fromkeys(word for word in words if word))
+    return [*found, {"url": "text", "valueString": label}] if label else found or None
+
+
+def _is_category(coding: FhirJson, concepts: ConceptMap) -> bool:
+    concept = concepts.exact(coding.get("code", ""))
+    return bool(concept) and concept.coding() == coding if concept else False
+
+
+def sender(_raw: str, context: Context) -> FhirJson:
+    """A Reference to the organisation the source speaks for, by its identifier."""
+    organization = context.source.organization
+    return {
+        "type": "Organization",
+        "identifier": {"system": organization.system, "value": organization.value},
+        "display": organization.name,
+    }
+
+
+def journal_id(_raw: str, context: Context) -> FhirJson | None:
+    """The Identifier of the journaled message; None for one that is not in the journal."""
+    if not context.journal[0]:
+        return None
+    return {"system": "urn:hie:message", "value": str(context.journal[0])}
+
+
+def received(_raw: str, context: Context) -> str:
+    """When the hub received the message, as an instant."""
+    return instant_of(context.journal[1])
+
+
+def _plain(convert: Converter) -> Factory:
+    return lambda _tools, _concepts: convert
+
+
+def _coded(convert: Callable[[str, Context, ConceptMap], Any]) -> Factory:
+    """A converter that cannot do without a concept map."""
+
+    def make(tools: Tools, name: str) -> Converter:
+        concepts = tools.terminology.map(name)
+        return lambda raw, context: convert(raw, context, concepts)
+
+    return make
+
+
+def _maybe_coded(convert: Callable[[str, Context, ConceptMap | None], Any]) -> Factory:
+    """A converter that may have a concept map."""
+
+    def make(tools: Tools, name: str) -> Converter:
+        concepts = tools.terminology.map(name) if name else None
+        return lambda raw, context: convert(raw, context, concepts)
+
+    return make
+
+
+def _observed(tools: Tools, _concepts: str) -> Converter:
+    return lambda raw, context: observation_value(raw, context, tools.values)
+
+
+def _attached(convert: Converter) -> Factory:
+    """A converter to Observation elements of an attachment."""
+
+    def read(raw: str, context: Context) -> FhirJson | None:
+        found = convert(raw, context)
+        return attachment_extension(found) if found else None
+
+    return lambda _tools, _concepts: read
+
+
+#: Every name a table may use.
+CONVERTERS: Final[Mapping[str, Factory]] = {
+    "text": _plain(text),
+    "first": _plain(first),
+    "lines": _plain(lines),
+    "title": _plain(title),
+    "titles": _plain(titles),
+    "token": _plain(url_safe),
+    "address-text": _plain(address_text),
+    "dateTime": _temporal("dateTime", _date_time),
+    "instant": _temporal("instant", _instant),
+    "date": _temporal("date", lambda given, _context: temporal.date_only(given)),
+    "birth-time": _temporal("birth-time", _birth_time),
+    "time": _temporal("time", lambda given, _context: temporal.time_only(given)),
+    "decimal": _plain(quantities.decimal),
+    "integer": _plain(quantities.whole_number),
+    "quantity": _plain(quantities.quantity),
+    "CQ": _plain(quantities.composite_quantity),
+    "SN": _plain(quantities.structured_numeric),
+    "NR": _plain(quantities.numeric_range),
+    "NA": _plain(quantities.numeric_array),
+    "range-text": _plain(quantities.reference_range),
+    "timing": _plain(timing.timing),
+    "as-needed": _plain(timing.as_needed),
+    "CWE": _maybe_coded(codes.codeable_concept),
+    "lookup": _coded(codes.lookup),
+    "Coding": _maybe_coded(codes.coding),
+    "code": _coded(codes.code),
+    "boolean": _coded(codes.boolean),
+    "omb": _coded(omb),
+    "CX": _plain(identifiers.cx),
+    "CX-own": _plain(identifiers.own_cx),
+    "EI": _plain(identifiers.ei),
+    "EIP-placer": _plain(identifiers.placer_ei),
+    "EIP-filler": _plain(identifiers.filler_ei),
+    "number": _plain(identifiers.plain),
+    "DLN": _plain(identifiers.driver_license),
+    "XPN": _plain(people.human_name),
+    "XPN-family": _plain(people.family_name),
+    "XPN-display": _plain(people.display_name),
+    "XAD": _plain(people.address),
+    "XTN": _plain(people.contact_point),
+    "XCN": _plain(people.practitioner),
+    "NDL": _plain(people.interpreter),
+    "XON": _plain(people.organization),
+    "CWE-organization": _plain(people.manufacturer),
+    "PL": _plain(people.location),
+    "ED": _plain(attachments.encapsulated),
+    "RP": _plain(attachments.reference_pointer),
+    "ED-observed": _attached(attachments.encapsulated),
+    "RP-observed": _attached(attachments.reference_pointer),
+    "document": _plain(attachments.document),
+    "document-type": _plain(attachments.document_type),
+    "observation-value": _observed,
+    "sender": _plain(sender),
+    "journal-id": _plain(journal_id),
+    "received": _plain(received),
+}

@@ -1,0 +1,166 @@
+"""The mapping tables as values: message, resource, segment and datatype maps.
+
+What each key of a table in `config/hl7v2` means stands at the attribute it becomes.
+Spec: HL7 v2-to-FHIR implementation guide (message, segment, datatype and concept maps)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from adapters.hl7v2.groups import Group
+from adapters.terminology import Terminology
+from hie.kernel.envelope import WriteMode
+
+#: Where the segments of a part are looked for, see `SegmentMap.scope`.
+AROUND, GROUP, INSIDE = "around", "group", "inside"
+_EMPTY: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a value stands: `5`, `5.1` in the map's own segment, `OBR-7` in the nearest OBR.
+
+    Attributes:
+        segment: empty = the map's own.
+        component: 0 = the whole repetition.
+    """
+
+    segment: str = ""
+    field: int
+    component: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of a segment map.
+
+    Attributes:
+        place: `from`; None for a constant.
+        to: the element: `gender`, `name[]` (append), `period.start`, `dosage[0].text`; `*` =
+            the converter names its elements itself. What is set already is not set again.
+        convert: `as`, a name of `datatypes.CONVERTERS`.
+        concept: name of the concept map.
+        when: condition, see `conditions`.
+        shape: FHIR JSON around the value, which stands for `"$"`; `"$2"` = text of component 2.
+        value: `value`, a constant, written only beside something the message says.
+        default: a constant for an element a new resource needs and the message leaves out.
+        unless: the element that makes the default needless (the other half of a choice).
+        is_whole: `all`, the converter takes all repetitions at once.
+        fill: keys put into the converted value where it has none.
+        companion: `with`, a field of the same segment the converter needs too.
+    """
+
+    place: Place | None = None
+    to: str
+    convert: str = ""
+    concept: str = ""
+    when: str = ""
+    shape: Any = None
+    value: Any = None
+    default: Any = None
+    unless: str = ""
+    is_whole: bool = False
+    fill: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    companion: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentMap:
+    """One segment to elements of one resource, a table `["PID[Patient]"]`.
+
+    Attributes:
+        segment: taken from the name.
+        into: an element each segment makes one of: `contact[]`, `contained[0]`; empty = the
+            resource itself.
+        slot: number of a field; segments with the same text there share one element of `into`.
+        scope: which segments add to a resource made of another kind: those of its `group` only,
+            those `inside` it too (of the groups within), or, unless it says so, those of the
+            group or else of the nearest group `around` it.
+        when: condition for the whole segment.
+        needs: elements without which what was made is dropped.
+        refs: element to resource rule: the draft of this very segment, else the nearest.
+        ignored: fields that say nothing a resource could hold (set ids).
+        rows: in order; the first that yields something for an element wins.
+    """
+
+    name: str
+    segment: str
+    into: str = ""
+    slot: int = 0
+    scope: str = AROUND
+    when: str = ""
+    needs: tuple[str, ...] = ()
+    refs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    ignored: frozenset[int] = frozenset()
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRule:
+    """When a resource is made and of what, a table `[observation]`.
+
+    Attributes:
+        group: made in each instance of this group; empty = in the message.
+        parts: segment maps. Each segment of the first one's kind makes a resource; the others
+            add what their segments say.
+        mode: what the draft does to a stored resource.
+        keys: business keys, the first that is complete counts, see `keys`.
+        refs: element to resource rule: the nearest draft of it; with `*` behind the name all in
+            the same group, `*` alone = all of the message.
+        when: condition at the first segment.
+        is_once: only the first segment makes one.
+        requires: rules that must have made a draft, or this resource would be invalid.
+        needs: elements without which no draft is made.
+    """
+
+    name: str
+    type: str
+    group: str = ""
+    parts: tuple[str, ...] = ()
+    mode: WriteMode = WriteMode.UPSERT
+    keys: tuple[tuple[str, ...], ...] = ()
+    refs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    when: str = ""
+    is_once: bool = False
+    requires: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageMap:
+    """What a message becomes, a table `[ADT_A01]`.
+
+    Attributes:
+        triggers: MSH-9.1^MSH-9.2 of the messages it maps.
+        groups: how segments are gathered.
+        resources: rules, in the order their drafts are to be written.
+        merge: places of the surviving and of the retired identifier; () = no merge.
+        read: fields the hub itself uses, beside those the maps read.
+    """
+
+    name: str
+    triggers: tuple[str, ...]
+    groups: Mapping[str, Group]
+    resources: tuple[ResourceRule, ...]
+    merge: tuple[str, ...] = ()
+    read: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRow:
+    """What one OBX-2 becomes, a row of `datatypes/values.toml`."""
+
+    element: str
+    convert: str
+    is_lines: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """All tables, read but not compiled."""
+
+    segments: Mapping[str, SegmentMap]
+    messages: tuple[MessageMap, ...]
+    values: Mapping[str, ValueRow]
+    terminology: Terminology

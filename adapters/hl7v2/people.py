@@ -1,0 +1,294 @@
+"""People, organisations and places: XPN, XCN, CNN, XON, XAD, XTN, PL.
+
+A person or organisation with a number becomes a directory entry, one per number; one that is
+only named stays a name in the reference, so that two of the same name are never made one.
+Spec: HL7 v2.8.2 2.A.89 (XPN), 2.A.88 (XCN), 2.A.87 (XAD), 2.A.90 (XTN), 2.A.91 (XON), 2.A.53 (PL)
+"""
+
+from typing import Final
+
+from adapters.hl7v2.context import Context, Parts
+from adapters.hl7v2.identifiers import authority, period, type_of
+from hie.kernel.fhir import FhirJson
+
+_STRUCTURES: Final = "http://hl7.org/fhir/StructureDefinition/"
+_PHYSICAL_TYPE: Final = "http://terminology.hl7.org/CodeSystem/location-physical-type"
+#: Components of a PL from the smallest place outwards, and the physical type each one is.
+_PLACES: Final = ((3, "bd"), (2, "ro"), (1, "wa"), (8, "lvl"), (7, "bu"), (4, "si"))
+
+
+def human_name(raw: str, context: Context) -> FhirJson | None:
+    """A HumanName of an XPN."""
+    parts = Parts(raw, context)
+    suffixes = [text for n in (4, 6, 14) if (text := parts.whole(n))]
+    found = _name((parts(1), parts.whole(2), parts.whole(3), parts.whole(5)), suffixes)
+    if not found:
+        return None
+    if (kind := parts(7)) and (use := _use(kind, "name-use", 7, context)):
+        found = {"use": use, **found}
+    if len(parts) > 9 and (span := _validity(parts, (12, 13, 10), context)):
+        found["period"] = span
+    return found
+
+
+def display_name(raw: str, context: Context) -> str | None:
+    """An XPN as people write it."""
+    parts = Parts(raw, context)
+    return " ".join(word for n in (5, 2, 3, 1, 4) if (word := parts(n))) or None
+
+
+def family_name(raw: str, context: Context) -> str | None:
+    """The family name of an XPN, or all there is of it."""
+    parts = Parts(raw, context)
+    return parts(1) or parts.whole(2) or None
+
+
+def _name(parts: tuple[str, str, str, str], suffixes: list[str]) -> FhirJson:
+    family, first, further, prefix = parts
+    found: FhirJson = {"family": family} if family else {}
+    given = [text for text in (first, further) if text]
+    if given:
+        found["given"] = given
+    if prefix:
+        found["prefix"] = [prefix]
+    if suffixes:
+        found["suffix"] = suffixes
+    return found if family or given else {}
+
+
+def _use(kind: str, concept_map: str, component: int, context: Context) -> str:
+    concept = context.terminology.map(concept_map).translate(kind)
+    if concept is None:
+        context.unmapped(concept_map, component)
+        return ""
+    return concept.target
+
+
+def _validity(parts: Parts, at: tuple[int, int, int], context: Context) -> FhirJson | None:
+    """The period of two date components, else of the date range before v2.7."""
+    start, end, span = at
+    if parts(start) or parts(end):
+        return period(parts(start), parts(end), context)
+    return period(parts(span, 1), parts(span, 2), context)
+
+
+def address(raw: str, context: Context) -> FhirJson | None:
+    """An Address of an XAD."""
+    parts = Parts(raw, context)
+    lines = _lines(parts)
+    found: FhirJson = {"line": lines} if lines else {}
+    for name, n in (("city", 3), ("district", 9), ("state", 4), ("postalCode", 5), ("country", 6)):
+        if text := parts(n):
+            found[name] = text
+    if not found:
+        return None
+    kind = parts(7)
+    for name in ("use", "type") if kind else ():
+        if target := _use(kind, f"address-{name}", 7, context):
+            found[name] = target
+    if len(parts) > 11 and (span := _validity(parts, (13, 14, 12), context)):
+        found["period"] = span
+    if tract := parts(10):
+        url = _STRUCTURES + "iso21090-ADXP-censusTract"
+        found["extension"] = [{"url": url, "valueString": tract}]
+    return found
+
+
+def _lines(parts: Parts) -> list[str]:
+    """Street, number and name of it, other designation, addressee; each said once."""
+    street = " ".join(text for n in (3, 2) if (text := parts(1, n)))
+    lines = (parts(1, 1), street, parts.whole(2), parts.whole(19))
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def contact_point(raw: str, context: Context) -> FhirJson | None:
+    """A ContactPoint of an XTN, or of the plain number older senders write."""
+    parts = Parts(raw, context)
+    equipment, use = parts(3), parts(2)
+    mail = parts.whole(4) or (parts.whole(1) if "@" in parts.raw(1) else "")
+    value = _number(parts)
+    system = ""
+    if equipment:
+        system = _use(equipment, "telecom-system", 3, context)
+    elif mail:
+        system = "email"
+    is_mail = system == "email" or (use == "NET" and bool(mail))
+    value = (mail or value) if is_mail else (value or mail)
+    if not value:
+        return None
+    found: FhirJson = {"system": "email" if is_mail else system or "phone", "value": value}
+    if target := _telecom_use(use, equipment, context):
+        found["use"] = target
+    if len(parts) > 12 and (span := period(parts(13), parts(14), context)):
+        found["period"] = span
+    rank = parts(18)
+    if rank.isascii() and rank.isdigit() and 0 < int(rank) < 1_000_000:
+        found["rank"] = int(rank)
+    return found
+
+
+def _number(parts: Parts) -> str:
+    """The number unformatted, else put together, else as typed."""
+    if unformatted := parts.whole(12):
+        return unformatted
+    if local := parts(7):
+        country, area, extension = parts(5), parts(6), parts(8)
+        plus = f"+{country.lstrip('+')}" if country.lstrip("+").isdigit() else ""
+        words = [plus, area, local, f"x{extension}" if extension else ""]
+        return " ".join(word for word in words if word)
+    return parts.whole(1)
+
+
+def _telecom_use(use: str, equipment: str, context: Context) -> str:
+    by_equipment = context.terminology.map("telecom-system-use").translate(equipment)
+    if by_equipment and by_equipment.target:
+        return by_equipment.target
+    return _use(use, "telecom-use", 2, context) if use else ""
+
+
+def practitioner(raw: str, context: Context) -> FhirJson | None:
+    """A Reference to the Practitioner of an XCN; only a display where there is no number."""
+    return _remembered("xcn", raw, context)
+
+
+def _xcn(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    suffixes = [text for n in (5, 7, 21) if (text := parts.whole(n))]
+    name = _name((parts(2), parts.whole(3), parts.whole(4), parts.whole(6)), suffixes)
+    identifier = _person_number(
+        parts.whole(1), (parts(9), parts(9, 2), parts(9, 3)), parts(13), context
+    )
+    return _person(identifier, name, context)
+
+
+def interpreter(raw: str, context: Context) -> FhirJson | None:
+    """A Reference to the Practitioner of an NDL, whose first component is a CNN."""
+    return _remembered("ndl", raw, context)
+
+
+def _ndl(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    if context.sub not in parts.raw(1) and len(parts) > 1:
+        return _xcn(raw, context)  # many senders write an XCN here
+    suffixes = [text for n in (5, 7) if (text := parts(1, n))]
+    name = _name((parts(1, 2), parts(1, 3), parts(1, 4), parts(1, 6)), suffixes)
+    named = (parts(1, 9), parts(1, 10), parts(1, 11))
+    return _person(_person_number(parts(1), named, "", context), name, context)
+
+
+def _person_number(
+    value: str, named: tuple[str, str, str], kind: str, context: Context
+) -> FhirJson | None:
+    if not value:
+        return None
+    system = authority(named, context, kind) or context.source.system_of("staff")
+    found: FhirJson = {"system": system, "value": value}
+    if typed := type_of(kind, context) if kind else None:
+        found = {"type": typed, **found}
+    return found
+
+
+def _person(identifier: FhirJson | None, name: FhirJson, context: Context) -> FhirJson | None:
+    words = [*name.get("prefix", ()), *name.get("given", ()), name.get("family", "")]
+    display = " ".join(word for word in words if word)
+    if identifier is None:
+        return {"display": display} if display else None
+    resource: FhirJson = {"resourceType": "Practitioner", "identifier": [identifier]}
+    if name:
+        resource["name"] = [name]
+    key = ("practitioner", identifier["system"], identifier["value"])
+    return context.refer(resource, key, display)
+
+
+def organization(raw: str, context: Context) -> FhirJson | None:
+    """A Reference to the Organization of an XON; only a display where there is no number.
+
+    The companion field, where a row names one, is its address.
+    """
+    return _remembered("xon", raw, context)
+
+
+def _xon(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    name, value = parts.whole(1), parts(10) or parts(3)
+    if not value:
+        return {"display": name} if name else None
+    kind = parts(7)
+    # XX is the table's word for "organization identifier" and names no authority.
+    named = (parts(6), parts(6, 2), parts(6, 3))
+    system = authority(named, context, kind) or context.source.system_of("organization")
+    identifier: FhirJson = {"system": system, "value": value}
+    if typed := type_of(kind, context) if kind else None:
+        identifier = {"type": typed, **identifier}
+    resource: FhirJson = {"resourceType": "Organization", "identifier": [identifier]}
+    if name:
+        resource["name"] = name
+    if context.companion and (where := address(context.companion, context)):
+        resource["address"] = [where]
+    return context.refer(resource, ("organization", system, value), name or value)
+
+
+def manufacturer(raw: str, context: Context) -> FhirJson | None:
+    """A Reference to the Organization a CWE names, such as an MVX code."""
+    return _remembered("cwe-organization", raw, context)
+
+
+def _coded_organization(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    value, name = parts(1), parts(2) or parts(9)
+    concept = context.terminology.map("coding-system").translate(parts(3)) if parts(3) else None
+    if not value or concept is None:
+        text = name or value
+        return {"display": text} if text else None
+    resource: FhirJson = {
+        "resourceType": "Organization",
+        "identifier": [{"system": concept.target, "value": value}],
+        "name": name or value,
+    }
+    return context.refer(resource, ("organization", concept.target, value), name or value)
+
+
+def location(raw: str, context: Context) -> FhirJson | None:
+    """A Reference to the Location of a PL: its smallest place, one per full address of it."""
+    return _remembered("pl", raw, context)
+
+
+def _pl(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    names = {n: parts(n) for n, _ in _PLACES}
+    known = [(n, kind) for n, kind in _PLACES if names[n]]
+    description = parts.whole(9)
+    if not known:
+        return {"display": description} if description else None
+    inner = [names[n] for n in (4, 7, 8, 1, 2, 3)]
+    display = ", ".join(name for name in reversed(inner) if name)
+    resource: FhirJson = {
+        "resourceType": "Location",
+        "identifier": [
+            {"system": context.source.system_of("location"), "value": "/".join(filter(None, inner))}
+        ],
+        "mode": "instance",
+        "name": display,
+        "physicalType": {"coding": [{"system": _PHYSICAL_TYPE, "code": known[0][1]}]},
+    }
+    if description:
+        resource["description"] = description
+    return context.refer(resource, ("location", *inner), display)
+
+
+def _remembered(kind: str, raw: str, context: Context) -> FhirJson | None:
+    """A reference made once per message and raw text; a new dict each time."""
+    key = (kind, raw)
+    if key not in context.memo:
+        context.memo[key] = _MAKERS[kind](raw, context)
+    found: FhirJson | None = context.memo[key]
+    return dict(found) if found else None
+
+
+_MAKERS: Final = {
+    "xcn": _xcn,
+    "ndl": _ndl,
+    "xon": _xon,
+    "cwe-organization": _coded_organization,
+    "pl": _pl,
+}

@@ -1,0 +1,169 @@
+"""Message maps compiled to plans, and a source's last word put over them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from adapters.hl7v2.codes import CODING_SYSTEMS
+from adapters.hl7v2.compiled import Fixed, Link, SegmentRunner, compile_segment
+from adapters.hl7v2.conditions import Condition, KeyPart, Reads, condition, key
+from adapters.hl7v2.context import Context
+from adapters.hl7v2.datatypes import CONVERTERS, Tools
+from adapters.hl7v2.groups import Grouping
+from adapters.hl7v2.mapmodel import Maps, MessageMap, ResourceRule
+from adapters.hl7v2.maps import read_row
+from adapters.hl7v2.observed import ValueType
+from adapters.hl7v2.shapes import linker
+from adapters.sources import Source
+from hie.kernel.errors import Category, HieError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A resource rule, compiled.
+
+    Attributes:
+        links: references of the resource itself.
+        defaults: what puts in what a new resource needs.
+        anchor: its first part, whose segments each make a resource.
+        others: the parts that add to it.
+    """
+
+    rule: ResourceRule
+    when: Condition | None
+    keys: tuple[KeyPart, ...]
+    links: tuple[Link, ...]
+    defaults: tuple[Fixed, ...]
+    anchor: SegmentRunner
+    others: tuple[SegmentRunner, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A message map, compiled.
+
+    Attributes:
+        reads: fields by segment that conditions, keys and neighbouring rows look at.
+    """
+
+    map: MessageMap
+    grouping: Grouping
+    rules: tuple[Rule, ...]
+    reads: Mapping[str, frozenset[int]]
+
+
+def compile_plans(maps: Maps) -> dict[str, Plan]:
+    """The plan of every trigger.
+
+    Raises:
+        HieError: INVALID, naming the table, when one refers to what is not there.
+    """
+    tools = _tools(maps)
+    runners = {name: compile_segment(found, tools) for name, found in maps.segments.items()}
+    plans = {}
+    for message_map in maps.messages:
+        plan = _plan(message_map, runners)
+        plans.update(dict.fromkeys(message_map.triggers, plan))
+    return plans
+
+
+def _tools(maps: Maps) -> Tools:
+    maps.terminology.map(CODING_SYSTEMS)
+    bare = Tools(terminology=maps.terminology, values={})
+    values = {
+        name: ValueType(
+            element=row.element,
+            convert=CONVERTERS[row.convert](bare, ""),
+            is_lines=row.is_lines,
+        )
+        for name, row in maps.values.items()
+    }
+    return replace(bare, values=values)
+
+
+def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan:
+    rules = [_rule(rule, runners) for rule in message_map.resources]
+    reads = set(message_map.read)
+    for rule, found in rules:
+        reads |= found
+        for runner in (rule.anchor, *rule.others):
+            reads |= runner.reads_elsewhere
+    reads |= {(place.split("-")[0], int(place.split("-")[1])) for place in message_map.merge}
+    return Plan(
+        map=message_map,
+        grouping=Grouping(message_map.groups),
+        rules=tuple(rule for rule, _ in rules),
+        reads=_by_segment(reads),
+    )
+
+
+def _links(refs: Mapping[str, str]) -> tuple[Link, ...]:
+    return tuple(
+        Link(linker(path), to.removesuffix("*"), is_all=to.endswith("*"))
+        for path, to in refs.items()
+    )
+
+
+def _whole(anchor: SegmentRunner, others: Iterable[SegmentRunner]) -> list[tuple[Link, ...]]:
+    """The links of the parts that fill the resource itself."""
+    return [part.links for part in (anchor, *others) if not part.map.into]
+
+
+def _by_segment(reads: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for name, n in reads:
+        found.setdefault(name, set()).add(n)
+    return {name: frozenset(numbers) for name, numbers in found.items()}
+
+
+def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> tuple[Rule, Reads]:
+    unknown = [part for part in rule.parts if part not in runners]
+    if unknown:
+        raise HieError(Category.INVALID, f"[{rule.name}]: `{unknown[0]}` must be a segment map")
+    when, reads = condition(rule.when)
+    anchor, *others = (runners[part] for part in rule.parts)
+    keys = [key(parts, _key_or_none, anchor.map.segment) for parts in rule.keys]
+    compiled = Rule(
+        rule=rule,
+        when=when,
+        keys=tuple(build for build, _ in keys),
+        links=(*_links(rule.refs), *(link for part in _whole(anchor, others) for link in part)),
+        defaults=tuple(put for runner in (anchor, *others) for put in runner.defaults),
+        anchor=anchor,
+        others=tuple(others),
+    )
+    return compiled, reads | {read for _, found in keys for read in found}
+
+
+def _key_or_none(context: Context, rule: str) -> tuple[str, ...]:
+    return key_of(context, rule) or ()
+
+
+def remember_key(context: Context, rule: str, key: tuple[str, ...]) -> None:
+    """Keep the key of a rule's first draft, for the keys that are built on it."""
+    context.memo.setdefault(("key", rule), key)
+
+
+def key_of(context: Context, rule: str) -> tuple[str, ...] | None:
+    """The key of a rule's first draft; None when there is no such draft."""
+    found: tuple[str, ...] | None = context.memo.get(("key", rule))
+    return found
+
+
+def overlay(maps: Maps, source: Source) -> Maps:
+    """The maps with a source's last word: its own codes, and rows put before the others.
+
+    Raises:
+        HieError: INVALID, naming the source's file and the key.
+    """
+    overrides = dict(source.overrides)
+    codes, rows = overrides.pop("codes", {}), overrides.pop("rows", {})
+    place = f"{source.id}.toml [overrides"
+    if overrides:
+        raise HieError(Category.INVALID, f"{place}]: `{next(iter(overrides))}` must be codes, rows")
+    segments = dict(maps.segments)
+    for name, added in rows.items():
+        if name not in segments:
+            raise HieError(Category.INVALID, f"{place}.rows]: `{name}` must be a segment map")
+        first = tuple(read_row(f"{place}.rows.{name}]", row) for row in added)
+        segments[name] = replace(segments[name], rows=first + segments[name].rows)
+    return replace(maps, segments=segments, terminology=maps.terminology.overlaid(codes))

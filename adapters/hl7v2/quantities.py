@@ -1,0 +1,167 @@
+"""Numbers and what is measured: NM, SN, NR, CQ, units and reference ranges.
+
+A number is a Decimal of the sender's own digits, never a float: `72.50` stays `72.50`. What is
+no number is never dropped: it comes back as text.
+Spec: HL7 v2.8.2 2.A.47 (NM), 2.A.70 (SN), 2.A.15 (CQ); https://hl7.org/fhir/R4/datatypes.html
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from adapters.hl7v2.codes import system_uri
+from adapters.hl7v2.context import Context, Parts
+from hie.kernel.fhir import FhirJson
+
+UCUM: Final = "http://unitsofmeasure.org"
+#: Longest number taken as one; FHIR asks for 18 digits.
+_DIGITS: Final = 40
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+_COMPARED: Final = re.compile(r"(<=|>=|<|>)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))", re.ASCII)
+_BETWEEN: Final = re.compile(
+    r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?:-|\u2013|to)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))",
+    re.IGNORECASE | re.ASCII,
+)
+_ORIGINAL_TEXT: Final = "http://hl7.org/fhir/StructureDefinition/originalText"
+#: Names senders give their units that mean UCUM or its forerunner, or nothing at all.
+_NO_SYSTEM: Final = frozenset({"", "ISO+", "ISO", "ANSI+", "ISO2955", "ISO2955.83", "L"})
+
+
+def number(text: str) -> Decimal | None:
+    """The number a text is; None when it is none."""
+    text = text.strip()
+    return Decimal(text) if len(text) <= _DIGITS and _NUMBER.fullmatch(text) else None
+
+
+def units(code: str, text: str, system: str, context: Context) -> FhirJson:
+    """The unit part of a Quantity; {} when nothing is said.
+
+    UCUM where the sender names it or writes what the table of units knows.
+    """
+    if not code:
+        return {"unit": text} if text else {}
+    if system not in _NO_SYSTEM:
+        uri = system_uri(system, context)
+        return {"unit": text or code, "system": uri, "code": " ".join(code.split())}
+    concept = context.terminology.map("unit").exact(code)
+    if concept:
+        return {"unit": text or code, "system": UCUM, "code": concept.target}
+    return {"unit": text or code}
+
+
+def units_of(raw: str, context: Context) -> FhirJson:
+    """The unit part of a Quantity, of a CWE; {} when empty."""
+    if not raw:
+        return {}
+    found: FhirJson | None = context.shared.get(("units", raw))
+    if found is None:
+        parts = Parts(raw, context)
+        found = units(parts(1), parts(2), parts(3), context)
+        context.keep(("units", raw), found)
+    return found
+
+
+def quantity(raw: str, context: Context) -> FhirJson | None:
+    """A Quantity of an NM and the units in the companion field; `<5` is read too."""
+    return _quantity(context.text(raw), units_of(context.companion, context))
+
+
+def _quantity(text: str, unit: FhirJson) -> FhirJson | None:
+    value = number(text)
+    if value is not None:
+        return {"value": value, **unit}
+    compared = _COMPARED.fullmatch(text)
+    if compared:
+        return {"value": Decimal(compared[2]), "comparator": compared[1], **unit}
+    return None
+
+
+def composite_quantity(raw: str, context: Context) -> FhirJson | None:
+    """A Quantity of a CQ: number and units in one field."""
+    parts = Parts(raw, context)
+    unit = units(parts(2, 1), parts(2, 2), parts(2, 3), context)
+    found = _quantity(parts(1), unit)
+    if found is None and parts(1):
+        context.report("datatype", "must be a number and its units", component=1)
+    return found
+
+
+def decimal(raw: str, context: Context) -> Decimal | None:
+    """A decimal; None, reported, for what is no number."""
+    found = number(context.text(raw.split(context.component, 1)[0]))
+    if found is None:
+        context.report("datatype", "must be a number")
+    return found
+
+
+def whole_number(raw: str, context: Context) -> int | None:
+    """A positiveInt or unsignedInt; None, reported, for anything else."""
+    text = context.text(raw.split(context.component, 1)[0])
+    if len(text) <= 9 and text.isascii() and text.isdigit():
+        return int(text)
+    context.report("datatype", "must be a whole number")
+    return None
+
+
+def structured_numeric(raw: str, context: Context) -> FhirJson | None:
+    """Elements `valueQuantity`, `valueRange`, `valueRatio` or `valueString` of an SN.
+
+    `<>` and `+` have no FHIR form and stay text.
+    """
+    parts = Parts(raw, context)
+    comparator, first, separator, second = (parts(n) for n in range(1, 5))
+    low, high = number(first), number(second)
+    unit = units_of(context.companion, context)
+    if low is not None and comparator in ("", "=", "<", "<=", ">", ">="):
+        kept = comparator if comparator != "=" else ""
+        left: FhirJson = {"value": low, **({"comparator": kept} if kept else {}), **unit}
+        if not separator and not second:
+            return {"valueQuantity": left}
+        if high is not None and separator in (":", "/"):
+            return {"valueRatio": {"numerator": left, "denominator": {"value": high}}}
+        if high is not None and separator == "-" and not kept:
+            return {"valueRange": {"low": left, "high": {"value": high, **unit}}}
+    words = [comparator, first, separator, second, unit.get("unit", "")]
+    text = " ".join(word for word in words if word)
+    return {"valueString": text} if text else None
+
+
+def numeric_range(raw: str, context: Context) -> FhirJson | None:
+    """A Range of an NR."""
+    parts = Parts(raw, context)
+    unit = units_of(context.companion, context)
+    ends = {"low": number(parts(1)), "high": number(parts(2))}
+    return {name: {"value": end, **unit} for name, end in ends.items() if end is not None} or None
+
+
+def numeric_array(raw: str, context: Context) -> FhirJson | None:
+    """SampledData of an NA; None unless every value is a number."""
+    values = [context.text(part) for part in raw.split(context.component)]
+    if not values or any(value and number(value) is None for value in values):
+        return None
+    origin = {"value": Decimal(0), **units_of(context.companion, context)}
+    return {
+        "origin": origin,
+        "period": Decimal(1),
+        "dimensions": 1,
+        "data": " ".join(str(number(value)) if value else "E" for value in values),
+    }
+
+
+def reference_range(raw: str, context: Context) -> FhirJson | None:
+    """An Observation.referenceRange of OBX-7: the text, and its limits where it has some."""
+    text = context.text(raw)
+    if not text:
+        return None
+    found: FhirJson = {}
+    unit = units_of(context.companion, context)
+    between, compared = _BETWEEN.fullmatch(text), _COMPARED.fullmatch(text)
+    if between:
+        low, high = Decimal(between[1]), Decimal(between[2])
+        if low <= high:
+            found = {"low": {"value": low, **unit}, "high": {"value": high, **unit}}
+    elif compared:
+        # FHIR's limits are inclusive and take no comparator, so the text keeps saying it.
+        side = "high" if compared[1].startswith("<") else "low"
+        found = {side: {"value": Decimal(compared[2]), **unit}}
+    return {**found, "text": text}

@@ -1,0 +1,129 @@
+"""Concept maps: one table a file, `config/terminology/<name>.csv`, read once at start.
+
+Columns `code,target,display,system`; lines that begin with `#` are notes. A row without a
+target says that the code is known and has no counterpart: nothing is written and nobody is
+asked. A code without a row is unmapped, which the caller reports.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hie.kernel.errors import Category, HieError
+from hie.kernel.fhir import FhirJson
+
+HEADER: Final = ["code", "target", "display", "system"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concept:
+    """What a code becomes.
+
+    Attributes:
+        target: the code, or a plain value such as a URI or `true`; empty = no counterpart.
+        system: the target's code system URI; empty where the element's binding implies none.
+    """
+
+    target: str
+    display: str = ""
+    system: str = ""
+
+    def coding(self) -> FhirJson:
+        """The target as a FHIR Coding, a new one each time."""
+        coding = {"system": self.system} if self.system else {}
+        coding["code"] = self.target
+        if self.display:
+            coding["display"] = self.display
+        return coding
+
+
+class ConceptMap:
+    """Codes of one table to concepts."""
+
+    __slots__ = ("_concepts", "_folded", "name")
+
+    def __init__(self, name: str, concepts: Mapping[str, Concept]) -> None:
+        self.name = name
+        self._concepts = dict(concepts)
+        # The first of two codes that differ in case only wins; exact matches come before.
+        self._folded = {code.upper(): c for code, c in reversed(self._concepts.items())}
+
+    def __len__(self) -> int:
+        return len(self._concepts)
+
+    def exact(self, code: str) -> Concept | None:
+        """The concept of a code in exactly this case (units: `mg` is not `Mg`)."""
+        return self._concepts.get(code)
+
+    def translate(self, code: str) -> Concept | None:
+        """The concept of a code, in the sender's case or any other; None when unmapped."""
+        return self._concepts.get(code) or self._folded.get(code.upper())
+
+    def overlaid(self, targets: Mapping[str, str]) -> "ConceptMap":
+        """A copy in which `targets` (code to target) come first.
+
+        A target that the table knows keeps its display and system.
+        """
+        known = {concept.target: concept for concept in self._concepts.values()}
+        changed = {code: known.get(t) or Concept(target=t) for code, t in targets.items()}
+        return ConceptMap(self.name, {**self._concepts, **changed})
+
+
+class Terminology:
+    """All concept maps, by name."""
+
+    __slots__ = ("_maps",)
+
+    def __init__(self, maps: Mapping[str, ConceptMap]) -> None:
+        self._maps = dict(maps)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the maps."""
+        return frozenset(self._maps)
+
+    def map(self, name: str) -> ConceptMap:
+        """The map of that name.
+
+        Raises:
+            HieError: INVALID when there is none; a table names a map that has no file.
+        """
+        found = self._maps.get(name)
+        if found is None:
+            raise HieError(Category.INVALID, f"`config/terminology/{name}.csv` must exist")
+        return found
+
+    def overlaid(self, codes: Mapping[str, Mapping[str, str]]) -> "Terminology":
+        """A copy in which a source's own codes (map name to code to target) come first."""
+        changed = {name: self.map(name).overlaid(targets) for name, targets in codes.items()}
+        return Terminology({**self._maps, **changed})
+
+
+def load_terminology(folder: Path) -> Terminology:
+    """The concept maps of a folder of CSV files.
+
+    Raises:
+        HieError: INVALID, naming file and row, when a table is not as described above.
+    """
+    return Terminology({path.stem: _load(path) for path in sorted(folder.glob("*.csv"))})
+
+
+def _load(path: Path) -> ConceptMap:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header, *rows = csv.reader(line for line in lines if line.strip() and line[0] != "#")
+    if header != HEADER:
+        raise _fault(path, f"the header must be `{','.join(HEADER)}`")
+    concepts: dict[str, Concept] = {}
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(HEADER) or not row[0]:
+            raise _fault(path, f"row {number} must have a code and {len(HEADER)} columns")
+        if row[0] in concepts:
+            raise _fault(path, f"row {number} repeats its code")
+        concepts[row[0]] = Concept(target=row[1], display=row[2], system=row[3])
+    return ConceptMap(path.stem, concepts)
+
+
+def _fault(path: Path, text: str) -> HieError:
+    return HieError(Category.INVALID, f"`{path.name}`: {text}")
