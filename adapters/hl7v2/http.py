@@ -18,6 +18,7 @@ from adapters.port import FrameSink, Peer, Wire
 MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/plain")
 
 _HEAD_BYTES: Final = 64 * 1024
+_PATIENCE: Final = 4  # times the limit that a body is read to its end
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -35,32 +36,35 @@ def hl7_handler(sink: FrameSink, *, message_bytes: int) -> Handler:
         if request.content_type not in MEDIA_TYPES:
             accepted = ", ".join(MEDIA_TYPES)
             return web.Response(status=415, text=f"expected one of {accepted}\n")
-        body = await _read(request, message_bytes)
+        body, is_long = await _read(request, message_bytes)
         if not body:
             return web.Response(status=400, text="expected an HL7 v2 message in the body\n")
         peer = _peer(request)
-        is_long = len(body) > message_bytes
         answer = await (
             sink.refuse_oversize(body[:_HEAD_BYTES], peer) if is_long else sink.take(body, peer)
         )
         response = web.Response(body=answer or b"", content_type=MEDIA_TYPES[0])
         if is_long:
-            response.force_close()  # the rest of the body is not read
+            response.force_close()
         return response
 
     return handle
 
 
-async def _read(request: web.Request, most: int) -> bytes:
-    """The body, or a little more than `most` bytes of it."""
+async def _read(request: web.Request, most: int) -> tuple[bytes, bool]:
+    """The body up to `most` bytes and a little, and whether there was more.
+
+    Of what is too long some is read and dropped, so that the sender comes to read its answer.
+    """
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_chunked(64 * 1024):
-        chunks.append(chunk)
+        if size <= most:
+            chunks.append(chunk)
         size += len(chunk)
-        if size > most:
+        if size > most * _PATIENCE:
             break
-    return b"".join(chunks)
+    return b"".join(chunks), size > most
 
 
 def _peer(request: web.Request) -> Peer:

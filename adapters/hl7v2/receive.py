@@ -35,9 +35,10 @@ _ENDING_SECONDS: Final = 0.2  # how long the CR behind FS may take
 _HANDSHAKE_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 1.0
+_SORRY_TEXT: Final = b"this port speaks HL7 v2 over MLLP, it has no pages\r\n"
 _SORRY: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: 51\r\n\r\nthis port speaks HL7 v2 over MLLP, it has no pages\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(_SORRY_TEXT) + _SORRY_TEXT
 )
 
 
