@@ -202,8 +202,6 @@ class Rim:
         except HieError as error:
             response = await self._refused(request, request_id, error)
         except web.HTTPException as error:
-            if error.status < 400:
-                raise
             response = _outcome(error.status, error.headers, outcome.http_refusal(error.status))
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
             # The text of an unforeseen error may hold data; its type and place do not.

@@ -366,7 +366,4 @@ def _located(type_name: str, loc: Sequence[str | int]) -> tuple[str, str]:
 
 
 def _known(type_name: str, part: str) -> _Element | None:
-    try:
-        return _elements(type_name).get(part.removeprefix("_")) if type_name else None
-    except ValueError:
-        return None
+    return _elements(type_name).get(part.removeprefix("_")) if type_name else None

@@ -17,7 +17,7 @@ from hie.store import query as q
 from hie.store.extract import TOKEN_WIDTH, UNIT_WIDTH, clear_string
 from hie.store.index import SearchParam
 
-PREFIXED: Final = re.compile(r"^(?P<prefix>eq|ne|gt|lt|ge|le|sa|eb|ap)?(?P<rest>.*)$", re.DOTALL)
+PREFIXES: Final = frozenset(prefix.value for prefix in q.Prefix)
 DECIMAL: Final = re.compile(r"^[+-]?\d{1,19}(\.\d{1,10})?([eE][+-]?\d{1,2})?$")
 #: The finest step an index column keeps; makes the upper bound of a range exclusive.
 STEP: Final = Decimal("1e-10")
@@ -269,10 +269,10 @@ def _number_range(prefix: q.Prefix, exact: Decimal) -> tuple[Decimal, Decimal]:
 
 
 def _prefix(text: str) -> tuple[q.Prefix, str]:
-    found = PREFIXED.match(unescape(text).strip())
-    if found is None:
-        return q.Prefix.EQ, text
-    return q.Prefix(found["prefix"] or "eq"), found["rest"]
+    plain = unescape(text).strip()
+    if plain[:2] in PREFIXES:
+        return q.Prefix(plain[:2]), plain[2:]
+    return q.Prefix.EQ, plain
 
 
 def _uri(asked: Asked, _: int) -> q.Criterion:

@@ -127,17 +127,18 @@ class SearchParser:
             return
         plain, _, modifier = name.partition(":")
         param = self._index.param(draft.query.type, plain)
-        special = self._special.get(name)
-        if special is None and param is None:
+        if special := self._special.get(name):
+            self._values(draft, name, text)
+            special(draft, text, now_us)
+        elif param is None:
             draft.unknown.append(_unknown(name, draft.query.type))
             return
-        values = self._values(draft, plain, text)
-        if special is not None:
-            special(draft, text, now_us)
-        elif param is not None and param.type == "reference" and modifier != "missing":
-            self._reference(draft, Asked(param, modifier, values))
-        elif param is not None:
-            draft.add(criterion(Asked(param, modifier, values), now_us))
+        else:
+            asked = Asked(param, modifier, self._values(draft, plain, text))
+            if param.type == "reference" and modifier != "missing":
+                self._reference(draft, asked)
+            else:
+                draft.add(criterion(asked, now_us))
         draft.used.append((name, text))
 
     def _values(self, draft: _Draft, name: str, text: str) -> tuple[str, ...]:

@@ -116,6 +116,17 @@ def test_missing_elements_are_told_together():
     ]
 
 
+def test_a_choice_that_must_be_made_is_missed_by_its_name():
+    order = {
+        "resourceType": "MedicationRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/1"},
+    }
+    assert faults(order) == [("MedicationRequest.medication", "required")]
+    assert faults({**order, "medicationCodeableConcept": {"text": "x"}}) == []
+
+
 def test_many_faults_are_told_at_once():
     found = faults({**OBSERVATION, "status": " ", "note": [], "valueQuantity": {"value": "1"}})
     assert found == [
