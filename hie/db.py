@@ -11,13 +11,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import BigInteger, Integer, MetaData, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from hie import sqlite
 from hie.kernel.clock import Clock, SystemClock
 
 T = TypeVar("T")
@@ -80,13 +81,15 @@ class Database:
         self._write_lock = asyncio.Lock()
         if self.is_sqlite:
             _create_private_file(self.url.database)
-            self._writer = _sqlite_engine(url, size=1, begin="BEGIN IMMEDIATE")
-            self._reader = _sqlite_engine(url, size=READERS, begin="BEGIN")
+            self._writer = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(self.url, size=READERS, begin="BEGIN")
+            self._surveyor = _sqlite_engine(self.url, size=2, begin="BEGIN", is_threaded=True)
         else:
             self._writer = create_async_engine(url, pool_size=READERS, max_overflow=READERS)
             self._reader = self._writer.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+            self._surveyor = self._reader
 
     def next_pk(self) -> int:
         """A primary key: unique, in order of time, no round trip."""
@@ -106,6 +109,12 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A read-only connection; every query in the block sees the same state."""
         async with self._reader.begin() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def surveying(self) -> AsyncIterator[AsyncConnection]:
+        """A read-only connection for queries over whole tables; others go on meanwhile."""
+        async with self._surveyor.begin() as conn:
             yield conn
 
     async def serialize(self, conn: AsyncConnection, name: str) -> None:
@@ -132,6 +141,7 @@ class Database:
         """Close all connections; SQLite checkpoints its log."""
         await self._writer.dispose()
         await self._reader.dispose()
+        await self._surveyor.dispose()
 
 
 def _create_private_file(path: str | None) -> None:
@@ -141,28 +151,37 @@ def _create_private_file(path: str | None) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def _sqlite_engine(url: str, *, size: int, begin: str) -> AsyncEngine:
-    engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=30
-    )
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # a deleted row leaves no bytes behind
+    "temp_store=MEMORY",  # no temporary file with patient data
+    "cache_size=-65536",
+    "mmap_size=268435456",
+)
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        # The driver would otherwise begin DEFERRED transactions of its own.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "secure_delete=ON",  # a deleted row leaves no bytes behind
-            "temp_store=MEMORY",  # no temporary file with patient data
-            "cache_size=-65536",
-            "mmap_size=268435456",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+
+def _sqlite_engine(url: URL, *, size: int, begin: str, is_threaded: bool = False) -> AsyncEngine:
+    """An engine of connections that run on the event loop, or each in a thread of its own."""
+    options: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": size}
+    options |= {"max_overflow": 0, "pool_timeout": 30}
+    # The loop must not sleep in SQLite: other processes' locks are waited for in hie.sqlite.
+    busy = f"busy_timeout={BUSY_TIMEOUT_MS if is_threaded else 0}"
+    if not is_threaded:
+        options["async_creator"] = sqlite.opener(url.database or "", (busy, *_PRAGMAS))
+    engine = create_async_engine(url, **options)
+
+    if is_threaded:
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _configure(connection: Any, _record: Any) -> None:
+            # The driver would otherwise begin transactions of its own.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            for pragma in (busy, *_PRAGMAS):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
