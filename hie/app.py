@@ -8,8 +8,6 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import web
-from mpi.service import Mpi
-from mpi.survivorship import Survivorship
 
 from adapters.fhir.body import Limits as BodyLimits
 from adapters.fhir.bundle import Planner
@@ -65,7 +63,9 @@ from hie.store.writer import ResourceWriter
 from hie.web import Metrics
 from hie.web import setup as setup_web
 from hie.worker import Worker
+from mpi.service import Mpi
 from mpi.settings import load_mpi_settings
+from mpi.survivorship import Survivorship
 
 VERSION = "0.1.0"
 #: Whom the hub itself writes as: organisations of the source files.
@@ -215,6 +215,7 @@ class Hub:
             [
                 Job("audit-chain", 1.0, self._chain, 30.0),
                 Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
+                Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
             self.metrics,
         )
@@ -314,7 +315,7 @@ class Hub:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
             self._tasks = []
             await self.jobs.stop()
-            await self._chain()
+            await self.sequencer.close(self.clock.now_us())
             _log.info("hub.stopped")
 
     async def _start_http(self) -> None:

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    group: "argparse._SubParsersAction[argparse.ArgumentParser]",  # noqa: SLF001 - its only name
+    group: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     text: str,
     run: Handler,
@@ -53,7 +53,7 @@ def _add(
     return parser
 
 
-def _add_running(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # noqa: SLF001
+def _add_running(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     _add(
         group,
         "serve",
@@ -81,7 +81,7 @@ def _add_running(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
 
 
-def _add_messages(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # noqa: SLF001
+def _add_messages(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = _add(
         group,
         "send",
@@ -127,7 +127,7 @@ def _add_messages(group: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     replay.add_argument("ids", nargs="+", type=int, metavar="ID", help="as `hie parked` lists them")
 
 
-def _add_access(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # noqa: SLF001
+def _add_access(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     token = _add(
         group,
         "token",

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.hl7v2.convert import convert_files, lint_files
-
+from adapters.hl7v2.convert import Report, SourceFinder, convert_files, lint_files
+from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.send import Destination, send_all, split_messages
 from adapters.hl7v2.tls import TlsSettings
 from adapters.journal import State
+from adapters.sources import Source, adhoc_source
 from hie.app import Config, Hub
 from hie.db import Database
 from hie.demo.handle import DemoHandle
@@ -99,27 +100,40 @@ async def send(arguments: argparse.Namespace) -> int:
 def convert(settings: Settings, files: Sequence[str], source: str) -> int:
     """Print one Bundle per message; findings and coverage on standard error."""
     config = Config(settings)
-    result = convert_files(_contents(files), config.mapper, _source_finder(config, source))
-    for line in result.output:
-        print(line)
-    for line in result.remarks:
-        print(line, file=sys.stderr)
-    return result.exit_code
+    return _told(convert_files(_contents(files), config.mapper, _source_finder(config, source)))
 
 
 def lint(settings: Settings, files: Sequence[str], source: str, *, is_deep: bool) -> int:
     """Print the findings of each message."""
     config = Config(settings)
-    result = lint_files(
-        _contents(files),
-        config.mapper,
-        config.conformer,
-        _source_finder(config, source),
-        is_deep=is_deep,
+    finder = _source_finder(config, source)
+    return _told(
+        lint_files(_contents(files), config.mapper, config.conformer, finder, is_deep=is_deep)
     )
-    for line in result.output:
+
+
+def _told(report: Report) -> int:
+    for line in report.output:
         print(line)
-    return result.exit_code
+    for line in report.remarks:
+        print(line, file=sys.stderr)
+    return report.exit_code
+
+
+def _source_finder(config: Config, named: str) -> SourceFinder:
+    """Whose a message is: the named source, else the one its MSH says, else an ad-hoc one."""
+    if named:
+        source = config.sources.by_id(named)
+        if source is None:
+            known = ", ".join(s.id for s in config.sources.all())
+            raise HieError(Category.NOT_FOUND, f"`--source`: expected one of {known}")
+        return lambda _: source
+
+    def found(message: Message) -> Source:
+        sender = (message.application, message.facility)
+        return config.sources.for_message(*sender) or adhoc_source(*sender)
+
+    return found
 
 
 async def parked(settings: Settings, *, is_kept: bool, limit: int) -> int:

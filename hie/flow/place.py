@@ -6,8 +6,6 @@ One transaction of the caller's. What cannot be placed raises, and nothing of it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mpi.model import Identified
-from mpi.service import Mpi
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.labels import Labeller
@@ -20,6 +18,8 @@ from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.index import SearchIndex
 from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
+from mpi.model import Identified
+from mpi.service import Mpi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ the directory is one for all.
 
 from collections.abc import Iterable, Mapping
 
-from mpi.service import Mpi
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.fhir.plan import Identified, Method, Named, PlannedWrite, Target
@@ -23,6 +22,7 @@ from hie.store.query import Criterion, Keyed, Query, Token, TokenValue
 from hie.store.repository import Head, ResourceRepository
 from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter
+from mpi.service import Mpi
 
 
 class Resolver:
