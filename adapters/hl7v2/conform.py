@@ -34,6 +34,8 @@ VERSIONS: Final = (
 
 _CODED: Final = frozenset({"CE", "CWE", "CNE", "CF"})
 _HEADER_GATE: Final = frozenset({9, 10, 11, 12})  # judged before conformance, each by its own rule
+_MOST_TYPES: Final = 10_000
+_TYPE_CHARACTERS: Final = 60
 _PREFIX: Final = re.compile(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_")
 _NUMBERS: Final = re.compile(r"^\d{1,3}(?:\.\d{1,3}){0,3}$")
 
@@ -130,7 +132,8 @@ class Conformer:
         found = self._chosen.get(key)
         if found is None:
             found = self._choose(*key)
-            if len(self._chosen) < 10_000:  # senders may make up any number of types
+            # Senders may make up any number of types, of any length.
+            if len(self._chosen) < _MOST_TYPES and sum(map(len, key)) < _TYPE_CHARACTERS:
                 self._chosen[key] = found
         return found
 

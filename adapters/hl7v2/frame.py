@@ -172,7 +172,7 @@ class Framer:
         """The events that these bytes complete, in order."""
         events: list[Event] = []
         if self._opening is not None:
-            self._look_for_strangers(data, events)
+            self._look_for_strangers(self._opening, data, events)
         chunk, place = _Chunk(data), 0
         while place < chunk.size and self._state is not _State.CLOSED:
             place = self._steps[self._state](chunk, place, events)
@@ -273,11 +273,8 @@ class Framer:
         self._body = bytearray()
         self._state = _State.CLOSED
 
-    def _look_for_strangers(self, data: bytes, events: list[Event]) -> None:
+    def _look_for_strangers(self, opening: bytearray, data: bytes, events: list[Event]) -> None:
         """Judge the connection by its first bytes; a TLS hello may well contain a VT."""
-        opening = self._opening
-        if opening is None:
-            return
         opening += data[: _OPENING_BYTES - len(opening)]
         if opening.startswith((_TLS_HANDSHAKE, *_METHODS)):
             self._noise = 0  # its bytes are not noise between frames

@@ -159,7 +159,7 @@ class Structure:
         self._root = Node(name, 1, 1, children)
         self._start = Node("", 0, 1)
         self._start.parent = self._root
-        self._known: dict[tuple[Node, str], _Step | None] = {}
+        self._known: dict[tuple[Node, str], _Step] = {}
         self._names = frozenset(_names(self._root))
 
     def match(self, segments: Sequence[Segment]) -> "Match":
@@ -185,9 +185,6 @@ class Structure:
         return Match(root, tuple(faults))
 
     def _step(self, leaf: Node, name: str) -> _Step | None:
-        key = (leaf, name)
-        if key in self._known:
-            return self._known[key]
         if name not in self._names:
             return None  # not remembered: senders may make up any number of names
         step = (
@@ -195,7 +192,7 @@ class Structure:
             or _search(leaf, name, is_strict=False)
             or _late(leaf, name)
         )
-        self._known[key] = step
+        self._known[leaf, name] = step
         return step
 
 
@@ -249,15 +246,14 @@ def _repeat(group: Node, name: str, *, is_strict: bool) -> tuple[Node, ...]:
     return path if is_sure else ()
 
 
-def _late(leaf: Node, name: str) -> _Step | None:
+def _late(leaf: Node, name: str) -> _Step:
     """The place an out-of-order segment belongs to, seen from the place reached."""
     group, leave = leaf.parent, 0
-    while group is not None:
-        path = _anywhere(group, name)
-        if path:
-            return _Step(leave, path[1:-1], path[-1], is_late=True)
+    path: tuple[Node, ...] = ()
+    # INVARIANT: the whole message, the last group asked, has a place for the name.
+    while group is not None and not (path := _anywhere(group, name)):
         group, leave = group.parent, leave + 1
-    return None
+    return _Step(leave, path[1:-1], path[-1], is_late=True)
 
 
 def _anywhere(node: Node, name: str) -> tuple[Node, ...]:

@@ -132,6 +132,19 @@ def test_a_group_may_begin_again_without_its_first_segment(conformer: Conformer)
     assert tree(found.groups)[2:] == [{"ORDER": ["ORC", "RXA"]}, {"ORDER": ["RXA"]}]
 
 
+def test_a_segment_may_come_so_often_and_no_more():
+    structure = Structure("X", [Node("MSH", 1, 1), Node("NTE", 0, 2), Node("PID", 1, 1)])
+    assert structure.match(segments(["MSH", "NTE", "NTE", "PID"])).faults == ()
+    (fault,) = structure.match(segments(["MSH", "NTE", "NTE", "NTE", "PID"])).faults
+    assert (fault.rule, fault.segment, fault.sequence) == ("segment-repeats", "NTE", 3)
+
+
+def test_a_type_of_any_length_is_judged(conformer: Conformer):
+    known = len(conformer._chosen)
+    assert checked(conformer, PID, kind="ADT^A01^" + "X" * 5_000).structure == "ADT_A01"
+    assert len(conformer._chosen) == known
+
+
 def test_a_report_without_its_header_keeps_its_observations_in_their_group(conformer: Conformer):
     found = checked(conformer, PID, LINES["OBX"], LINES["OBX"], kind="ORU^R01^ORU_R01")
     assert remarks(found) == [("segment-required", "OBR")]
@@ -398,6 +411,8 @@ def test_every_version_can_be_loaded(rules: Rules):
         ("PID|1||1||N|||M~F", [("field-repeats", "PID-8[2]")]),
         ("PID|1||1||N||19800131~x", [("datatype", "PID-7[2]"), ("field-repeats", "PID-7[2]")]),
         ("PID|1||1^^^A^MR^^20200101^20301301||N", [("datatype", "PID-3.8")]),
+        ("PID|1||1^^^A^MR^^20200101&x||N", []),
+        ("PID|1||1^^^A^MR^^&x||N", []),
         ("PID|1||1~2^^^A^MR^^nope||N", [("datatype", "PID-3[2].7")]),
         ("PID|1||1||N" + "|" * 34, []),
         ("PID|1||1||N" + "|" * 35 + "x||y", [("field-unexpected", "PID-40")]),
