@@ -33,9 +33,10 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
         covers all: hard bits are held back by the lift test); a deny shares a bit; a lift
         frees `h` when label_mask & h != 0 and asks nothing else of the labels.
 
-`author` and `encounter` are texts of the form `Type/id`. A matching row **speaks** when no
-matching permit or deny row of the same consent has a path below its own (`/1/2/` is below `/1/`
-and `/`). Lift rows take no part in that.
+`author` and `encounter` are texts of the form `Type/id`; as the hub gives no id twice, their
+ids alone may be compared. A matching row **speaks** when no matching permit or deny row of the
+same consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift rows take no part
+in that.
 
 The regime **permits** r when one of its permit rules covers every bit of the resource (null
 covers all) and none of its deny rules shares a bit with it (null: any resource).

@@ -61,7 +61,8 @@ class World:
                     persons = ()
                 about = a_resource(rng, at, persons[0] if persons else None)
                 if rng.random() < 0.04:
-                    about = replace(about, type=rng.choice(["Organization", "Patient"]))
+                    kind = rng.choice(["Organization", "Patient"])
+                    about = replace(about, type=kind, id=f"y{at}")
                 self.held.append(Held(about, persons))
         self.requests = [a_request(rng, self.persons) for _ in range(CALLERS)]
 

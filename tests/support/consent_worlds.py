@@ -82,7 +82,8 @@ def a_provision(rng: Random, depth: int = 3, numbers: Sequence[int] = range(1, 2
         "action": lambda: [{"coding": [{"code": rng.choice(["access", "use", "collect"])}]}],
     }
     weights = (5, 4, 5, 2, 2, 2, 3, 1, 1)
-    for name in set(rng.choices(list(makers), weights, k=rng.choice([0, 1, 1, 2, 3]))):
+    # Sorted: the order of a set of texts is another in every process.
+    for name in sorted(set(rng.choices(list(makers), weights, k=rng.choice([0, 1, 1, 2, 3])))):
         found[name] = makers[name]()
     if rng.random() < 0.03:
         name, value = rng.choice(GARBAGE)
