@@ -196,12 +196,14 @@ class Hl7Writer:
         )
 
     def _diagnoses(self, detail: e.VisitStep) -> list[Raw]:
-        """DG1: the reason first, then the lasting conditions."""
+        """DG1: why the person came; at the end the lasting conditions too."""
         d, visit = self.dialect, detail.visit
-        kind = "F" if detail.step is e.Step.LEAVE else "W"
+        has_ended = detail.step is e.Step.LEAVE
+        kind = "F" if has_ended else "A" if visit.setting == "I" else "W"
         system = d.sender.diagnosis_system
         rows = [(visit.reason.code, visit.reason.text)]
-        rows += [(c.code, c.text) for c in visit.conditions]
+        if has_ended:
+            rows += [(c.code, c.text) for c in visit.conditions]
         return [
             d.segment(
                 "DG1",

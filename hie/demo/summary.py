@@ -206,7 +206,7 @@ def _messages(summary: Summary) -> Iterator[str]:
     yield ""
     rows = [("type", "answer", "then", "count")]
     counts = sorted(summary.messages, key=lambda m: (m.wire != "mllp", m.trigger, m.answer))
-    rows += [(m.trigger, m.answer, m.state, f"{m.count:,}") for m in counts]
+    rows += [(m.trigger, m.answer or "-", m.state, f"{m.count:,}") for m in counts]
     yield from _table(rows, left=3)
 
 
