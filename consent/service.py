@@ -1,7 +1,7 @@
 """Consents in effect: compiled when they change, turned to a residual when somebody asks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,8 +15,10 @@ from consent.model import (
     AccessRequest,
     Decision,
     Directive,
+    Effect,
     Obligation,
     ResourceFacts,
+    Rule,
 )
 from consent.repository import ConsentRepository
 from consent.rules import rule_rows
@@ -80,6 +82,7 @@ def writing_rule(
     *,
     subject: str,
     recorded_by: str | None = None,
+    replaced: Directive | None = None,
     is_verified: bool,
 ) -> Standing:
     """Whether a Consent may be recorded, and whether it takes effect at once.
@@ -89,15 +92,25 @@ def writing_rule(
         directive: the Consent, read.
         subject: the source record it is about.
         recorded_by: source of the version it replaces or deletes; None = it is new.
+        replaced: that version, read; to lose one of its denies is to widen.
         is_verified: it says that the patient verified it, and the regime takes such a word.
     """
     is_own = recorded_by is None or recorded_by == writer.source_id
     is_about_own = writer.records is None or subject in writer.records
     if not is_own or not is_about_own:
         return Standing.REFUSED
-    if writer.is_trusted or is_verified or not directive.widens:
+    widens = directive.widens or bool(_denials(replaced) - _denials(directive))
+    if writer.is_trusted or is_verified or not widens:
         return Standing.EFFECTIVE
     return Standing.AWAITS_VERIFICATION
+
+
+def _denials(directive: Directive | None) -> frozenset[Rule]:
+    """What a directive denies, wherever it says so."""
+    rules = directive.rules if directive else ()
+    return frozenset(
+        replace(rule, path="/", note="") for rule in rules if rule.effect is Effect.DENY
+    )
 
 
 def is_verified(consent: FhirJson) -> bool:

@@ -87,6 +87,10 @@ async def test_recompiling_leaves_nothing_behind_and_nobody_else_touched(databas
     async with database.reading() as conn:
         rules = (await conn.execute(select(consent_rule.c.person_id, consent_rule.c.path))).all()
         codes = (await conn.execute(select(func.count()).select_from(consent_code))).scalar()
+        loaded = await service._repository.load(conn, ["p1", "p2"])
+    assert sorted(loaded) == ["p2"]
+    codes_read = {rule.codes for rule in loaded["p2"][0].rules if rule.path == "/1/"}
+    assert codes_read == {frozenset({(LOINC, "4548-4"), (LOINC, "2345-7")})}
     assert sorted(rules) == [("p2", "/"), ("p2", "/"), ("p2", "/1/"), ("p2", "/1/")]
     assert codes == 2  # both rows of the deny share one set
 

@@ -242,6 +242,7 @@ def test_an_unknown_label_widens_a_deny_and_leaves_a_permit_nothing():
     assert TABLE.permitted(label("GOSSIP")) is None
     assert TABLE.permitted(label("PSY", "GOSSIP")) == TABLE.permitted(label("PSY"))
     assert TABLE.permitted([{"system": "urn:local", "code": "PSY"}]) is None
+    assert TABLE.permitted(["PSY"]) is None
     assert not TABLE.knows(label("PSY", "GOSSIP"))
     assert TABLE.knows(label("PSY", "R"))
 

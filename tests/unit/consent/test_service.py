@@ -101,6 +101,37 @@ def test_who_may_write_a_consent_and_when_it_takes_effect(
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (DENY, MIXED, Standing.AWAITS_VERIFICATION),
+        (DENY, DENY, Standing.EFFECTIVE),
+        (
+            DENY,
+            read(consent(provision("deny", actors=["clinic"])))[0],
+            Standing.AWAITS_VERIFICATION,
+        ),
+        (
+            DENY,
+            read(consent(provision("deny"), status="inactive"))[0],
+            Standing.AWAITS_VERIFICATION,
+        ),
+        (PERMIT, DENY, Standing.EFFECTIVE),
+        (PERMIT, read(consent(provision("permit"), status="inactive"))[0], Standing.EFFECTIVE),
+    ],
+)
+def test_to_take_back_a_deny_is_to_widen(before, after, expected):
+    found = writing_rule(
+        HOSPITAL,
+        after,
+        subject="rec1",
+        recorded_by="hospital-adt",
+        replaced=before,
+        is_verified=False,
+    )
+    assert found is expected
+
+
+@pytest.mark.parametrize(
     ("verification", "expected"),
     [
         ([{"verified": True}], True),

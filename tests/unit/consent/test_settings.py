@@ -69,6 +69,7 @@ def test_the_bits_that_rows_hold_have_not_moved():
         ("purposes.toml", 'COC = "TREAT"', 'COC = "TREAT"\nTREAT = "COC"', "no circle"),
         ("purposes.toml", "[parents]", "[parents", "not TOML"),
         ("hard-rules.toml", 'labels = ["HIV"]', "labels = [4]", "a list of texts"),
+        ("hipaa-treatment.toml", "[[default]]", "default = [1]\n[x]", "a list of tables"),
         ("vocabulary.toml", "[class]", "[klass]", "`class`: expected a table"),
     ],
 )  # fmt: skip
@@ -76,7 +77,7 @@ def test_a_broken_file_is_named_with_key_and_kind(tmp_path, file, old, new, expe
     shutil.copytree(CONFIG / "consent", tmp_path / "consent")
     shutil.copytree(CONFIG / "sensitivity", tmp_path / "sensitivity")
     path = tmp_path / "consent" / file
-    path.write_text(path.read_text().replace(old, new, 1))
+    path.write_text(path.read_text().replace(old, new))
     regime = file.removesuffix(".toml")
     with pytest.raises(HieError) as refused:
         load_consent_settings(tmp_path, regime if regime in REGIMES else "massachusetts")
