@@ -13,14 +13,14 @@ HOME = Address(street="1 Heron Lane", unit="", town="Eastmarsh", zip_code="00417
 def _person(number, household, *values, given="Ann", born=date(1990, 1, 1), case=Case.PLAIN):
     truth = Demographics(family="Snow", given=given, birth_date=born, sex="female", address=HOME)
     records = tuple(
-        Registration(source="a", value=value, at=datetime(2025, 1, 1), recorded=truth)  # noqa: DTZ001
+        Registration(source="a", value=value, at=datetime(2025, 1, 1), recorded=truth)  # noqa: DTZ001 - a local day
         for value in values
     )
     return Person(number=number, case=case, household=household, truth=truth, registrations=records)
 
 
 def _world(*people):
-    return World(as_of=datetime(2025, 6, 30), people=people, systems={"a": "urn:a"})  # noqa: DTZ001
+    return World(as_of=datetime(2025, 6, 30), people=people, systems={"a": "urn:a"})  # noqa: DTZ001 - a local day
 
 
 def _links(**persons):
