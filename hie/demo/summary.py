@@ -304,5 +304,5 @@ def _next(summary: Summary) -> Iterator[str]:
         "  ... and the same curl again: what a denied organisation gets.",
         f"  hie send {summary.samples}/*.hl7 --to {where.host}:{where.mllp_port}",
         f"  hie convert {summary.samples}/ORU_R01.hl7",
-        "  hie task; hie parked; hie audit verify",
+        "  hie parked; hie audit verify",
     )
