@@ -206,7 +206,7 @@ class Rim:
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
             # The text of an unforeseen error may hold data; its type and place do not.
             told = {"error": type(error).__name__, "frames": frames_of(error)}
-            LOG.error("fhir.fault", extra={"request_id": request_id, **told})  # noqa: TRY400
+            LOG.error("fhir.fault", extra={"request_id": request_id, **told})  # noqa: TRY400 - not its text
             response = _outcome(500, {}, outcome.fault(request_id))
         response.headers["X-Request-Id"] = request_id
         response.headers.update(PROTECTED)

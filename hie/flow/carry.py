@@ -28,7 +28,8 @@ from hie.kernel.envelope import SourceIdentifier, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
-from hie.store.repository import Head, ResourceRepository
+from hie.store.loader import Head
+from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter, Written
 from mpi.model import Identified

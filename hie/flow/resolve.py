@@ -18,8 +18,9 @@ from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import split_reference
 from hie.store import blind
 from hie.store.index import SearchIndex
+from hie.store.loader import Head
 from hie.store.query import Criterion, Keyed, Query, Token, TokenValue
-from hie.store.repository import Head, ResourceRepository
+from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter
 from mpi.service import Mpi

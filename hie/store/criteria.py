@@ -59,7 +59,7 @@ class Order:
 
     def cursor(self, row: Row[Any]) -> str:
         """Where the next page starts: the sort values of this page's last row."""
-        return json.dumps([*(row._mapping[c.name] for c in self.columns), row.pk])  # noqa: SLF001
+        return json.dumps([*(row._mapping[c.name] for c in self.columns), row.pk])  # noqa: SLF001 - its public name
 
     def after(self, cursor: str) -> Expr:
         """Rows that come after a cursor.
@@ -223,7 +223,7 @@ def _sort_value(r: Any, key: q.Sort) -> Any:
     else:
         table = sp_token if key.kind == "token" else sp_string
         column = table.c.code if key.kind == "token" else table.c.value
-        absent = _FIRST_TEXT if key.is_descending else _LAST_TEXT  # type: ignore[assignment]
+        absent = _FIRST_TEXT if key.is_descending else _LAST_TEXT  # type: ignore[assignment]  # of either column
     value = (
         select(pick(column))
         .where(table.c.resource_pk == r.c.pk, table.c.param_id.in_(key.param_ids))

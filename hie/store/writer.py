@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.crypto import KeyRing
+from hie.crypto import DataKey, KeyRing
 from hie.db import Database
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -30,6 +30,11 @@ from hie.store.tables import (
 )
 
 _CHUNK = 500
+#: What a version's row has from its resource's.
+_VERSION_COLUMNS = (
+    *("version", "body_version", "last_updated_us", "deleted"),
+    *("source_id", "message_id", "label_mask"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,36 +148,31 @@ class ResourceWriter:
             )
             if not is_changed:
                 continue
-            pk = self._db.next_pk() if old is None else old.pk
-            key = keys[item.key_owner]
-            sealed = key.seal(
-                body,
-                table="resource_version",
-                column="body",
-                row=f"{item.type}/{item.id}/{version}",
-            )
-            row = self._resource_row(item, pk, version, now_us, digest)
+            row = self._resource_row(item, version, now_us, digest)
             if old is None:
+                row["pk"] = self._db.next_pk()
                 batch.add(resource, **row)
             else:
+                row["pk"] = old.pk
                 changes.append(row)
-            batch.add(
-                resource_version,
-                resource_pk=pk,
-                version=version,
-                body_version=version,
-                last_updated_us=now_us,
-                deleted=item.is_deleted,
-                source_id=item.source_id,
-                message_id=item.message_id,
-                label_mask=item.label_mask,
-                key_id=key.id,
-                body=sealed,
-            )
-            if not item.is_deleted:
-                self._index_rows(batch, item, pk)
+            self._add_version(batch, item, row, keys[item.key_owner], body)
         await self._apply(conn, batch, changes)
         return written
+
+    def _add_version(
+        self, batch: _Batch, item: NewVersion, row: Mapping[str, Any], key: DataKey, body: bytes
+    ) -> None:
+        """The version's row with its sealed body, and the index rows of the resource."""
+        place = f"{item.type}/{item.id}/{row['version']}"
+        batch.add(
+            resource_version,
+            resource_pk=row["pk"],
+            key_id=key.id,
+            body=key.seal(body, table="resource_version", column="body", row=place),
+            **{name: row[name] for name in _VERSION_COLUMNS},
+        )
+        if not item.is_deleted:
+            self._index_rows(batch, item, row["pk"])
 
     def _encode(self, item: NewVersion) -> bytes:
         ordinals: dict[str, int] = {record: n for n, (record, _) in enumerate(item.patients)}
@@ -201,12 +201,11 @@ class ResourceWriter:
         return found
 
     def _resource_row(
-        self, item: NewVersion, pk: int, version: int, now_us: int, digest: bytes
+        self, item: NewVersion, version: int, now_us: int, digest: bytes
     ) -> dict[str, Any]:
         period = None if item.is_deleted else self._index.clinical_period(item.resource)
         record, person = item.patients[0] if item.patients else (None, None)
         return {
-            "pk": pk,
             "type_id": self._index.type_id(item.type),
             "id": item.id,
             "version": version,

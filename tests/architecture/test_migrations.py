@@ -27,7 +27,7 @@ async def empty(request: pytest.FixtureRequest, tmp_path: Path, database: Databa
 
 
 def differences(connection: Any) -> list[Any]:
-    return compare_metadata(MigrationContext.configure(connection), metadata)
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
 async def test_the_newest_migration_is_the_declared_schema(empty: Database):

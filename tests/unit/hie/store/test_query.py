@@ -19,7 +19,7 @@ def test_queries_that_ask_the_same_are_equal():
 def test_a_query_cannot_be_changed():
     query = q.Query(type="Observation")
     with pytest.raises(FrozenInstanceError):
-        query.count = 1000  # type: ignore[misc]
+        query.count = 1000  # type: ignore[misc]  # frozen
 
 
 def test_nothing_asked_of_persons_differs_from_nobody():

@@ -1,0 +1,180 @@
+"""Current resources as the write path reads them back; no rule is asked here.
+
+For `hie.flow` and for the repository, which serves: nothing read here leaves the hub.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.crypto import DataKey
+from hie.kernel.fhir import FhirJson
+from hie.keystore import KeyStore
+from hie.store.body import decode, names_others
+from hie.store.index import SearchIndex
+from hie.store.statements import current
+from hie.store.tables import compartment, resource
+
+_CHUNK = 500
+Rows = Sequence[Row[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A current resource as the write path reads it back.
+
+    Attributes:
+        resource: parsed JSON with patients as `Patient/<source record id>`.
+    """
+
+    type: str
+    id: str
+    version: int
+    is_deleted: bool
+    source_id: str
+    source_record_id: str | None
+    person_id: str | None
+    label_mask: int
+    resource: FhirJson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What there is to know of a current resource without opening it."""
+
+    version: int
+    last_updated_us: int
+    is_deleted: bool
+    source_id: str
+    person_id: str | None
+
+
+class ResourceLoader:
+    """Loads stored resources."""
+
+    def __init__(self, keys: KeyStore, index: SearchIndex) -> None:
+        self._keys = keys
+        self._index = index
+
+    async def load(
+        self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Stored]:
+        """Current resources by (type, id) for the write path; no rule is asked."""
+        names = {(self._index.type_id(name), key): (name, key) for name, key in wanted}
+        r = resource.alias("r")
+        found: dict[tuple[str, str], Stored] = {}
+        ids = sorted({key for _, key in names})
+        for start in range(0, len(ids), _CHUNK):
+            query = current(r).where(r.c.id.in_(ids[start : start + _CHUNK]))
+            rows = [row for row in await conn.execute(query) if (row.type_id, row.id) in names]
+            found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
+        return found
+
+    async def versions_of(
+        self, conn: AsyncConnection, wanted: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Head]:
+        """Version, time and owner of current resources by (type, id); no rule is asked."""
+        names = {(self._index.type_id(name), key): (name, key) for name, key in wanted}
+        ids = sorted({key for _, key in names})
+        found: dict[tuple[str, str], Head] = {}
+        c = resource.c
+        for start in range(0, len(ids), _CHUNK):
+            rows = await conn.execute(
+                select(
+                    c.type_id,
+                    c.id,
+                    c.version,
+                    c.last_updated_us,
+                    c.deleted,
+                    c.source_id,
+                    c.person_id,
+                ).where(c.id.in_(ids[start : start + _CHUNK]))
+            )
+            for row in rows:
+                if (row.type_id, row.id) in names:
+                    found[names[row.type_id, row.id]] = Head(
+                        version=row.version,
+                        last_updated_us=row.last_updated_us,
+                        is_deleted=bool(row.deleted),
+                        source_id=row.source_id,
+                        person_id=row.person_id,
+                    )
+        return found
+
+    async def of_person(self, conn: AsyncConnection, person: str, type_name: str) -> list[Stored]:
+        """Every current resource of a type in a person's compartment; no rule is asked."""
+        r = resource.alias("r")
+        query = current(r).where(
+            or_(r.c.person_id == person, self._shared_with(r, [person])),
+            r.c.type_id == self._index.type_id(type_name),
+            r.c.deleted.is_(False),
+        )
+        return [s for _, s in await self._stored(conn, (await conn.execute(query)).all())]
+
+    async def count_by_type(self, conn: AsyncConnection) -> dict[str, int]:
+        """How many current resources there are of each type."""
+        rows = await conn.execute(
+            select(resource.c.type_id, func.count())
+            .where(resource.c.deleted.is_(False))
+            .group_by(resource.c.type_id)
+        )
+        return {self._index.type_name(type_id): n for type_id, n in rows}
+
+    def _shared_with(self, r: Any, persons: Sequence[str]) -> Any:
+        shared = select(compartment.c.resource_pk).where(compartment.c.person_id.in_(persons))
+        return r.c.pk.in_(shared)
+
+    async def _stored(self, conn: AsyncConnection, rows: Rows) -> list[tuple[Row[Any], Stored]]:
+        keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
+        opened = [b"" if row.deleted else self._open(row, keys) for row in rows]
+        others = await self._others(conn, rows, opened)
+        return [
+            (
+                row,
+                Stored(
+                    type=self._index.type_name(row.type_id),
+                    id=row.id,
+                    version=row.version,
+                    is_deleted=bool(row.deleted),
+                    source_id=row.source_id,
+                    source_record_id=row.source_record_id,
+                    person_id=row.person_id,
+                    label_mask=row.label_mask,
+                    resource=decode(
+                        body,
+                        resource_id=row.id,
+                        records=[
+                            row.source_record_id or "",
+                            *(r for _, r in others.get(row.pk, ())),
+                        ],
+                    )
+                    if body
+                    else {},
+                ),
+            )
+            for row, body in zip(rows, opened, strict=True)
+        ]
+
+    async def _others(
+        self, conn: AsyncConnection, rows: Rows, bodies: Sequence[bytes]
+    ) -> dict[int, list[tuple[str, str]]]:
+        """Persons and source records beyond the first, of the few bodies that name them."""
+        pks = [row.pk for row, body in zip(rows, bodies, strict=True) if names_others(body)]
+        found: dict[int, list[tuple[str, str]]] = {}
+        for start in range(0, len(pks), _CHUNK):
+            shared = await conn.execute(
+                select(compartment)
+                .where(compartment.c.resource_pk.in_(pks[start : start + _CHUNK]))
+                .order_by(compartment.c.resource_pk, compartment.c.ordinal)
+            )
+            for row in shared:
+                pair = (row.person_id, row.source_record_id)
+                found.setdefault(row.resource_pk, []).append(pair)
+        return found
+
+    def _open(self, row: Row[Any], keys: dict[int, DataKey]) -> bytes:
+        place = f"{self._index.type_name(row.type_id)}/{row.id}/{row.body_version}"
+        return keys[row.key_id].open(row.body, table="resource_version", column="body", row=place)
