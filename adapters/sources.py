@@ -34,6 +34,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -131,7 +132,7 @@ class Source:
         if kind == "URI" and _URI.match(universal_id):
             return universal_id
         name = namespace or universal_id
-        return f"urn:hie:authority:{quote(self.id)}:{quote(name)}" if name else self.own_authority
+        return _local_system(self.id, name) if name else self.own_authority
 
 
 class SourceRegistry:
@@ -185,20 +186,7 @@ class SourceRegistry:
 
 def adhoc_source(application: str, facility: str) -> Source:
     """The source of a sender that no file names, with default policies."""
-    application, facility = _printable(application), _printable(facility)
-    source_id = SourceId(f"{ADHOC_PREFIX}{application}|{facility}")
-    name = " ".join(part for part in (facility, application) if part) or "unnamed sender"
-    return Source(
-        id=source_id,
-        name=name,
-        organization=OrganizationRef(
-            system=ADHOC_ORGANIZATION_SYSTEM, value=facility or application or "unnamed", name=name
-        ),
-        application=application,
-        facility=facility,
-        own_authority=f"urn:hie:authority:{quote(source_id)}",
-        is_adhoc=True,
-    )
+    return _adhoc_source(_printable(application), _printable(facility))
 
 
 def load_sources(folder: Path, *, allow_adhoc: bool) -> SourceRegistry:
@@ -218,6 +206,34 @@ def load_sources(folder: Path, *, allow_adhoc: bool) -> SourceRegistry:
         issues = [Issue(text=fault, code="invalid") for fault in faults]
         raise HieError(Category.INVALID, "; ".join(faults), issues)
     return SourceRegistry(sources, allow_adhoc=allow_adhoc)
+
+
+@lru_cache(maxsize=1024)
+def _adhoc_source(application: str, facility: str) -> Source:
+    source_id = SourceId(f"{ADHOC_PREFIX}{application}|{facility}")
+    name = " ".join(part for part in (facility, application) if part) or "unnamed sender"
+    return Source(
+        id=source_id,
+        name=name,
+        organization=OrganizationRef(
+            system=ADHOC_ORGANIZATION_SYSTEM, value=facility or application or "unnamed", name=name
+        ),
+        application=application,
+        facility=facility,
+        own_authority=f"urn:hie:authority:{quote(source_id)}",
+        is_adhoc=True,
+    )
+
+
+def _local_system(source_id: SourceId, name: str) -> str:
+    """The system of an authority that only its source's own name for it tells apart."""
+    begin = f"urn:hie:authority:{_quoted(source_id)}:"
+    return begin + (_quoted(name) if len(name) <= _NAME_BYTES else quote(name))
+
+
+@lru_cache(maxsize=4096)
+def _quoted(name: str) -> str:
+    return quote(name)
 
 
 def _is_named(source: Source, application: str, facility: str) -> bool:

@@ -186,8 +186,12 @@ class Segment:
         if not raw or (self._shift and n <= 2):
             return raw
         syntax = self._syntax
-        raw = _part(raw, syntax.repetition, repetition)
-        raw = _part(_part(raw, syntax.component, component), syntax.sub, subcomponent)
+        if repetition != 1 or syntax.repetition in raw:
+            raw = _part(raw, syntax.repetition, repetition)
+        if component != 1 or syntax.component in raw:
+            raw = _part(raw, syntax.component, component)
+        if subcomponent != 1 or syntax.sub in raw:
+            raw = _part(raw, syntax.sub, subcomponent)
         return syntax.text(raw)
 
 
@@ -200,7 +204,9 @@ class Message:
         segments: all segments in order, Z-segments and unreadable lines included.
     """
 
-    __slots__ = ("_ends", "_named", "_text", "charset", "delimiters", "findings", "segments")
+    __slots__ = (
+        *("_ends", "_named", "_text", "_type", "charset", "delimiters", "findings", "segments"),
+    )
 
     def __init__(
         self,
@@ -217,6 +223,8 @@ class Message:
         self._text = text
         self._ends = ends
         self._named = named
+        header = segments[0]
+        self._type = (header.value(9, 1), header.value(9, 2), header.value(9, 3))
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name."""
@@ -249,23 +257,23 @@ class Message:
     @property
     def code(self) -> str:
         """MSH-9.1, `ADT`."""
-        return self.segments[0].value(9, 1)
+        return self._type[0]
 
     @property
     def event(self) -> str:
         """MSH-9.2, `A01`."""
-        return self.segments[0].value(9, 2)
+        return self._type[1]
 
     @property
     def trigger(self) -> str:
         """MSH-9.1 and MSH-9.2, `ADT^A01`; `ACK` alone when there is no event."""
-        code, event = self.code, self.event
+        code, event, _ = self._type
         return f"{code}^{event}" if event else code
 
     @property
     def structure(self) -> str:
         """MSH-9.3 as sent, `ADT_A01`; often empty."""
-        return self.segments[0].value(9, 3)
+        return self._type[2]
 
     @property
     def version(self) -> str:

@@ -9,7 +9,7 @@ from adapters.hl7v2 import er7
 from adapters.hl7v2.er7 import NULL, Delimiters, unescape
 from hie.kernel.errors import Category, HieError
 
-EXAMPLES = 50_000 if os.environ.get("HIE_TEST_LONG") == "1" else 1_500
+EXAMPLES = 20_000 if os.environ.get("HIE_TEST_LONG") == "1" else 1_500
 
 HEADER = st.sampled_from(
     [
