@@ -1,6 +1,7 @@
 """A hub as its own process: started, fed over real sockets, killed, started again."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -104,13 +105,15 @@ async def exchange(port: int, payloads: list[bytes], answers: list[bytes]) -> No
 
     Ends quietly when the connection does: what was answered until then is in `answers`.
     """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for payload in payloads:
             writer.write(frame(payload))
             await writer.drain()
             answers.append((await reader.readuntil(b"\x1c\r"))[1:-2])
-        writer.close()
-        await writer.wait_closed()
     except (OSError, asyncio.IncompleteReadError):
         return
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
