@@ -99,8 +99,12 @@ def _could_be_twins(comparison: Comparison) -> bool:
     return (
         comparison.birth in _BIRTH_AGREES
         and comparison.last in _LAST_AGREES
-        and (comparison.household is None or comparison.household in _ONE_HOME)
+        and _may_share_a_home(comparison)
     )
+
+
+def _may_share_a_home(comparison: Comparison) -> bool:
+    return comparison.household is None or comparison.household in _ONE_HOME
 
 
 def _birth_veto(comparison: Comparison) -> Veto | None:
@@ -109,7 +113,8 @@ def _birth_veto(comparison: Comparison) -> Veto | None:
         return None if _has_number(comparison) else Veto.NO_BIRTH_DATE
     if gap >= GENERATION_YEARS and not (birth is Birth.EDIT and _has_number(comparison)):
         is_one_name = comparison.first in _FIRST_AGREES and comparison.last in _LAST_AGREES
-        return Veto.GENERATION if is_one_name else Veto.BIRTH_DATE
+        is_family = is_one_name and _may_share_a_home(comparison)
+        return Veto.GENERATION if is_family else Veto.BIRTH_DATE
     if birth in _BIRTH_AGREES:
         return None
     # The right year and a number: two digits of the day were mistyped.

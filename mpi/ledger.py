@@ -22,7 +22,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus, Undone
 from mpi.repository import links, records, tasks
-from mpi.repository.links import OpenLink
+from mpi.repository.links import Link
 from mpi.repository.writes import Writes
 
 #: Pairs of records that one decision holds apart; enough for two persons of thirty records.
@@ -135,6 +135,20 @@ class Ledger:
             model_version=self._model_version,
         )
 
+    def _restore_link(self, writes: Writes, old: Link, recorded: Recorded) -> None:
+        """Gather a link as it was. It is the effect of the decision that made it first."""
+        writes.add(
+            "identity_link",
+            record_id=old.record_id,
+            person_id=old.person_id,
+            valid_from_us=recorded.now_us,
+            decision_id=old.decision_id,
+            state=old.state.value,
+            bits=old.bits,
+            grade=old.grade,
+            model_version=self._model_version,
+        )
+
     def tell(
         self, writes: Writes, recorded: Recorded, record_ids: Iterable[str], persons: Iterable[str]
     ) -> None:
@@ -157,22 +171,32 @@ class Ledger:
         self,
         conn: AsyncConnection,
         writes: Writes,
-        targets: Mapping[OpenLink, PersonId],
+        targets: Mapping[Link, PersonId],
         recorded: Recorded,
     ) -> tuple[PersonMove, ...]:
         """Close these links and open them on other persons; end and revive persons."""
-        await links.close_links(conn, targets, decision_id=recorded.id, now_us=recorded.now_us)
         for link, person_id in targets.items():
             self.open_link(writes, link.record_id, person_id, recorded, state=LinkState.CONFIRMED)
-        await writes.send(conn)
-        moved = tuple(
+        moved = [
             PersonMove(
                 source_record_id=link.record_id, from_person=link.person_id, to_person=person_id
             )
             for link, person_id in targets.items()
-        )
+        ]
+        return await self._switch(conn, writes, targets, moved, recorded)
+
+    async def _switch(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        ended: Iterable[Link],
+        moved: Sequence[PersonMove],
+        recorded: Recorded,
+    ) -> tuple[PersonMove, ...]:
+        await links.close_links(conn, ended, decision_id=recorded.id, now_us=recorded.now_us)
+        await writes.send(conn)
         await self._settle_persons(conn, moved, recorded.id)
-        return moved
+        return tuple(moved)
 
     async def _settle_persons(
         self, conn: AsyncConnection, moved: Sequence[PersonMove], decision_id: int
@@ -223,25 +247,52 @@ class Ledger:
                 already; BUSINESS_RULE when it moved and asserted nothing.
         """
         undone = await self._undone_kind(conn, decision_id)
-        opened, closed = await links.links_by_decision(conn, decision_id)
-        now = {link.record_id: link for link in opened}
-        before = {link.record_id: link.person_id for link in closed}
-        targets = {now[r]: person for r, person in before.items() if r in now}
+        ended = await links.closed_by(conn, decision_id)
+        past = await links.history(conn, [link.record_id for link in ended])
+        standing = {old: _standing(past[old.record_id], decision_id) for old in ended}
         writes = self.writes()
         recorded = await self.decision(conn, writes, undone, actor, inverse_of=decision_id)
-        moved = await self.move(conn, writes, targets, recorded)
+        moved = await self._restore(conn, writes, standing, recorded)
         await links.close_assertions(conn, decision_id, by=recorded.id, now_us=recorded.now_us)
         await tasks.reopen(conn, decision_id)
+        await self._answer_joined(conn, moved, recorded)
         if undone is DecisionKind.UNMERGE:
             left = [link.record_id for m in moved for link in await self._left_at(conn, m)]
             here = [move.source_record_id for move in moved]
             await self.hold_apart(conn, writes, here, left, recorded)
         self.tell_moves(writes, recorded, moved)
         await writes.send(conn)
-        kept = tuple(sorted(set(before) - set(now)))
+        kept = tuple(sorted(old.record_id for old, now in standing.items() if now is None))
         return Undone(decision_id=recorded.id, moves=moved, kept=kept)
 
-    async def _left_at(self, conn: AsyncConnection, move: PersonMove) -> list[OpenLink]:
+    async def _restore(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        standing: Mapping[Link, Link | None],
+        recorded: Recorded,
+    ) -> tuple[PersonMove, ...]:
+        back = {old: now for old, now in standing.items() if now is not None}
+        for old in back:
+            self._restore_link(writes, old, recorded)
+        moved = [
+            PersonMove(
+                source_record_id=old.record_id, from_person=now.person_id, to_person=old.person_id
+            )
+            for old, now in back.items()
+        ]
+        return await self._switch(conn, writes, back.values(), moved, recorded)
+
+    async def _answer_joined(
+        self, conn: AsyncConnection, moved: Collection[PersonMove], recorded: Recorded
+    ) -> None:
+        """Close what asked whether two persons are one, where they are again."""
+        for gone, kept in {(m.from_person, m.to_person) for m in moved}:
+            if not await links.links_of_person(conn, gone):
+                answered = await tasks.between(conn, [gone], [kept])
+                await tasks.close(conn, answered, decision_id=recorded.id, now_us=recorded.now_us)
+
+    async def _left_at(self, conn: AsyncConnection, move: PersonMove) -> list[Link]:
         return await links.links_of_person(conn, move.from_person)
 
     async def _undone_kind(self, conn: AsyncConnection, decision_id: int) -> DecisionKind:
@@ -273,3 +324,16 @@ class Ledger:
                 break
             person_id = redirect_to
         return PersonId(person_id)
+
+
+def _standing(past: Sequence[Link], decision_id: int) -> Link | None:
+    """A record's open link, if it is still the effect of a decision; else None.
+
+    It is where the decision made it, where undoing later decisions restored it, and where the
+    decision itself was an undoing and nothing has been closed since.
+    """
+    *before, now = past
+    if now.closed_by is not None:
+        return None
+    is_last = bool(before) and before[-1].closed_by == decision_id
+    return now if is_last or now.decision_id == decision_id else None

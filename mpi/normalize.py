@@ -140,8 +140,11 @@ class Normalizer:
         if not first:
             return
         found.given += ["".join(first), first[0]]
-        more = [w for text in others for w in self._strip(fold(text).split(), found)]
-        found.middle += [*first[1:], *initials, *(w for w in more if w not in self._forms.suffixes)]
+        more = [word for text in others for word in fold(text).split()]
+        for word in more:
+            found.suffix = found.suffix or (len(word) > 1 and self._forms.suffixes.get(word)) or ""
+        names = [w for w in more if len(w) == 1 or w not in self._forms.suffixes]
+        found.middle += [*first[1:], *initials, *names]
 
     def _read_surname(self, words: list[str], found: "_Names") -> None:
         if words:

@@ -9,7 +9,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.ledger import Ledger, Recorded
 from mpi.model import Actor, DecisionKind, LinkState, PersonMove, Undone
 from mpi.repository import links, tasks
-from mpi.repository.links import OpenLink
+from mpi.repository.links import Link
 from mpi.repository.writes import Writes
 
 
@@ -117,7 +117,7 @@ class Stewardship:
         self,
         conn: AsyncConnection,
         kind: DecisionKind,
-        moving: Collection[OpenLink],
+        moving: Collection[Link],
         target: PersonId,
         actor: Actor,
     ) -> tuple[PersonMove, ...]:
@@ -153,7 +153,7 @@ class Stewardship:
         answered = await tasks.between(conn, here, there)
         await tasks.close(conn, answered, decision_id=recorded.id, now_us=recorded.now_us)
 
-    async def _link_of(self, conn: AsyncConnection, record_id: SourceRecordId) -> OpenLink:
+    async def _link_of(self, conn: AsyncConnection, record_id: SourceRecordId) -> Link:
         found = await links.links_of_records(conn, [record_id])
         if not found:
             raise HieError(Category.NOT_FOUND, "there is no such record")

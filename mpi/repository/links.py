@@ -1,5 +1,6 @@
 """Persons, the links of records to them, and the decisions that open and close links."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +20,28 @@ _IS_OPEN = _link.c.valid_to_us.is_(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLink:
-    """A link that holds now."""
+class Link:
+    """A record's belonging to a person, now or once.
+
+    Attributes:
+        decision_id: whose effect it is; a link that was restored carries the decision that
+            made it first.
+        closed_by: the decision that ended it; None while it holds.
+    """
 
     id: int
     record_id: SourceRecordId
     person_id: PersonId
+    decision_id: int
+    closed_by: int | None
+    state: LinkState
+    bits: float | None
+    grade: str | None
 
 
-async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> list[OpenLink]:
+async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> list[Link]:
     """The open links of these records."""
-    found: list[OpenLink] = []
+    found: list[Link] = []
     wanted = list(records)
     for start in range(0, len(wanted), CHUNK):
         chunk = wanted[start : start + CHUNK]
@@ -37,41 +49,62 @@ async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> l
     return found
 
 
-async def links_of_person(conn: AsyncConnection, person_id: str) -> list[OpenLink]:
+async def links_of_person(conn: AsyncConnection, person_id: str) -> list[Link]:
     """The open links of a person."""
     return await _open_links(conn, _link.c.person_id == person_id)
 
 
-async def _open_links(conn: AsyncConnection, condition: Any) -> list[OpenLink]:
+async def closed_by(conn: AsyncConnection, decision_id: int) -> list[Link]:
+    """The links that a decision ended, in the order they were made."""
+    return await _links(conn, _link.c.closed_by == decision_id)
+
+
+async def history(conn: AsyncConnection, records: Collection[str]) -> dict[str, list[Link]]:
+    """Every link each of these records ever had, oldest first."""
+    found: dict[str, list[Link]] = defaultdict(list)
+    wanted = list(records)
+    for start in range(0, len(wanted), CHUNK):
+        for link in await _links(conn, _link.c.record_id.in_(wanted[start : start + CHUNK])):
+            found[link.record_id].append(link)
+    return found
+
+
+async def _open_links(conn: AsyncConnection, condition: Any) -> list[Link]:
+    return await _links(conn, and_(condition, _IS_OPEN))
+
+
+async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
     rows = await conn.execute(
-        select(_link.c.id, _link.c.record_id, _link.c.person_id)
-        .where(condition, _IS_OPEN)
+        select(
+            _link.c.id,
+            _link.c.record_id,
+            _link.c.person_id,
+            _link.c.decision_id,
+            _link.c.closed_by,
+            _link.c.state,
+            _link.c.bits,
+            _link.c.grade,
+        )
+        .where(condition)
         .order_by(_link.c.id)
     )
     return [
-        OpenLink(id=key, record_id=SourceRecordId(record), person_id=PersonId(person))
-        for key, record, person in rows
+        Link(
+            id=row.id,
+            record_id=SourceRecordId(row.record_id),
+            person_id=PersonId(row.person_id),
+            decision_id=row.decision_id,
+            closed_by=row.closed_by,
+            state=LinkState(row.state),
+            bits=row.bits,
+            grade=row.grade,
+        )
+        for row in rows
     ]
-
-
-async def links_by_decision(
-    conn: AsyncConnection, decision_id: int
-) -> tuple[list[OpenLink], list[OpenLink]]:
-    """Links that a decision opened and that still hold; and links that it closed."""
-    opened = await _open_links(conn, _link.c.decision_id == decision_id)
-    rows = await conn.execute(
-        select(_link.c.id, _link.c.record_id, _link.c.person_id)
-        .where(_link.c.closed_by == decision_id)
-        .order_by(_link.c.id)
-    )
-    closed = [
-        OpenLink(id=k, record_id=SourceRecordId(r), person_id=PersonId(p)) for k, r, p in rows
-    ]
-    return opened, closed
 
 
 async def close_links(
-    conn: AsyncConnection, links: Iterable[OpenLink], *, decision_id: int, now_us: int
+    conn: AsyncConnection, links: Iterable[Link], *, decision_id: int, now_us: int
 ) -> None:
     """End links."""
     await conn.execute(
@@ -81,7 +114,7 @@ async def close_links(
     )
 
 
-async def set_state(conn: AsyncConnection, link: OpenLink, state: LinkState) -> None:
+async def set_state(conn: AsyncConnection, link: Link, state: LinkState) -> None:
     """Set how sure the ledger is of a link."""
     await conn.execute(update(_link).where(_link.c.id == link.id).values(state=state.value))
 

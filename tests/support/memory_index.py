@@ -60,9 +60,10 @@ class MemoryIndex:
 
     def pair(self, one: Sighting, other: Sighting) -> Decision:
         """The decision on the second record in an index that holds only the first."""
-        index = MemoryIndex(self._settings)
-        index.add(one)
-        return index.add(other)
+        self.records, self.person_of = {}, {}
+        self.members, self._keys = defaultdict(list), defaultdict(list)
+        self.add(one)
+        return self.add(other)
 
     def _blind(self, *parts: str) -> int:
         return self._ring.blind64("mpi", *parts)

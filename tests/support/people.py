@@ -257,12 +257,16 @@ class Desk:
         self._mrns = iter(range(100_000, 10**9))
 
     def see(self, human: Human, source: str = "a", kind: str = "clean") -> Sighting:
-        """A record of the human at a source, with one kind of mistake."""
+        """A record of the human at a source; `kind` names what goes wrong, `+` between."""
         mrn = str(next(self._mrns))
-        changed = HUMAN_CHANGES[kind](self._town, human) if kind in HUMAN_CHANGES else human
+        changed = human
+        for mistake in kind.split("+"):
+            if mistake in HUMAN_CHANGES:
+                changed = HUMAN_CHANGES[mistake](self._town, changed)
         made = patient(changed, f"urn:oid:2.999.{ord(source[0])}", mrn)
-        if kind in PATIENT_CHANGES:
-            PATIENT_CHANGES[kind](made)
+        for mistake in kind.split("+"):
+            if mistake in PATIENT_CHANGES:
+                PATIENT_CHANGES[mistake](made)
         return Sighting(human=human.number, source=source, mrn=mrn, patient=made, kind=kind)
 
 
@@ -361,6 +365,17 @@ def ordinary_pairs(seed: int, count: int) -> Iterator[tuple[Sighting, Sighting]]
             fixed = {"given": given, "sex": "f" if given in FEMALE else "m"}
         human = town.human(**fixed)
         yield desk.see(human, "a"), desk.see(human, "b", kind)
+
+
+def pairs_with_two_mistakes(seed: int, count: int) -> Iterator[tuple[Sighting, Sighting]]:
+    """Two records of one human, the second with two of the mistakes."""
+    town = Town(seed)
+    desk = Desk(town)
+    mistakes = [kind for kind in HUMAN_CHANGES if not kind.startswith("no-")]
+    for _ in range(count):
+        one, other = town.rng.sample(mistakes, 2)
+        human = town.human()
+        yield desk.see(human, "a"), desk.see(human, "b", f"{one}+{other}")
 
 
 def twin_pairs(seed: int, count: int) -> Iterator[tuple[Sighting, Sighting]]:

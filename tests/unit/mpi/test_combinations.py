@@ -1,0 +1,126 @@
+"""The deterministic pack: CMS Patient Matching Proposal 3.3.0, tables 2 and 3."""
+
+import math
+
+import pytest
+
+from mpi.combinations import Hit, best_hit
+from mpi.compare import Comparer, GivenNames
+from tests.support.mpi import MBI, MODEL, SETTINGS, demographics
+
+COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)
+ALONE = {"phone": None, "line": None, "zip5": None}
+
+
+def hits(one: dict[str, object], other: dict[str, object]) -> set[str]:
+    """Ids of every combination that the pair satisfies, `~` where one field is fuzzy."""
+    a, b = demographics(**one), demographics(**other)
+    comparison = COMPARER.compare(a, b)
+    found = (
+        best_hit(a, b, comparison, [combination], SETTINGS.forms)
+        for combination in MODEL.combinations
+    )
+    return {f"{'~' if hit.is_fuzzy else ''}{hit.id}" for hit in found if hit}
+
+
+def identified(system: str, kind: str, value: str) -> dict[str, object]:
+    return {
+        "identifier": [{"system": system, "type": {"coding": [{"code": kind}]}, "value": value}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        pytest.param(ALONE, ALONE, set(), id="name and birth date alone are not enough"),
+        pytest.param({"phone": None}, {"phone": None}, {"CMS-01"}, id="street"),
+        pytest.param(
+            {"phone": None},
+            {"phone": None, "line": "14 Orchrad Street"},
+            {"~CMS-01"},
+            id="street, one edit",
+        ),
+        pytest.param(
+            {"phone": None},
+            {"phone": None, "line": "14 Orchrad Street", "family": "Quinlen"},
+            set(),
+            id="two fuzzy fields",
+        ),
+        pytest.param(ALONE | {"phone": "617-234-8871"}, {}, {"CMS-02", "CMS-11"}, id="phone"),
+        pytest.param(
+            ALONE | {"phone": "617-234-8871", "born": "1971-03-09"},
+            {},
+            {"~CMS-02"},
+            id="phone, a day off",
+        ),
+        pytest.param(
+            ALONE | {"email": "n@b.org"}, {"email": "n@b.org"}, {"CMS-03", "CMS-12"}, id="email"
+        ),
+        pytest.param(
+            ALONE | {"ssn": "7781"}, {"ssn": "412557781"}, {"CMS-04", "CMS-05"}, id="last four"
+        ),
+        pytest.param(
+            ALONE | {"ssn": "7781", "family": "Quinlen"},
+            {"ssn": "412557781"},
+            {"~CMS-05"},
+            id="last four, surname one edit",
+        ),
+        pytest.param(
+            ALONE | identified(MBI, "MC", "1EG4-TE5-MK73"),
+            identified(MBI, "MC", "1EG4TE5MK73"),
+            {"CMS-08", "HUB-01", "HUB-02"},
+            id="Medicare number",
+        ),
+        pytest.param(
+            ALONE | identified("urn:ma:dl", "DL", "S99928510"),
+            identified("urn:ma:dl", "DL", "S99928510"),
+            {"CMS-09", "CMS-10", "HUB-01", "HUB-02"},
+            id="driver's licence",
+        ),
+        pytest.param(
+            ALONE | identified("urn:ma:dl", "DL", "S99928510"),
+            identified("urn:nh:dl", "DL", "S99928510"),
+            set(),
+            id="the same licence number of another state",
+        ),
+        pytest.param(
+            ALONE | identified("urn:payer", "MB", "ZGP10001-02"),
+            identified("urn:payer", "MB", "ZGP1000102"),
+            {"CMS-27", "CMS-28", "HUB-01", "HUB-02"},
+            id="member number",
+        ),
+        pytest.param(
+            ALONE | {"ssn": "412557781", "born": "1900-01-01"},
+            {"ssn": "412557781"},
+            {"HUB-05"},
+            id="SSN without a birth date",
+        ),
+        pytest.param(
+            {"phone": "617-555-0100"} | {"line": None}, {"line": None}, set(), id="default"
+        ),
+    ],
+)
+def test_a_combination_is_satisfied_by_its_fields(
+    one: dict[str, object], other: dict[str, object], expected: set[str]
+):
+    assert hits(one, other) == expected
+    assert hits(other, one) == expected
+
+
+def test_the_least_likely_coincidence_is_the_one_reported():
+    record = demographics(email="n@b.org")
+    comparison = COMPARER.compare(record, record)
+    hit = best_hit(record, record, comparison, MODEL.combinations, SETTINGS.forms)
+    assert hit == Hit(id="CMS-02", collision=1e-14)
+    # -20 - log2(1e-14) = -20 + 46.5
+    assert hit.bits(-20.0) == pytest.approx(-20 + 14 * math.log2(10))
+
+
+def test_every_combination_stays_under_the_published_threshold():
+    assert all(max(c.exact, c.fuzzy) <= 2e-12 for c in MODEL.combinations)
+    assert len({c.id for c in MODEL.combinations}) == len(MODEL.combinations)
+
+
+def test_no_combination_rests_on_what_a_household_shares():
+    personal = {"first", "last4", "itin4", "mbi", "legal_id", "member_id", "identifier", "ssn"}
+    assert all(personal & set(c.fields) for c in MODEL.combinations)
