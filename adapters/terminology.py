@@ -6,7 +6,7 @@ asked. A code without a row is unmapped, which the caller reports.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,10 @@ class ConceptMap:
 
     def __len__(self) -> int:
         return len(self._concepts)
+
+    def items(self) -> Iterable[tuple[str, Concept]]:
+        """Codes and concepts, in the order of the table."""
+        return self._concepts.items()
 
     def exact(self, code: str) -> Concept | None:
         """The concept of a code in exactly this case (units: `mg` is not `Mg`)."""

@@ -20,7 +20,7 @@ from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.errors import Category, HieError
 
 Condition = Callable[[Context], bool]
-#: Segment name and field number a condition or key looks at.
+#: Segment name and field number a condition looks at.
 Reads = frozenset[tuple[str, int]]
 #: One part of a key; () = it has no value.
 KeyPart = Callable[[Context], tuple[str, ...]]
@@ -94,7 +94,7 @@ def _has_value(context: Context, name: str, field: int, part: int) -> bool:
     return bool(raw) and raw != NULL and bool(raw.strip())
 
 
-def key(parts: Iterable[str], key_of: KeyOf, anchor: str) -> tuple[KeyPart, Reads]:
+def key(parts: Iterable[str], key_of: KeyOf, anchor: str) -> KeyPart:
     """A business key; () where one of its parts has no value.
 
     Args:
@@ -106,8 +106,7 @@ def key(parts: Iterable[str], key_of: KeyOf, anchor: str) -> tuple[KeyPart, Read
     compiled = [_key_part(part, key_of) for part in parts]
     own = next((n for n, part in enumerate(compiled) if anchor in part.segments), len(compiled))
     outer, inner = compiled[:own], compiled[own:]
-    reads = frozenset(read for part in compiled for read in part.reads)
-    names = frozenset(name for part in outer for name, _ in part.reads)
+    names = frozenset(name for part in outer for name in part.segments)
 
     def build(context: Context) -> tuple[str, ...]:
         node = context.node
@@ -124,18 +123,14 @@ def key(parts: Iterable[str], key_of: KeyOf, anchor: str) -> tuple[KeyPart, Read
         last = _joined(inner, context)
         return first + last if last else ()
 
-    return build, reads
+    return build
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     make: KeyPart
     is_maybe: bool = False
-    reads: Reads = frozenset()
-
-    @property
-    def segments(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self.reads)
+    segments: frozenset[str] = frozenset()
 
 
 def _joined(parts: Iterable[_Part], context: Context) -> tuple[str, ...]:
@@ -157,7 +152,7 @@ def _key_part(text: str, key_of: KeyOf) -> _Part:
         return _Part(lambda _context: (text,))
     name, field, kind = found["segment"], int(found["field"]), found["kind"]
     make = _KINDS[kind](name, field) if kind else _text_part(name, field, int(found["part"] or 0))
-    return _Part(make, bool(found["maybe"]), frozenset({(name, field)}))
+    return _Part(make, bool(found["maybe"]), frozenset({name}))
 
 
 def _text_part(name: str, field: int, part: int) -> KeyPart:

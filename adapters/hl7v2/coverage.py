@@ -64,14 +64,20 @@ def coverage(message: Message, unmapped: Sequence[str]) -> Coverage:
 
 
 def unread(
-    message: Message, used: Used, elsewhere: Mapping[str, frozenset[int]], merged: Merged
+    message: Message,
+    used: Used,
+    elsewhere: Mapping[str, frozenset[int]],
+    merged: Merged,
+    *,
+    taken: int,
 ) -> tuple[str, ...]:
     """The places that hold a value no map reads, one a field and segment, in message order.
 
     Args:
         message: the message.
         used: what the maps that ran read of their own segments.
-        elsewhere: by segment name, what conditions, keys and neighbours read.
+        elsewhere: by segment name, what rows of other segments and the hub use.
+        taken: how many segments were mapped; of those behind nothing is read.
         merged: remembers what several maps read together, from message to message.
     """
     marks, repetition = _blank(message), message.delimiters.repetition
@@ -82,7 +88,7 @@ def unread(
         read = merged.get(key)
         if read is None:
             read = merged[key] = _merged(maps)
-        looked_at = elsewhere.get(segment.name, _NONE)
+        looked_at = elsewhere.get(segment.name, _NONE) if segment.position < taken else _NONE
         for n, raw in _filled(segment):
             is_all = read.get(n, False if n in looked_at else None)
             if is_all is None:

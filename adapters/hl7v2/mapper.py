@@ -107,7 +107,7 @@ class Mapper:
             drafts=drafts,
             merges=run.merges,
             findings=tuple(context.findings),
-            unmapped=unread(message, run.used, plan.reads, self._merged),
+            unmapped=unread(message, run.used, plan.reads, self._merged, taken=run.taken),
         )
 
     def _for(self, source: Source) -> tuple[Maps, Mapping[str, Plan]]:
@@ -129,20 +129,24 @@ class _Run:
         self._jobs: list[_Job] = []
         self._own: dict[tuple[str, int], str] = {}
         self._positions: dict[str, int] = {}
-        self._by_rule: dict[str, list[str]] = {}
+        self._root = context.node
+        self._made_rules: set[str] = set()
         self._made: dict[tuple[int, str], list[str]] = {}
         self._taken: Counter[tuple[str, ...]] = Counter()
         self.used: Used = {}
+        #: How many segments were looked at.
+        self.taken = len(context.message.segments)
         self.merges: tuple[SourceMerge, ...] = ()
 
     def make(self) -> None:
         """Make every resource of the message, then set the references between them."""
         plan = self._plan
-        _, nodes = gather(self._first_patient(), plan.grouping)
+        self._root, nodes = gather(self._first_patient(), plan.grouping)
         for rule in plan.rules:
             self._make_all(rule, nodes.get(rule.rule.group, []))
         for job in self._jobs:
             self._refer(job)
+        self._jobs = [j for j in self._jobs if j.making.resource.keys() >= j.rule.needs_links]
         if plan.map.merge:
             self.merges = tuple(self._merges(nodes))
 
@@ -172,7 +176,8 @@ class _Run:
             code="100",
             severity=Severity.ERROR,
         )
-        return segments[: pids[1].position]
+        self.taken = pids[1].position
+        return segments[: self.taken]
 
     def _make_one(self, rule: Rule, node: Node, segment: Segment, made: int) -> bool:
         context, spec = self._context, rule.rule
@@ -192,7 +197,7 @@ class _Run:
                     other.run(extra, making, context)
                     used.append((at, extra, other))
         context.node, context.segment = node, segment
-        if not wrote or any(name not in making.resource for name in spec.needs):
+        if not wrote or any(name not in making.resource for name in rule.needs):
             return False
         for at, head, runner in used:
             self._use(at, head, runner)
@@ -226,7 +231,7 @@ class _Run:
         job.node.drafts.setdefault(rule, []).append(job.name)
         self._own[rule, job.segment.position] = job.name
         self._positions[job.name] = job.segment.position
-        self._by_rule.setdefault(rule, []).append(job.name)
+        self._made_rules.add(rule)
         remember_key(self._context, rule, job.key)
 
     def _refer(self, job: _Job) -> None:
@@ -247,25 +252,28 @@ class _Run:
                 pending.drop()
 
     def _nearest(self, job: _Job, rule: str) -> str:
-        """The draft of a rule nearest to a job: in its group, or the groups around it.
+        """The draft of a rule nearest to a job: in its group, in those around it, in the message.
 
-        Of several the last one before the job's segment, for a result that follows its specimen.
+        What belongs to another order is not near, however close it stands. Of several the last
+        one before the job's segment, for a result that follows its specimen.
         """
-        names = self._by_rule.get(rule, ())
-        if len(names) < 2:
-            return names[0] if names and names[0] != job.name else ""
-        node: Node | None = job.node
-        while node is not None:
+        if rule not in self._made_rules:
+            return ""
+        found: list[str] | None = self._root.drafts.get(rule)
+        node: Node | None = None if found else job.node
+        while node is not None and (node is job.node or node is not self._root):
             key = (id(node), rule)
             found = self._made.get(key)
             if found is None:
                 found = self._made[key] = list(node.made(rule))
             if found and found != [job.name]:
-                here = job.segment.position
-                before = [name for name in found if self._positions[name] < here]
-                return before[-1] if before else found[0]
-            node = node.parent
-        return ""
+                break
+            found, node = None, node.parent
+        if not found:
+            return ""
+        here = job.segment.position
+        before = [name for name in found if self._positions[name] < here]
+        return before[-1] if before else found[0]
 
     def _below(self, job: _Job, rule: str) -> list[str]:
         """The drafts of a rule in a job's group; of every rule and group where none is named."""
@@ -353,5 +361,5 @@ def _not_mapped(message: Message, context: Context) -> Submission:
         source_id=context.source.id,
         received_us=context.journal[1],
         findings=(finding,),
-        unmapped=unread(message, {}, {}, {}),
+        unmapped=unread(message, {}, {}, {}, taken=0),
     )

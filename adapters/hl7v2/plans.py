@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from adapters.hl7v2.codes import CODING_SYSTEMS
 from adapters.hl7v2.compiled import Fixed, Link, SegmentRunner, compile_segment
-from adapters.hl7v2.conditions import Condition, KeyPart, Reads, condition, key
+from adapters.hl7v2.conditions import Condition, KeyPart, condition, key
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import CONVERTERS, Tools
 from adapters.hl7v2.groups import Grouping
 from adapters.hl7v2.mapmodel import Maps, MessageMap, ResourceRule
 from adapters.hl7v2.maps import read_row
 from adapters.hl7v2.observed import ValueType
-from adapters.hl7v2.shapes import linker
+from adapters.hl7v2.shapes import linker, top_of
 from adapters.sources import Source
 from hie.kernel.errors import Category, HieError
 
@@ -23,6 +23,8 @@ class Rule:
 
     Attributes:
         links: references of the resource itself.
+        needs: elements of the message without which no draft is made.
+        needs_links: references without which none is made.
         defaults: what puts in what a new resource needs.
         anchor: its first part, whose segments each make a resource.
         others: the parts that add to it.
@@ -32,6 +34,8 @@ class Rule:
     when: Condition | None
     keys: tuple[KeyPart, ...]
     links: tuple[Link, ...]
+    needs: frozenset[str]
+    needs_links: frozenset[str]
     defaults: tuple[Fixed, ...]
     anchor: SegmentRunner
     others: tuple[SegmentRunner, ...]
@@ -42,7 +46,7 @@ class Plan:
     """A message map, compiled.
 
     Attributes:
-        reads: fields by segment that conditions, keys and neighbouring rows look at.
+        reads: fields by segment that rows of other segments and the hub itself use.
     """
 
     map: MessageMap
@@ -57,7 +61,7 @@ def compile_plans(maps: Maps) -> dict[str, Plan]:
     Raises:
         HieError: INVALID, naming the table, when one refers to what is not there.
     """
-    tools = _tools(maps)
+    tools = tools_of(maps)
     runners = {name: compile_segment(found, tools) for name, found in maps.segments.items()}
     plans = {}
     for message_map in maps.messages:
@@ -66,7 +70,12 @@ def compile_plans(maps: Maps) -> dict[str, Plan]:
     return plans
 
 
-def _tools(maps: Maps) -> Tools:
+def tools_of(maps: Maps) -> Tools:
+    """What the converters of these maps are made with.
+
+    Raises:
+        HieError: INVALID when the concept map of coding systems is missing.
+    """
     maps.terminology.map(CODING_SYSTEMS)
     bare = Tools(terminology=maps.terminology, values={})
     values = {
@@ -81,17 +90,16 @@ def _tools(maps: Maps) -> Tools:
 
 
 def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan:
-    rules = [_rule(rule, runners) for rule in message_map.resources]
+    rules = tuple(_rule(rule, runners) for rule in message_map.resources)
     reads = set(message_map.read)
-    for rule, found in rules:
-        reads |= found
+    for rule in rules:
         for runner in (rule.anchor, *rule.others):
             reads |= runner.reads_elsewhere
     reads |= {(place.split("-")[0], int(place.split("-")[1])) for place in message_map.merge}
     return Plan(
         map=message_map,
         grouping=Grouping(message_map.groups),
-        rules=tuple(rule for rule, _ in rules),
+        rules=rules,
         reads=_by_segment(reads),
     )
 
@@ -115,23 +123,24 @@ def _by_segment(reads: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
     return {name: frozenset(numbers) for name, numbers in found.items()}
 
 
-def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> tuple[Rule, Reads]:
+def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> Rule:
     unknown = [part for part in rule.parts if part not in runners]
     if unknown:
         raise HieError(Category.INVALID, f"[{rule.name}]: `{unknown[0]}` must be a segment map")
-    when, reads = condition(rule.when)
+    when, _ = condition(rule.when)
+    linked = frozenset(top_of(path) for path in rule.refs)
     anchor, *others = (runners[part] for part in rule.parts)
-    keys = [key(parts, _key_or_none, anchor.map.segment) for parts in rule.keys]
-    compiled = Rule(
+    return Rule(
         rule=rule,
         when=when,
-        keys=tuple(build for build, _ in keys),
+        keys=tuple(key(parts, _key_or_none, anchor.map.segment) for parts in rule.keys),
         links=(*_links(rule.refs), *(link for part in _whole(anchor, others) for link in part)),
+        needs=frozenset(rule.needs) - linked,
+        needs_links=frozenset(rule.needs) & linked,
         defaults=tuple(put for runner in (anchor, *others) for put in runner.defaults),
         anchor=anchor,
-        others=tuple(others),
+        others=tuple(part for part in others if part.rows),  # the rest has defaults alone
     )
-    return compiled, reads | {read for _, found in keys for read in found}
 
 
 def _key_or_none(context: Context, rule: str) -> tuple[str, ...]:
