@@ -1,4 +1,4 @@
-"""Writes docs/reference from the tables in config/: what can be searched, which codes are mapped.
+"""Writes docs/reference from the hub's tables: what can be searched, which codes are mapped, ...
 
 `make docs` runs it; a test fails while a page is not what it would write.
 """
@@ -7,6 +7,10 @@ import csv
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from adapters.hl7v2 import ack
+from fhir_server import outcome
+from hie.kernel.errors import Category
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -19,6 +23,7 @@ def pages() -> dict[str, str]:
         "search-parameters.md": search_parameters(),
         "code-maps.md": code_maps(),
         "sources.md": sources(),
+        "errors.md": errors(),
     }
 
 
@@ -74,6 +79,18 @@ def sources() -> str:
         rows.append((f"`{path.stem}`", source["name"], match, identifier))
     parts.append(_table(("id", "name", "recognised by", "organisation"), rows))
     return "\n".join(parts)
+
+
+def errors() -> str:
+    """What each category of error becomes on each wire."""
+    parts = ["# Errors\n", NOTE.format("fhir_server/outcome.py`, `adapters/hl7v2/ack.py")]
+    rows = []
+    for category in Category:
+        row = outcome.TABLE[category]
+        code, err = ack.FAULTS[category]
+        rows.append((category.name, str(row.status), row.code, code.value, err))
+    header = ("category", "HTTP", "OperationOutcome code", "MSA-1", "ERR-3 (table 0357)")
+    return "\n".join([*parts, _table(header, rows)])
 
 
 def _toml(name: str) -> dict[str, Any]:
