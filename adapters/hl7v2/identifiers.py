@@ -50,14 +50,20 @@ def period(start: str, end: str, context: Context) -> FhirJson | None:
     return found or None
 
 
-def type_of(kind: str, context: Context) -> FhirJson | None:
-    """Identifier.type of a table 0203 code; one that is not in the table is kept as text."""
+def type_of(kind: str, context: Context, component: int) -> FhirJson | None:
+    """Identifier.type of a table 0203 code; one that is not in the table is kept as text.
+
+    Args:
+        kind: the code.
+        context: the message's.
+        component: where it stands, for the finding.
+    """
     if not kind:
         return None
     concepts: ConceptMap = context.terminology.map(IDENTIFIER_TYPES)
     concept = concepts.translate(kind)
     if concept is None:
-        context.unmapped(IDENTIFIER_TYPES, 5)
+        context.unmapped(IDENTIFIER_TYPES, component)
         return {"text": kind}
     return {"coding": [concept.coding()]}
 
@@ -80,7 +86,7 @@ def _cx(raw: str, context: Context, default: str) -> FhirJson | None:
     kind = parts(5)
     system = authority((parts(4), parts(4, 2), parts(4, 3)), context, kind)
     found: FhirJson = {}
-    if typed := type_of(kind, context):
+    if typed := type_of(kind, context, 5):
         found["type"] = typed
     if system or (default and kind in ("", "MR", "PI")):
         found["system"] = system or default

@@ -19,6 +19,7 @@ from adapters.hl7v2.groups import Node, gather
 from adapters.hl7v2.mapmodel import GROUP, INSIDE, Maps, SegmentMap
 from adapters.hl7v2.maps import load_maps
 from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
+from adapters.hl7v2.shapes import copied
 from adapters.sources import Source
 from hie.kernel.envelope import (
     Draft,
@@ -333,6 +334,8 @@ def _drafts_of(job: _Job) -> list[Draft]:
         return [Draft(name=job.name, resource=complete)]
     if len(complete) == len(resource):
         return [Draft(name=job.name, resource=stated, key=job.key, mode=spec.mode)]
+    # What is done to the one must not be done to the other.
+    complete = copied(complete)
     return [
         Draft(name=job.name, resource=complete, key=job.key, mode=WriteMode.CREATE_IF_ABSENT),
         Draft(name=f"{job.name}-update", resource=stated, key=job.key, mode=WriteMode.PATCH),

@@ -183,7 +183,7 @@ def _person_number(
         return None
     system = authority(named, context, kind) or context.source.system_of("staff")
     found: FhirJson = {"system": system, "value": value}
-    if typed := type_of(kind, context) if kind else None:
+    if typed := type_of(kind, context, 13):
         found = {"type": typed, **found}
     return found
 
@@ -218,7 +218,7 @@ def _xon(raw: str, context: Context) -> FhirJson | None:
     named = (parts(6), parts(6, 2), parts(6, 3))
     system = authority(named, context, kind) or context.source.system_of("organization")
     identifier: FhirJson = {"system": system, "value": value}
-    if typed := type_of(kind, context) if kind else None:
+    if typed := type_of(kind, context, 7):
         identifier = {"type": typed, **identifier}
     resource: FhirJson = {"resourceType": "Organization", "identifier": [identifier]}
     if name:

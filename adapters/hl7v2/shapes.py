@@ -105,6 +105,13 @@ def merge(target: FhirJson, found: FhirJson) -> None:
             target[name] += [item for item in value if item not in target[name]]
 
 
+def copied(node: Any) -> Any:
+    """A copy of JSON that shares nothing that can change."""
+    if isinstance(node, dict):
+        return {name: copied(child) for name, child in node.items()}
+    return [copied(child) for child in node] if isinstance(node, list) else node
+
+
 def shape(template: Any) -> Shape:
     """The template with the value in place of `$`; entries whose `$n` is empty are left out.
 

@@ -181,6 +181,8 @@ def test_an_update_leaves_the_status_and_names_one_only_for_a_new_visit():
         (WriteMode.PATCH, None),
     ]
     assert drafts[0].key == drafts[1].key == ("visit", OWN, "V1")
+    spoil(drafts[0].resource)
+    assert "spoilt" not in str(drafts[1].resource)
 
 
 @pytest.mark.parametrize(
