@@ -195,7 +195,10 @@ class Hub:
             self.config.sources,
             self.config.conformer,
             self.config.mapper.supports,
-            IntakeSettings(message_bytes=settings.limits.message_bytes),
+            IntakeSettings(
+                message_bytes=settings.limits.message_bytes,
+                processing_ids=frozenset("P" if settings.is_production else "PTD"),
+            ),
         )
         self.intake = Hl7Intake(judge, self.journal, self.clock)
         self.receivers: list[MllpReceiver] = [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from hie.kernel.errors import Category, HieError
-from hie.kernel.fhir import FhirJson, references
+from hie.kernel.fhir import FhirJson, objects
 from mpi.normalize import fold
 from mpi.settings import SurvivorshipRules
 
@@ -192,7 +192,7 @@ def _items(element: str, ranked: Iterable[FhirJson]) -> list[FhirJson]:
         item
         for patient in ranked
         for item in patient.get(element) or []
-        if not any(ref["reference"].startswith("#") for _, ref in references(item))
+        if not any(str(o.get("reference", "")).startswith("#") for o in objects(item))
     ]
 
 

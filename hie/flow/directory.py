@@ -38,12 +38,13 @@ class Directory:
         An ad-hoc organisation's id spells its name, so that its feed is known without a file.
         """
         if reference.system == ADHOC_ORGANIZATION_SYSTEM:
-            spelled = base64.b32encode(reference.value.encode()).decode().rstrip("=").lower()
-            return OrganizationId(f"{_ADHOC}{spelled}"[:64])
+            return OrganizationId(_adhoc_id(reference.value))
         return OrganizationId(self.identified("Organization", reference.system, reference.value))
 
     def identified(self, type_name: str, system: str, value: str) -> str:
         """The id of the one directory resource that has this identifier."""
+        if type_name == "Organization" and system == ADHOC_ORGANIZATION_SYSTEM:
+            return _adhoc_id(value)
         return self._ring.blind("directory", type_name, system, value)
 
     def id_of(self, origin: Origin, resource: FhirJson, key: Sequence[str], fallback: str) -> str:
@@ -120,6 +121,11 @@ class Directory:
     def _references(self) -> Iterable[OrganizationRef]:
         unique = {(s.organization.system, s.organization.value): s for s in self._sources.all()}
         return [source.organization for source in unique.values()]
+
+
+def _adhoc_id(name: str) -> str:
+    """An id that spells the organisation's name."""
+    return f"{_ADHOC}{base64.b32encode(name.encode()).decode().rstrip('=').lower()}"[:64]
 
 
 def _spelled(organization: str) -> str:

@@ -17,31 +17,25 @@ RELATIVE = re.compile(
 ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
 
 
-def references(node: Any, path: str = "") -> Iterator[tuple[str, FhirJson]]:
-    """Every Reference below `node` that has a literal `reference`, with its path."""
-    if isinstance(node, dict):
-        if isinstance(node.get("reference"), str):
-            yield path, node
-        for name, child in node.items():
-            if isinstance(child, dict | list):
-                yield from references(child, f"{path}.{name}" if path else name)
-    elif isinstance(node, list):
-        for position, child in enumerate(node):
-            yield from references(child, f"{path}[{position}]")
+def objects(node: Any) -> Iterator[FhirJson]:
+    """Every JSON object at and below `node`; a walk without recursion, in no fixed order."""
+    stack = [node]
+    while stack:
+        found = stack.pop()
+        if type(found) is dict:
+            yield found
+            stack += [child for child in found.values() if type(child) in (dict, list)]
+        elif type(found) is list:
+            stack += found
 
 
-def rewrite_references(node: Any, change: Callable[[str], str]) -> Any:
-    """A copy of `node` with `change` applied to every literal reference."""
-    if isinstance(node, dict):
-        return {
-            name: change(child)
-            if name == "reference" and isinstance(child, str)
-            else rewrite_references(child, change)
-            for name, child in node.items()
-        }
-    if isinstance(node, list):
-        return [rewrite_references(child, change) for child in node]
-    return node
+def rewrite_references(resource: FhirJson, change: Callable[[str], str]) -> FhirJson:
+    """`resource` itself, with `change` applied to every literal reference in it."""
+    for element in objects(resource):
+        reference = element.get("reference")
+        if type(reference) is str:
+            element["reference"] = change(reference)
+    return resource
 
 
 def split_reference(reference: str) -> tuple[str, str] | None:

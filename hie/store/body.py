@@ -38,10 +38,15 @@ def encode(
     text = b"{\x01M\x01" + b"".join(b"," + _dump(c) for c in foreign) + b"]"
     text += (b"," + _dump(rest)[1:]) if rest else b"}"
     body = {"resourceType": resource["resourceType"], "id": _ID, "meta": orjson.Fragment(text)}
-    for name, value in resource.items():
-        if name not in ("resourceType", "id", "meta"):
-            body[name] = _splice(value, patients)
-    return _dump(body)
+    body |= {n: v for n, v in resource.items() if n not in ("resourceType", "id", "meta")}
+    stored = _dump(body)
+    for record, ordinal in patients.items():
+        # Inside a JSON string the quotes would be escaped: this can only be a Reference.
+        stored = stored.replace(
+            b'"reference":"Patient/%b"' % record.encode(),
+            b'"reference":"\x01P%d\x01"' % ordinal,
+        )
+    return stored
 
 
 def serve(
@@ -111,17 +116,3 @@ def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
     raise TypeError(f"not JSON: {type(value).__name__}")
-
-
-def _splice(node: Any, patients: Mapping[str, int]) -> Any:
-    if isinstance(node, dict):
-        changed = {name: _splice(child, patients) for name, child in node.items()}
-        reference = node.get("reference")
-        if isinstance(reference, str) and reference.startswith("Patient/"):
-            ordinal = patients.get(reference[8:])
-            if ordinal is not None:
-                changed["reference"] = orjson.Fragment(f'"\x01P{ordinal}\x01"')
-        return changed
-    if isinstance(node, list):
-        return [_splice(child, patients) for child in node]
-    return node

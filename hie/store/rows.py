@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Table
 
 from hie.crypto import KeyRing
-from hie.kernel.fhir import FhirJson, references, split_reference
+from hie.kernel.fhir import FhirJson, objects, split_reference
 from hie.store.index import IndexValue, SearchIndex
 from hie.store.tables import (
     sp_composite,
@@ -29,6 +29,8 @@ INDEX_TABLES: Final = (
     sp_ref,
     sp_composite,
 )
+#: `sp_token.param_id` of codes that no parameter of the type reads: a deny by code sees them.
+BEYOND: Final = 0
 #: `sp_ref.param_id` of what a resource refers to outside every patient's compartment.
 SUPPORTING: Final = 0
 
@@ -63,25 +65,45 @@ class IndexRows:
         type_id = self._index.type_id(type_name)
         seen: set[tuple[Any, ...]] = set()
         for table, row in self._rows(resource, owners):
-            row["type_id"] = type_id
-            identity = (table.name, *row.values())
+            identity = (table, *row.values())
             if identity not in seen:
                 seen.add(identity)
+                row["type_id"] = type_id
                 yield table, row
 
     def _rows(self, resource: FhirJson, owners: Sequence[str]) -> Rows:
+        codes: set[tuple[str, str]] = set()
         for value in self._index.values(resource):
             build = self._blind if value.is_blind else self._by_kind[value.kind]
+            if value.kind == "token":
+                codes.add((value.system, value.code))
             for table, row in build(value, owners):
-                yield table, {"param_id": value.param_id, **row}
-        for _, element in references(resource):
-            target = split_reference(element["reference"])
-            if target is None or not self._index.has_type(target[0]):
-                continue
+                row["param_id"] = value.param_id
+                yield table, row
+        yield from self._beyond(resource, owners, codes)
+
+    def _beyond(
+        self, resource: FhirJson, owners: Sequence[str], codes: set[tuple[str, str]]
+    ) -> Rows:
+        """What no search parameter reads: codes a Consent may name, and supporting resources."""
+        for element in objects(resource):
+            code, system = element.get("code"), element.get("system")
+            if type(code) is str and type(system) is str and (system, code) not in codes:
+                codes.add((system, code))
+                for person in owners:
+                    row = {"system": system[:200], "code": code[:200], "person_id": person}
+                    yield sp_token, {**row, "param_id": BEYOND}
+            reference = element.get("reference")
+            if type(reference) is str:
+                yield from self._supporting(reference)
+
+    def _supporting(self, reference: str) -> Rows:
+        target = split_reference(reference)
+        if target is not None and self._index.has_type(target[0]):
             target_type_id = self._index.type_id(target[0])
             if target_type_id in self._index.supporting_type_ids:
                 row = {"target_type_id": target_type_id, "target_id": target[1]}
-                yield sp_ref, {"param_id": SUPPORTING, **row}
+                yield sp_ref, {**row, "param_id": SUPPORTING}
 
     def _blind(self, value: IndexValue, owners: Sequence[str]) -> Rows:
         for key in value.keys:
