@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.port import Journaled, JournalEntry, Wire
@@ -46,6 +46,7 @@ class Message:
 
     Attributes:
         answer: what was sent back; empty while a FHIR write is open.
+        key: the row's own data key; wrapped, wrapped_by: as it is stored.
     """
 
     id: MessageId
@@ -60,6 +61,9 @@ class Message:
     findings: tuple[Finding, ...]
     payload: bytes
     answer: bytes
+    key: DataKey
+    wrapped: bytes
+    wrapped_by: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +84,15 @@ class Settlement:
     Attributes:
         stage: where it stopped: `parse`, `map`, `identify`, `store`; empty when it did not.
         reason: for staff; no patient data.
-        answer: what to send (FHIR writes); None leaves the stored answer.
+        findings: what is to be kept with it; empty = those it came with.
         owner_key: the data key of the source record it is about; the row's own key is
             wrapped under it from now on.
     """
 
-    message_id: MessageId
+    message: Message
     state: State
     stage: str = ""
     reason: str = ""
-    answer: bytes | None = None
     findings: tuple[Finding, ...] = ()
     owner_key: DataKey | None = None
 
@@ -136,38 +139,60 @@ class Journal:
         row = rows.first()
         return await self._opened(conn, row) if row else None
 
-    async def settle(self, conn: AsyncConnection, settlement: Settlement) -> None:
-        """Record what became of a message, in the transaction that made it so."""
-        table = inbound_message
-        values: dict[str, Any] = {
-            "state": settlement.state.value,
-            "stage": settlement.stage,
-            "reason": settlement.reason,
-            "attempts": table.c.attempts + 1,
-            "settled_us": self._clock.now_us(),
-        }
-        if settlement.findings:
-            values["findings"] = _findings_text(settlement.findings)
-        if settlement.state is State.REFUSED:
-            values["repeat_key"] = None
-        if settlement.answer is not None or settlement.owner_key is not None:
-            rows = await conn.execute(
-                select(table.c.wrapped, table.c.wrapped_by).where(
-                    table.c.pk == settlement.message_id
-                )
+    async def settle(self, conn: AsyncConnection, settlements: Sequence[Settlement]) -> None:
+        """Record what became of messages, in the transaction that made it so."""
+        t = inbound_message
+        at_us = self._clock.now_us()
+        statement = (
+            update(t)
+            .where(t.c.pk == bindparam("b_pk"))
+            .values(
+                state=bindparam("b_state"),
+                stage=bindparam("b_stage"),
+                reason=bindparam("b_reason"),
+                attempts=t.c.attempts + 1,
+                settled_us=at_us,
+                findings=bindparam("b_findings"),
+                wrapped_by=bindparam("b_wrapped_by"),
+                wrapped=bindparam("b_wrapped"),
             )
-            row = rows.one()
-            key = await self._row_key(conn, settlement.message_id, row)
-            if settlement.answer is not None:
-                values["answer_code"] = _answer_code(settlement.answer)
-                values["answer"] = _seal(key, "answer", settlement.message_id, settlement.answer)
-            if settlement.owner_key is not None:
-                values["wrapped_by"] = settlement.owner_key.id
-                values["wrapped"] = settlement.owner_key.seal(
-                    key.secret, table=_TABLE, column=_KEY_PLACE, row=str(settlement.message_id)
-                )
+        )
+        await conn.execute(statement, [_settled(s) for s in settlements])
+
+    async def answer(
+        self, conn: AsyncConnection, message_id: MessageId, answer: bytes, state: State
+    ) -> None:
+        """Settle a FHIR write with its answer, in the transaction of what it answers for."""
+        t = inbound_message.c
+        rows = await conn.execute(select(t.wrapped, t.wrapped_by).where(t.pk == message_id))
+        key = await self._row_key(conn, message_id, rows.one())
         await conn.execute(
-            update(table).where(table.c.pk == settlement.message_id).values(**values)
+            update(inbound_message)
+            .where(t.pk == message_id)
+            .values(
+                state=state.value,
+                attempts=t.attempts + 1,
+                settled_us=self._clock.now_us(),
+                answer=_seal(key, "answer", message_id, answer),
+                answer_code=_answer_code(answer),
+            )
+        )
+
+    async def refuse(
+        self, conn: AsyncConnection, message_id: MessageId, reason: str, status: int
+    ) -> None:
+        """Settle a FHIR write as refused; a repeat of it is judged afresh."""
+        await conn.execute(
+            update(inbound_message)
+            .where(inbound_message.c.pk == message_id)
+            .values(
+                state=State.REFUSED.value,
+                stage="store",
+                reason=reason,
+                settled_us=self._clock.now_us(),
+                answer_code=str(status),
+                repeat_key=None,
+            )
         )
 
     async def reopen(self, conn: AsyncConnection, message_ids: Sequence[MessageId]) -> int:
@@ -328,6 +353,9 @@ class Journal:
             ),
             payload=_open(key, "payload", row.pk, row.payload),
             answer=_open(key, "answer", row.pk, row.answer),
+            key=key,
+            wrapped=row.wrapped,
+            wrapped_by=row.wrapped_by,
         )
 
     async def _row_key(self, conn: AsyncConnection, pk: int, row: Any) -> DataKey:
@@ -342,6 +370,25 @@ def _first_state(entry: JournalEntry) -> State:
     if not entry.is_accepted:
         return State.REFUSED
     return State.OPEN if entry.wire is Wire.FHIR else State.RECEIVED
+
+
+def _settled(settlement: Settlement) -> dict[str, Any]:
+    message, owner = settlement.message, settlement.owner_key
+    wrapped, wrapped_by = message.wrapped, message.wrapped_by
+    if owner is not None:
+        wrapped_by = owner.id
+        wrapped = owner.seal(
+            message.key.secret, table=_TABLE, column=_KEY_PLACE, row=str(message.id)
+        )
+    return {
+        "b_pk": message.id,
+        "b_state": settlement.state.value,
+        "b_stage": settlement.stage,
+        "b_reason": settlement.reason,
+        "b_findings": _findings_text(settlement.findings or message.findings),
+        "b_wrapped_by": wrapped_by,
+        "b_wrapped": wrapped,
+    }
 
 
 def _answer_code(answer: bytes) -> str:

@@ -30,7 +30,7 @@ from consent.labels import Labeller
 from consent.repository import ConsentRepository
 from consent.service import ConsentService, HubDirectory
 from consent.settings import load_consent_settings
-from fhir_server import routes, validate
+from fhir_server import outcome, routes, validate
 from fhir_server.settings import FhirSettings
 from hie import migrations
 from hie.access import Door
@@ -185,6 +185,7 @@ class Hub:
             self.journal,
             self.audit,
             validate.validate,
+            lambda category: outcome.TABLE[category].status,
             self.clock,
         )
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)

@@ -18,7 +18,7 @@ from hie.kernel.errors import HieError
 
 BATCH: Final = 32
 #: A transaction holds SQLite's one writer; other programs wait no longer than this.
-TRANSACTION_SECONDS: Final = 0.03
+TRANSACTION_SECONDS: Final = 0.04
 #: How often the journal is looked at when nobody says that something came.
 POLL_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
@@ -34,6 +34,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._is_idle = asyncio.Event()
+        self._size = 1  # messages in one transaction, as many as fit in its time
 
     def notify(self) -> None:
         """Say that a message came."""
@@ -81,31 +82,30 @@ class Worker:
                 await self._park(message, error)
             await asyncio.sleep(0)  # receivers go on between two messages
         while prepared:
-            done = await self._transaction(prepared)
-            prepared = prepared[done:]
+            size = self._size
+            await self._transaction(prepared[:size])
+            prepared = prepared[size:]
         return len(messages)
 
-    async def _transaction(self, prepared: Sequence[Prepared]) -> int:
-        """Commit as many as fit; when one fails, each alone."""
-        done = 0
+    async def _transaction(self, batch: Sequence[Prepared]) -> None:
+        """Commit several messages at once; when that fails, each alone."""
+        began = time.monotonic()
         try:
             async with self._db.transaction() as conn:
-                began = time.monotonic()
-                for one in prepared:
-                    await self._ingest.work_off(conn, one)
-                    done += 1
-                    if time.monotonic() - began > TRANSACTION_SECONDS:
-                        break
+                await self._ingest.work_off(conn, batch)
         except Exception:  # noqa: BLE001 - found out below, message by message
-            for one in prepared[: done + 1]:
+            for one in batch:
                 await self._alone(one)
-            return done + 1
-        return done
+        else:
+            seconds = max(time.monotonic() - began, 0.001)
+            fitting = int(len(batch) * TRANSACTION_SECONDS / seconds)
+            self._size = max(1, min(fitting, 2 * self._size, BATCH))
 
     async def _alone(self, one: Prepared) -> None:
         try:
+            prepared = self._ingest.prepare(one.message)  # the failed try changed the first one
             async with self._db.transaction() as conn:
-                await self._ingest.work_off(conn, one)
+                await self._ingest.work_off(conn, [prepared])
         except Exception as error:  # noqa: BLE001 - whatever it is, the message is kept and shown
             await self._park(one.message, error)
 
@@ -114,13 +114,5 @@ class Worker:
         reason = error.text if isinstance(error, HieError) else type(error).__name__
         _log.warning("message.parked", message_id=message.id, stage=stage, reason=reason)
         async with self._db.transaction() as conn:
-            await self._journal.settle(
-                conn,
-                Settlement(
-                    message_id=message.id,
-                    state=State.PARKED,
-                    stage=stage,
-                    reason=reason,
-                    findings=message.findings,
-                ),
-            )
+            parked = Settlement(message=message, state=State.PARKED, stage=stage, reason=reason)
+            await self._journal.settle(conn, [parked])

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId, References
-from adapters.journal import Journal, Settlement, State
+from adapters.journal import Journal, State
 from adapters.sources import SourceRegistry
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
@@ -62,6 +62,7 @@ class FhirFlow:
         journal: Journal,
         audit: AuditLog,
         validate: Validate,
+        status: Callable[[Category], int],
         clock: Clock,
         bases: tuple[str, ...] = (),
     ) -> None:
@@ -74,6 +75,7 @@ class FhirFlow:
         self._journal = journal
         self._audit = audit
         self._validate = validate
+        self._status = status
         self._clock = clock
         self._bases = bases
 
@@ -264,19 +266,11 @@ class FhirFlow:
         )
 
     async def _settle(self, conn: AsyncConnection, message_id: MessageId, answer: Answer) -> None:
-        await self._journal.settle(
-            conn,
-            Settlement(message_id=message_id, state=State.PROCESSED, answer=answer.encode()),
-        )
+        await self._journal.answer(conn, message_id, answer.encode(), State.PROCESSED)
 
     async def _refuse(self, message_id: MessageId, error: HieError) -> None:
         async with self._db.transaction() as conn:
-            await self._journal.settle(
-                conn,
-                Settlement(
-                    message_id=message_id, state=State.REFUSED, stage="store", reason=error.text
-                ),
-            )
+            await self._journal.refuse(conn, message_id, error.text, self._status(error.category))
 
 
 def _placed(issue: Issue, write: PlannedWrite) -> Issue:

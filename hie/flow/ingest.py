@@ -5,7 +5,7 @@ settles the message there: a message is processed when its resources are committ
 before and never twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -102,46 +102,62 @@ class Ingest:
             return Prepared(message=message, source=source, submission=None)
         return Prepared(message=message, source=source, submission=submission)
 
-    async def work_off(self, conn: AsyncConnection, prepared: Prepared) -> None:
-        """Identify, store, audit and settle, in the caller's transaction.
+    async def work_off(self, conn: AsyncConnection, batch: Sequence[Prepared]) -> None:
+        """Identify, store, audit and settle messages in order, in the caller's transaction.
 
         Raises:
-            HieError: nothing of the message is stored once the caller rolls back.
+            HieError: nothing of the batch is stored once the caller rolls back.
         """
-        message, submission = prepared.message, prepared.submission
-        if submission is None:
-            reason = f"no map reads {message.trigger or 'its type'}"
-            kept = Settlement(message_id=message.id, state=State.KEPT, stage="map", reason=reason)
-            await self._journal.settle(conn, kept)
+        waiting: list[_Identified] = []
+        for prepared in batch:
+            if prepared.submission is None:
+                await self._keep(conn, prepared.message)
+                continue
+            if prepared.submission.merges:
+                # A merge moves what is stored: what came before it must be.
+                await self._store(conn, waiting)
+                waiting = []
+            waiting.append(await self._identify(conn, prepared, prepared.submission))
+        await self._store(conn, waiting)
+
+    async def _keep(self, conn: AsyncConnection, message: Message) -> None:
+        reason = f"no map reads {message.trigger or 'its type'}"
+        kept = Settlement(message=message, state=State.KEPT, stage="map", reason=reason)
+        await self._journal.settle(conn, [kept])
+
+    async def _store(self, conn: AsyncConnection, waiting: Sequence["_Identified"]) -> None:
+        """Place, audit and settle what has been identified."""
+        if not waiting:
             return
-        origin = Origin(
-            source_id=message.source_id, message_id=message.id, now_us=self._clock.now_us()
+        placed = await self._placer.place_all(
+            conn, [(one.origin, self._placements(one)) for one in waiting]
         )
-        identified = await self._identify(conn, origin, prepared.source, submission)
-        merged = [await self._placer.merge(conn, origin, m) for m in submission.merges]
-        placed = await self._placer.place(
-            conn, origin, self._placements(origin, submission, identified)
-        )
-        persons = placed.persons.union(*merged)
-        await self._record(conn, prepared, origin, placed, persons)
-        subject = identified.get(submission.subject)
-        owner = None
-        if subject is not None:
-            owner = await self._keys.for_owner(conn, KeyKind.RECORD, subject.source_record_id)
+        pairs = list(zip(waiting, placed, strict=True))
+        records = [r for one, what in pairs for r in self._records(one, what)]
+        await self._audit.append(conn, records)
+        subjects = [s.source_record_id for one in waiting if (s := one.subject) is not None]
+        keys = await self._keys.for_owners(conn, KeyKind.RECORD, subjects)
         await self._journal.settle(
             conn,
-            Settlement(
-                message_id=message.id,
-                state=State.PROCESSED,
-                findings=message.findings + submission.findings,
-                owner_key=owner,
-            ),
+            [
+                Settlement(
+                    message=one.prepared.message,
+                    state=State.PROCESSED,
+                    findings=one.prepared.message.findings + one.submission.findings,
+                    owner_key=keys[one.subject.source_record_id] if one.subject else None,
+                )
+                for one in waiting
+            ],
         )
 
     async def _identify(
-        self, conn: AsyncConnection, origin: Origin, source: Source, submission: Submission
-    ) -> dict[str, Identified]:
-        """Patient drafts by name, as the source records they are."""
+        self, conn: AsyncConnection, prepared: Prepared, submission: Submission
+    ) -> "_Identified":
+        """The message with its Patient drafts as source records, and its merges carried out."""
+        message = prepared.message
+        origin = Origin(
+            source_id=message.source_id, message_id=message.id, now_us=self._clock.now_us()
+        )
         found = {}
         for draft in submission.drafts:
             if draft.resource["resourceType"] == "Patient":
@@ -149,16 +165,22 @@ class Ingest:
                     conn,
                     origin,
                     {k: v for k, v in draft.resource.items() if v is not None},
-                    own_identifier(draft.resource, source.own_authority),
+                    own_identifier(draft.resource, prepared.source.own_authority),
                     may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
                 )
-        return found
+        touched = [await self._placer.merge(conn, origin, m) for m in submission.merges]
+        return _Identified(
+            prepared=prepared,
+            submission=submission,
+            origin=origin,
+            patients=found,
+            touched=frozenset().union(*touched),
+        )
 
-    def _placements(
-        self, origin: Origin, submission: Submission, identified: Mapping[str, Identified]
-    ) -> list[Placement]:
-        records = {name: found.source_record_id for name, found in identified.items()}
-        ids = {d.name: self._id_of(origin, d, records) for d in submission.drafts}
+    def _placements(self, one: "_Identified") -> list[Placement]:
+        submission = one.submission
+        records = {name: found.source_record_id for name, found in one.patients.items()}
+        ids = {d.name: self._id_of(one.origin, d, records) for d in submission.drafts}
         targets = {f"{_DRAFT}{name}": f"{kind}/{key}" for name, (kind, key) in ids.items()}
 
         def resolved(reference: str) -> str:
@@ -169,7 +191,7 @@ class Ingest:
                 type=ids[draft.name][0],
                 id=ids[draft.name][1],
                 resource=rewrite_references(draft.resource, resolved),
-                mode=_mode(draft, identified),
+                mode=_mode(draft, one.patients),
                 owner=records.get(submission.subject),
             )
             for draft in submission.drafts
@@ -187,31 +209,42 @@ class Ingest:
             return kind, self._ring.blind("id", origin.source_id, kind, *draft.key)
         return kind, self._ring.blind("id", str(origin.message_id), kind, draft.name)
 
-    async def _record(
-        self,
-        conn: AsyncConnection,
-        prepared: Prepared,
-        origin: Origin,
-        placed: Placed,
-        persons: frozenset[PersonId],
-    ) -> None:
+    def _records(self, one: "_Identified", placed: Placed) -> list[AuditRecord]:
         """One audit row for each person whose record the message touched."""
         stored = [f"{w.type}/{w.id}/_history/{w.version}" for w in placed.written if w.is_changed]
-        await self._audit.append(
-            conn,
-            [
-                AuditRecord(
-                    recorded_us=origin.now_us,
-                    action="C",
-                    subtype="receive",
-                    person_id=person,
-                    organization=self._directory.organization_id(prepared.source.organization),
-                    request_id=str(origin.message_id),
-                    detail={"trigger": prepared.message.trigger, "stored": stored},
-                )
-                for person in sorted(persons)
-            ],
-        )
+        return [
+            AuditRecord(
+                recorded_us=one.origin.now_us,
+                action="C",
+                subtype="receive",
+                person_id=person,
+                organization=self._directory.organization_id(one.prepared.source.organization),
+                request_id=str(one.origin.message_id),
+                detail={"trigger": one.prepared.message.trigger, "stored": stored},
+            )
+            for person in sorted(placed.persons | one.touched)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identified:
+    """A message whose patients are known.
+
+    Attributes:
+        patients: Patient drafts by name.
+        touched: persons that a merge concerned.
+    """
+
+    prepared: Prepared
+    submission: Submission
+    origin: Origin
+    patients: Mapping[str, Identified]
+    touched: frozenset[PersonId]
+
+    @property
+    def subject(self) -> Identified | None:
+        """Whose message it is."""
+        return self.patients.get(self.submission.subject)
 
 
 def _mode(draft: Draft, identified: Mapping[str, Identified]) -> WriteMode:

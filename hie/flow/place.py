@@ -4,7 +4,7 @@ One transaction of the caller's. What cannot be placed raises, and nothing of it
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -135,11 +135,53 @@ class Placer:
     async def place(
         self, conn: AsyncConnection, origin: Origin, placements: Sequence[Placement]
     ) -> Placed:
-        """Write resources; identical ones make no new version.
+        """Write the resources of one message; identical ones make no new version.
 
         Raises:
             HieError: BUSINESS_RULE when a resource belongs to a patient nobody knows.
         """
+        return (await self.place_all(conn, [(origin, placements)]))[0]
+
+    async def place_all(
+        self, conn: AsyncConnection, groups: Sequence[tuple[Origin, Sequence[Placement]]]
+    ) -> list[Placed]:
+        """Write the resources of several messages, in order; one result per message.
+
+        Raises:
+            HieError: BUSINESS_RULE when a resource belongs to a patient nobody knows.
+        """
+        state = await self._state(conn, [p for _, placements in groups for p in placements])
+        versions: list[NewVersion] = []
+        ends = []
+        for origin, placements in groups:
+            final: dict[tuple[str, str], Placement] = {}
+            for placement in placements:
+                old = state.get((placement.type, placement.id))
+                made = self._apply_mode(origin, placement, old)
+                if made is not None:
+                    key = (made.type, made.id)
+                    final[key] = made
+                    state[key] = _State(origin.source_id, made.resource)
+            versions += self._versions(origin, list(final.values()))
+            ends.append(len(versions))
+        versions = await self._with_persons(conn, versions)
+        now_us = max((origin.now_us for origin, _ in groups), default=0)
+        written = await self._writer.write(conn, versions, now_us)
+        if changed := {p for v in versions if v.type == "Consent" for _, p in v.patients}:
+            await self._recompile(conn, changed)
+        starts = [0, *ends]
+        return [
+            Placed(
+                written=tuple(written[start:end]),
+                persons=frozenset(p for v in versions[start:end] for _, p in v.patients),
+            )
+            for start, end in zip(starts, ends, strict=False)
+        ]
+
+    async def _state(
+        self, conn: AsyncConnection, placements: Sequence[Placement]
+    ) -> dict[tuple[str, str], "_State"]:
+        """What is stored where a placement depends on it; the next of the same id sees it."""
         stored = await self._repository.load(
             conn,
             [
@@ -148,22 +190,7 @@ class Placer:
                 if p.mode is not WriteMode.UPSERT or self._index.is_directory(p.type)
             ],
         )
-        # What a placement leaves behind is what the next one of the same id finds.
-        state = {key: _State(s.source_id, s.resource) for key, s in stored.items() if s.resource}
-        final: dict[tuple[str, str], Placement] = {}
-        for placement in placements:
-            made = self._apply_mode(origin, placement, state.get((placement.type, placement.id)))
-            if made is not None:
-                key = (made.type, made.id)
-                final[key] = made
-                state[key] = _State(origin.source_id, made.resource)
-        kept = list(final.values())
-        versions = await self._versions(conn, origin, kept)
-        written = await self._writer.write(conn, versions, origin.now_us)
-        persons = frozenset(person for v in versions for _, person in v.patients)
-        if changed := {p for v in versions if v.type == "Consent" for _, p in v.patients}:
-            await self._recompile(conn, changed)
-        return Placed(written=tuple(written), persons=persons)
+        return {key: _State(s.source_id, s.resource) for key, s in stored.items() if s.resource}
 
     def _apply_mode(
         self, origin: Origin, placement: Placement, old: "_State | None"
@@ -180,17 +207,18 @@ class Placer:
             return _patched(placement, old.resource)
         return placement
 
-    async def _versions(
-        self, conn: AsyncConnection, origin: Origin, placements: Sequence[Placement]
-    ) -> list[NewVersion]:
-        records = [self._records_of(placement) for placement in placements]
-        wanted = {record for found in records for record in found}
-        persons = await self._mpi.person_of(conn, wanted) if wanted else {}
+    def _versions(self, origin: Origin, placements: Sequence[Placement]) -> list[NewVersion]:
+        """New versions, labelled; their patients are source records without a person yet."""
+        beside = {f"{p.type}/{p.id}": p.resource for p in placements if p.type == "Medication"}
         versions = []
-        for placement, found in zip(placements, records, strict=True):
-            if missing := [record for record in found if record not in persons]:
-                text = f"`{placement.type}` refers to {len(missing)} patient(s) nobody has sent"
-                raise HieError(Category.BUSINESS_RULE, text)
+        for placement in placements:
+            records = self._records_of(placement)
+            taken = (placement.resource.get("medicationReference") or {}).get("reference", "")
+            labels = self._labeller.labels(
+                placement.resource,
+                source_id=origin.source_id,
+                beside=[beside[taken]] if taken in beside else (),
+            )
             versions.append(
                 NewVersion(
                     type=placement.type,
@@ -198,15 +226,27 @@ class Placer:
                     resource=placement.resource,
                     source_id=origin.source_id,
                     message_id=origin.message_id,
-                    label_mask=self._labeller.labels(
-                        placement.resource, source_id=origin.source_id
-                    ).mask,
-                    patients=tuple((record, persons[record]) for record in found),
-                    key_owner=found[0] if found else "",
+                    label_mask=labels.mask,
+                    patients=tuple((record, PersonId("")) for record in records),
+                    key_owner=records[0] if records else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
                 )
             )
         return versions
+
+    async def _with_persons(
+        self, conn: AsyncConnection, versions: Sequence[NewVersion]
+    ) -> list[NewVersion]:
+        records = {record for version in versions for record, _ in version.patients}
+        persons = await self._mpi.person_of(conn, records) if records else {}
+        for version in versions:
+            if missing := [record for record, _ in version.patients if record not in persons]:
+                text = f"`{version.type}` refers to {len(missing)} patient(s) nobody has sent"
+                raise HieError(Category.BUSINESS_RULE, text)
+        return [
+            replace(v, patients=tuple((record, persons[record]) for record, _ in v.patients))
+            for v in versions
+        ]
 
     def _records_of(self, placement: Placement) -> list[SourceRecordId]:
         """Source records in whose compartments the resource is, the first its own."""

@@ -112,10 +112,9 @@ async def test_a_settled_message_is_read_under_its_records_key(database, journal
     written = await journal.write(entry())
     async with database.transaction() as conn:
         owner = await keys.for_owner(conn, KeyKind.RECORD, "r1")
-        await journal.settle(
-            conn,
-            Settlement(message_id=written.message_id, state=State.PROCESSED, owner_key=owner),
-        )
+        message = await journal.get(conn, written.message_id)
+        settled = Settlement(message=message, state=State.PROCESSED, owner_key=owner)
+        await journal.settle(conn, [settled])
     async with database.reading() as conn:
         message = await journal.get(conn, written.message_id)
     assert message.payload == BODY
@@ -126,17 +125,14 @@ async def test_a_fhir_write_is_open_until_its_answer_is_stored(database, journal
     written = await journal.write(entry(wire=Wire.FHIR, answer=b""))
     async with database.transaction() as conn:
         assert await journal.waiting(conn, 10) == []
-        await journal.settle(
-            conn,
-            Settlement(message_id=written.message_id, state=State.PROCESSED, answer=b"201"),
-        )
+        await journal.answer(conn, written.message_id, b"201", State.PROCESSED)
     assert (await journal.write(entry(wire=Wire.FHIR, answer=b""))).answer == b"201"
 
 
 async def test_a_refused_fhir_write_may_be_tried_again(database, journal) -> None:
     written = await journal.write(entry(wire=Wire.FHIR, answer=b""))
     async with database.transaction() as conn:
-        await journal.settle(conn, Settlement(message_id=written.message_id, state=State.REFUSED))
+        await journal.refuse(conn, written.message_id, "no", 422)
     again = await journal.write(entry(wire=Wire.FHIR, answer=b""))
     assert not again.is_repeat
 
@@ -147,11 +143,15 @@ async def test_parked_messages_go_back_in_the_queue_and_processed_ones_do_not(
     parked = await journal.write(entry(control_id="1"))
     done = await journal.write(entry(BODY + b"2", control_id="2"))
     async with database.transaction() as conn:
+        one = await journal.get(conn, parked.message_id)
+        two = await journal.get(conn, done.message_id)
         await journal.settle(
             conn,
-            Settlement(message_id=parked.message_id, state=State.PARKED, stage="map", reason="no"),
+            [
+                Settlement(message=one, state=State.PARKED, stage="map", reason="no"),
+                Settlement(message=two, state=State.PROCESSED),
+            ],
         )
-        await journal.settle(conn, Settlement(message_id=done.message_id, state=State.PROCESSED))
     async with database.transaction() as conn:
         assert await journal.reopen(conn, [parked.message_id, done.message_id]) == 1
         assert [m.id for m in await journal.waiting(conn, 10)] == [parked.message_id]
