@@ -13,7 +13,7 @@ from itertools import product
 import jellyfish
 
 from mpi.compare import Comparison, is_a_day_apart, last4, sounds_alike
-from mpi.levels import First, Last, Number
+from mpi.levels import Birth, First, Last, Number
 from mpi.model import Address, Demographics
 from mpi.settings import Combination, Forms
 
@@ -48,17 +48,20 @@ def best_hit(
 ) -> Hit | None:
     """The satisfied combination that the fewest pairs of persons share."""
     exact = _exact_fields(one, other, comparison, forms)
+    # A combination has two fields or more, and at most one of them is fuzzy.
+    if not exact:
+        return None
     fuzzy = _fuzzy_fields(one, other, comparison) - exact
     hits = (_hit(combination, exact, fuzzy) for combination in combinations)
     return min((h for h in hits if h), key=lambda h: (h.collision, h.id), default=None)
 
 
 def _hit(combination: Combination, exact: set[str], fuzzy: set[str]) -> Hit | None:
-    missing = [field for field in combination.fields if field not in exact]
+    missing = combination.fields - exact
     if not missing:
         return Hit(id=combination.id, collision=combination.exact)
     # Table 2: at most one field of a combination may be satisfied by fuzzy comparison.
-    if len(missing) == 1 and missing[0] in fuzzy and missing[0] in combination.fuzzy_fields:
+    if len(missing) == 1 and fuzzy and missing <= fuzzy & combination.fuzzy_fields:
         return Hit(id=combination.id, collision=combination.fuzzy, is_fuzzy=True)
     return None
 
@@ -71,19 +74,25 @@ def _exact_fields(
         "first": comparison.first in (First.EXACT, First.NICKNAME),
         "last": comparison.last is Last.EXACT,
         "birth": len(one.birth_date) == 10 and one.birth_date == other.birth_date,
-        "phone": not set(one.phones).isdisjoint(other.phones),
-        "email": not set(one.emails).isdisjoint(other.emails),
+        "phone": _meet(one.phones, other.phones),
+        "email": _meet(one.emails, other.emails),
         "ssn": comparison.ssn is Number.EXACT,
-        "last4": not last4(one).isdisjoint(last4(other)),
-        "itin4": not {n[-4:] for n in one.itin}.isdisjoint(n[-4:] for n in other.itin),
+        "last4": comparison.ssn is not None and not last4(one).isdisjoint(last4(other)),
+        "itin4": _meet([n[-4:] for n in one.itin], [n[-4:] for n in other.itin]),
         "street": any(_is_street(a, b) for a, b in product(one.addresses, other.addresses)),
     }
     return {field for field, is_equal in agree.items() if is_equal} | _numbers(one, other, forms)
 
 
+def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    return bool(ours and theirs) and not set(ours).isdisjoint(theirs)
+
+
 def _numbers(one: Demographics, other: Demographics, forms: Forms) -> set[str]:
-    ours = {(i.system, i.value) for i in one.identifiers}
     fields: set[str] = set()
+    if not one.identifiers or not other.identifiers:
+        return fields
+    ours = {(i.system, i.value) for i in one.identifiers}
     for identifier in other.identifiers:
         if (identifier.system, identifier.value) not in ours:
             continue
@@ -101,7 +110,7 @@ def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison
     agree = {
         "first": comparison.first is First.TYPO and _one_edit(one.given, other.given),
         "last": comparison.last is Last.TYPO and _one_edit(one.surnames, other.surnames),
-        "birth": len(one.birth_date) == len(other.birth_date) == 10
+        "birth": comparison.birth is Birth.EDIT
         and is_a_day_apart(one.birth_date, other.birth_date),
         "street": any(
             a.house == b.house and a.zip5 == b.zip5 != "" and _one_edit((a.street,), (b.street,))

@@ -27,6 +27,7 @@ from mpi.repository.writes import Writes
 
 #: Pairs of records that one decision holds apart; enough for two persons of thirty records.
 MOST_ASSERTIONS = 1_000
+SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +86,7 @@ class Ledger:
     ) -> Recorded:
         """Gather a decision."""
         decision_id = self._db.next_pk()
-        key_id, sealed = None, None
-        if explained is not None:
-            key = await self._keys.for_owner(conn, KeyKind.RECORD, explained.record_id)
-            key_id = key.id
-            sealed = key.seal(
-                orjson.dumps(explained.content),
-                table="identity_decision",
-                column="explanation",
-                row=str(decision_id),
-            )
+        key_id, sealed = await self._seal(conn, decision_id, actor.words, explained)
         writes.add(
             "identity_decision",
             id=decision_id,
@@ -110,6 +102,24 @@ class Ledger:
             inverse_of=inverse_of,
         )
         return Recorded(id=decision_id, kind=kind, now_us=actor.now_us)
+
+    async def _seal(
+        self, conn: AsyncConnection, decision_id: int, words: str, explained: Explanation | None
+    ) -> tuple[int | None, bytes | None]:
+        content = dict(explained.content) if explained else {}
+        if words:
+            content["words"] = words
+        if not content:
+            return None, None
+        owner = (KeyKind.RECORD, explained.record_id) if explained else (KeyKind.SYSTEM, SYSTEM)
+        key = await self._keys.for_owner(conn, *owner)
+        sealed = key.seal(
+            orjson.dumps(content),
+            table="identity_decision",
+            column="explanation",
+            row=str(decision_id),
+        )
+        return key.id, sealed
 
     def open_link(
         self,

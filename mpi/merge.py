@@ -75,8 +75,8 @@ class SourceMerges:
     ) -> tuple[PersonMove, ...]:
         """Retire an identifier, and join the two persons if the guard agrees.
 
-        A merge of an identifier with itself, or against an earlier merge, changes nothing and
-        opens a task: the feed goes on.
+        A merge of an identifier with itself, of one retired into another one already, or
+        against an earlier merge, changes nothing and opens a task: the feed goes on.
 
         Raises:
             HieError: NOT_FOUND when the surviving identifier is not known yet: identify the
@@ -109,10 +109,12 @@ class SourceMerges:
     ) -> tuple[PersonMove, ...]:
         if retired.replaced_by is not None:
             standing, _ = await records.survivor_of(conn, retired)
-            if standing.record_id == survivor.record_id:
-                return ()
+            if standing.record_id != survivor.record_id:
+                await self._report_conflict(conn, survivor, person_id, actor)
+            return ()
         await self._retire(conn, retired.record_id, survivor.record_id, actor)
         if retired.person_id in (None, person_id):
+            await self._record(conn, survivor, person_id, retired, actor)
             return ()
         gone = PersonId(str(retired.person_id))
         judged = await self._judge(conn, person_id, gone)
@@ -131,6 +133,20 @@ class SourceMerges:
             await writes.send(conn)
             return ()
         return await self._join(conn, writes, person_id, gone, recorded)
+
+    async def _record(
+        self,
+        conn: AsyncConnection,
+        survivor: Record,
+        person_id: PersonId,
+        retired: Record,
+        actor: Actor,
+    ) -> None:
+        """Keep on record that a number was retired where no person had to change."""
+        writes = self._ledger.writes()
+        recorded = await self._ledger.decision(conn, writes, DecisionKind.SOURCE_MERGE, actor)
+        self._ledger.tell(writes, recorded, [survivor.record_id, retired.record_id], [person_id])
+        await writes.send(conn)
 
     async def _join(
         self,

@@ -236,13 +236,15 @@ class Actor:
 
     Attributes:
         name: `mpi` for the index itself, `source:<id>` for a source, else the user.
-        reason: in the actor's words, or the rule that fired; no patient data.
+        reason: a code, such as the rule that fired; stored in clear.
+        words: why, in a human's words; sealed, because they may name the patient.
         message_id: the message that led to it.
     """
 
     name: str
     now_us: int
     reason: str = ""
+    words: str = ""
     message_id: MessageId | None = None
     on_behalf_of: str | None = None
 

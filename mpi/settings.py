@@ -143,7 +143,7 @@ class Combination:
     """
 
     id: str
-    fields: tuple[str, ...]
+    fields: frozenset[str]
     fuzzy_fields: frozenset[str]
     exact: float
     fuzzy: float
@@ -283,7 +283,7 @@ def _combination(table: ConfigTable) -> Combination:
     written = table.texts("fields")
     return Combination(
         id=table.text("id"),
-        fields=tuple(field.rstrip("*") for field in written),
+        fields=frozenset(field.rstrip("*") for field in written),
         fuzzy_fields=frozenset(field[:-1] for field in written if field.endswith("*")),
         exact=table.number("exact"),
         fuzzy=table.number("fuzzy", 0.0),

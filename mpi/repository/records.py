@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,7 +32,7 @@ class Entry:
 
 async def find_record(conn: AsyncConnection, record_id: str) -> Record | None:
     """A source record with its open link."""
-    rows = await conn.execute(_RECORD.where(_record.c.id == record_id))
+    rows = await conn.execute(_RECORD, {"record": record_id})
     row = rows.first()
     return _as_record(row) if row else None
 
@@ -61,7 +61,10 @@ _RECORD = select(
     _record.c.replaced_by,
     _link.c.person_id,
     _link.c.state,
-).outerjoin(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
+)
+_RECORD = _RECORD.outerjoin(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN)).where(
+    _record.c.id == bindparam("record")
+)
 
 
 def _as_record(row: Any) -> Record:
@@ -117,16 +120,19 @@ async def close_xrefs(
 
 async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     """Every record under one of these keys."""
-    block = tables.block_key
-    rows = await conn.execute(
-        select(block.c.key, block.c.record_id, _link.c.person_id)
-        .join(_link, and_(_link.c.record_id == block.c.record_id, _IS_OPEN))
-        .where(block.c.key.in_(keys))
-    )
+    rows = await conn.execute(_ENTRIES, {"keys": list(keys)})
     return [
         Entry(key=key, record_id=SourceRecordId(record), person_id=PersonId(person))
         for key, record, person in rows
     ]
+
+
+_block = tables.block_key
+_ENTRIES = (
+    select(_block.c.key, _block.c.record_id, _link.c.person_id)
+    .join(_link, and_(_link.c.record_id == _block.c.record_id, _IS_OPEN))
+    .where(_block.c.key.in_(bindparam("keys", expanding=True)))
+)
 
 
 async def drop_keys(conn: AsyncConnection, record_id: str) -> None:
@@ -153,15 +159,7 @@ async def members(conn: AsyncConnection, persons: Collection[str]) -> list[Membe
     found: list[Member] = []
     wanted = list(persons)
     for start in range(0, len(wanted), CHUNK):
-        rows = await conn.execute(
-            select(
-                _record.c.id, _link.c.person_id, _record.c.source_id, _record.c.is_active,
-                _record.c.key_id, _record.c.norm,
-            )
-            .join(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
-            .where(_link.c.person_id.in_(wanted[start : start + CHUNK]))
-            .order_by(_link.c.id)
-        )  # fmt: skip
+        rows = await conn.execute(_MEMBERS, {"persons": wanted[start : start + CHUNK]})
         found += [
             Member(
                 record_id=SourceRecordId(record),
@@ -174,3 +172,18 @@ async def members(conn: AsyncConnection, persons: Collection[str]) -> list[Membe
             for record, person, source, is_active, key_id, norm in rows
         ]
     return found
+
+
+_MEMBERS = (
+    select(
+        _record.c.id,
+        _link.c.person_id,
+        _record.c.source_id,
+        _record.c.is_active,
+        _record.c.key_id,
+        _record.c.norm,
+    )
+    .join(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
+    .where(_link.c.person_id.in_(bindparam("persons", expanding=True)))
+    .order_by(_link.c.id)
+)

@@ -2,13 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import mpi.tables  # noqa: F401 - fills the MetaData
 from hie.db import Database, metadata
+
+
+@cache
+def _columns(table: str) -> tuple[str, ...]:
+    return tuple(column.name for column in metadata.tables[table].columns)
+
+
+@cache
+def _insert(table: str) -> Insert:
+    # Built once: making and comparing statements costs more than running them.
+    return metadata.tables[table].insert()
 
 
 class Writes:
@@ -28,17 +40,17 @@ class Writes:
 
     def add(self, table: str, **values: Any) -> int:
         """Gather one row; gives its `id` where the hub assigns it, else 0."""
-        columns = metadata.tables[table].columns
+        columns = _columns(table)
         key = 0
         if "id" in columns and "id" not in values:
             key = values["id"] = self._db.next_pk()
-        self._rows[table].append({c.name: values.get(c.name) for c in columns})
+        self._rows[table].append({name: values.get(name) for name in columns})
         return key
 
     async def send(self, conn: AsyncConnection) -> None:
         """Insert what was gathered."""
         for table, rows in self._rows.items():
-            await conn.execute(metadata.tables[table].insert(), rows)
+            await conn.execute(_insert(table), rows)
         self._rows.clear()
 
 

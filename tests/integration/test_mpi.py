@@ -8,7 +8,7 @@ from hie.kernel.errors import HieError
 from hie.kernel.ids import PersonId, SourceId
 from mpi.levels import MatchGrade, Veto
 from mpi.model import Outcome, TaskKind, TaskState
-from tests.support.mpi import MODEL, SETTINGS, START_US, Index, mrn, patient
+from tests.support.mpi import MODEL, SETTINGS, START_US, Index, mrn, patient, steward
 
 MOVED = {"line": "3 Quarry Road", "zip5": "02138", "phone": "781-234-0000"}
 
@@ -267,7 +267,9 @@ async def test_tasks_are_claimed_once_and_listed_by_urgency(each: Index):
 
 async def test_the_database_names_nobody(index: Index):
     await index.see(patient(ssn="412-55-7781", email="n.quinlan@b.org"), "MRN-77-001")
-    await index.see(patient(given=["Peter"]), "MRN-77-002")
+    other = await index.see(patient(given=["Peter"]), "MRN-77-002")
+    async with index.db.transaction() as conn:
+        await index.mpi.steward.confirm(conn, other.source_record_id, steward())
     tables = ("source_record", "person", "identity_link", "identity_decision", "block_key",
               "identifier_xref", "review_task", "identity_event", "negative_assertion")  # fmt: skip
     async with index.db.reading() as conn:
@@ -277,10 +279,24 @@ async def test_the_database_names_nobody(index: Index):
             for row in await conn.execute(text(f"SELECT * FROM {table}"))
         ]
     assert len(rows) > 20
-    for value in (b"quinlan", b"nora", b"1971-03-08", b"412", b"2348871", b"orchard", b"mrn-77"):
-        if value == b"412":
-            continue
+    for value in (b"quinlan", b"nora", b"1971-03-08", b"557781", b"2348871", b"orchard", b"mrn-77"):
         assert not any(value in row for row in rows), value
+
+
+async def test_an_erased_record_is_left_out_and_the_others_still_link(index: Index):
+    first = await index.see(patient(), "M1")
+    second = await index.see(patient(), "A1", "aurelia")
+    await index.see(patient(given=["Peter"], gender="male", born="1999-12-24"), "A1", "aurelia")
+    async with index.db.transaction() as conn:
+        await conn.execute(
+            text("DELETE FROM data_key WHERE owner = :record"), {"record": second.source_record_id}
+        )
+    restarted = index.restarted()
+    third = await restarted.see(patient(), "B1", "bayside")
+    assert (third.outcome, third.person_id) == (Outcome.LINK, first.person_id)
+    # That there was a question is all that is left of it.
+    [task] = await restarted.tasks()
+    assert (task.kind, task.held, task.candidates) == (TaskKind.OVERLAY, None, ())
 
 
 async def test_an_unknown_person_cannot_be_resolved(index: Index):

@@ -147,6 +147,25 @@ async def test_a_circle_of_merges_is_not_closed(index: Index):
     assert [task.kind for task in await index.tasks()] == [TaskKind.SOURCE_CONFLICT]
 
 
+async def test_a_number_is_not_retired_into_two_others(index: Index):
+    records = {n: await index.see(patient(), n) for n in ("M1", "M2", "M3")}
+    await index.merge("M1", "M2")
+    assert await index.merge("M3", "M2") == ()
+    assert TaskKind.SOURCE_CONFLICT in [task.kind for task in await index.tasks()]
+    late = await index.see(patient(), "M2")
+    assert late.source_record_id == records["M1"].source_record_id
+
+
+async def test_two_numbers_of_one_person_are_merged_without_a_move(index: Index):
+    first = await index.see(patient(), "M1")
+    second = await index.see(patient(), "M2")
+    async with index.db.transaction() as conn:
+        await index.mpi.steward.link(conn, second.source_record_id, first.person_id, steward())
+    assert await index.merge("M1", "M2") == ()
+    late = await index.see(patient(), "M2")
+    assert (late.source_record_id, late.person_id) == (first.source_record_id, first.person_id)
+
+
 async def test_a_chain_of_merges_leads_to_the_last_survivor(each: Index):
     index = each
     records = {n: await index.see(patient(), n) for n in ("M1", "M2", "M3")}

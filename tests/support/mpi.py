@@ -81,19 +81,23 @@ def mrn(value: str, source: str = "mercy") -> SourceIdentifier:
     return SourceIdentifier(system=f"urn:test:{source}", value=value, type="MR")
 
 
-def steward(reason: str = "compared the charts") -> Actor:
-    """A human who decides."""
-    return Actor(name="steward:kim", now_us=START_US + 10_000_000, reason=reason)
+def steward(words: str = "Nora Quinlan told me so") -> Actor:
+    """A human who decides, and says why in words that name the patient."""
+    return Actor(name="steward:kim", now_us=START_US + 10_000_000, words=words)
 
 
 class Index:
     """The index on a database, one transaction per call, a second per call."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ring: KeyRing | None = None) -> None:
         self.db = database
-        self.ring = KeyRing.ephemeral()
+        self.ring = ring or KeyRing.ephemeral()
         self.mpi = Mpi(database, self.ring, KeyStore(database, self.ring), SETTINGS)
         self._messages = 0
+
+    def restarted(self) -> "Index":
+        """The same index without anything it kept in memory."""
+        return Index(self.db, self.ring)
 
     async def see(
         self, record: Patient, number: str = "", source: str = "mercy", *, may_update: bool = True

@@ -260,6 +260,29 @@ def test_a_junior_is_the_second_of_his_name(one: str, other: str | None, level: 
     assert found.suffix is level
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "level"),
+    [
+        ("Haag", "Fredericka Haag", Same.SAME),
+        ("Hyatt", "Hyat", Same.SAME),
+        ("Haag", "Rowe", Same.DIFFERS),
+    ],
+)
+def test_mothers_are_compared_by_their_maiden_names(one: str, other: str, level: Same):
+    records = [
+        demographics(
+            extension=[
+                {
+                    "url": "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName",
+                    "valueString": name,
+                }
+            ]
+        )
+        for name in (one, other)
+    ]
+    assert COMPARER.compare(*records).mother is level
+
+
 def test_empty_records_have_nothing_to_compare():
     found = COMPARER.compare(Demographics(), Demographics())
     assert {found.name, found.birth, found.sex, found.household, found.identifier} == {None}
