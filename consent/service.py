@@ -207,6 +207,32 @@ class ConsentService:
             consent_id=consent.id, version=consent.version, ignored="awaits-verification"
         )
 
+    def may_replace(self, source_id: str, old: Recorded, new: FhirJson | None) -> bool:
+        """Whether a source may put `new` (None = nothing) in the place of a Consent.
+
+        Only who recorded it may, and a denial in effect is taken back by a version that the
+        patient, or who speaks for them, verified - never by leaving it out or deleting it.
+        """
+        replaced = self.directive(old)
+        directive = Directive(consent_id=old.id)
+        if new is not None:
+            directive = self._reader.directive(
+                new, consent_id=old.id, version=old.version + 1, directory=self._directory
+            )
+        attested = new is not None and is_verified(new)
+        standing = writing_rule(
+            Writer(source_id=source_id, is_trusted=source_id in self._trusted),
+            directive,
+            subject="",
+            recorded_by=old.source_id,
+            replaced=replaced,
+            is_verified=attested and self.law.settings.regime.trusts_attested,
+        )
+        is_lost = bool(_denials(replaced) - _denials(directive))
+        return standing is Standing.EFFECTIVE or (
+            standing is Standing.AWAITS_VERIFICATION and not is_lost
+        )
+
     async def recompile(
         self, conn: AsyncConnection, person_id: str, consents: Sequence[Recorded]
     ) -> None:

@@ -8,15 +8,14 @@ they cannot be, it raises and nothing leaves.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.model import ResourceFacts
 from consent.service import ConsentService
-from hie.audit.event import MINOR_FAILURE, AuditRecord, record_of
-from hie.audit.repository import AuditLog
-from hie.db import Database, GroupWriter
+from hie.db import Database
+from hie.disclosure import Disclosures
 from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
@@ -26,7 +25,6 @@ from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 
 READ = "access"
-_NOT_FOUND = "there is no such resource, or it is not yours to see"
 
 
 class Persons(Protocol):
@@ -47,19 +45,14 @@ class Door:
         consent: ConsentService,
         persons: Persons,
         golden: GoldenPatients,
-        audit: AuditLog,
+        disclosures: Disclosures,
     ) -> None:
         self._db = db
         self._repository = repository
         self._consent = consent
         self._persons = persons
         self._golden = golden
-        self._audit: GroupWriter[Sequence[AuditRecord], None] = GroupWriter(db, self._append)
-        self._log = audit
-
-    async def close(self) -> None:
-        """Wait for audit rows that are being written."""
-        await self._audit.close()
+        self._disclosures = disclosures
 
     async def read(self, ctx: RequestContext, type_name: str, resource_id: str) -> Served:
         """The current version.
@@ -127,10 +120,12 @@ class Door:
                 )
             await self._recheck(conn, ctx, versions)
         if not versions and cursor is None:
-            await self._refuse(ctx, "history-instance", type_name, resource_id)
+            await self._disclosures.refuse(ctx, "history-instance", type_name, resource_id)
         page = versions[:count]
         persons = {served.person_id for served in page}
-        await self._record(ctx, "R", "history-instance", persons, type_name, resource_id)
+        await self._disclosures.record(
+            ctx, "R", "history-instance", persons, type_name, resource_id
+        )
         following = page[-1].version if len(versions) > count else None
         return Page(matches=tuple(page), next_cursor=following)
 
@@ -145,7 +140,9 @@ class Door:
                 page = await self._search(conn, residual, query)
             await self._recheck(conn, ctx, page.matches)
         persons = {served.person_id for served in page.matches}
-        await self._record(ctx, "E", "search-type", persons, query.type, detail=_described(query))
+        await self._disclosures.record(
+            ctx, "E", "search-type", persons, query.type, detail=_described(query)
+        )
         return page
 
     async def everything(
@@ -177,10 +174,10 @@ class Door:
             else:
                 matches, following = await self._record_of(conn, residual, patient, count, cursor)
         if patient is None:
-            await self._refuse(ctx, "operation", "Patient", person_id)
+            await self._disclosures.refuse(ctx, "operation", "Patient", person_id)
         caller = ctx.caller
         allowed = [served for served in matches if caller.may(served.type, "r")]
-        await self._record(
+        await self._disclosures.record(
             ctx,
             "E",
             "operation",
@@ -316,58 +313,13 @@ class Door:
         served: Served | None,
     ) -> Served:
         if served is None:
-            await self._refuse(ctx, subtype, type_name, resource_id)
-        await self._record(ctx, "R", subtype, {served.person_id}, type_name, resource_id)
+            await self._disclosures.refuse(ctx, subtype, type_name, resource_id)
+        await self._disclosures.record(
+            ctx, "R", subtype, {served.person_id}, type_name, resource_id
+        )
         if served.is_deleted:
             raise HieError(Category.GONE, "the resource was deleted")
         return served
-
-    async def _refuse(
-        self, ctx: RequestContext, subtype: str, type_name: str, resource_id: str
-    ) -> NoReturn:
-        """Record the attempt, then answer as if there were nothing."""
-        record = record_of(
-            ctx,
-            "R",
-            subtype,
-            outcome=MINOR_FAILURE,
-            resource_type=type_name,
-            resource_id=resource_id,
-            detail={"reason": "hidden or absent"},
-        )
-        await self._audit.submit([record])
-        raise HieError(Category.NOT_FOUND, _NOT_FOUND)
-
-    async def _record(  # noqa: PLR0913, PLR0917 - the columns of an audit row
-        self,
-        ctx: RequestContext,
-        action: str,
-        subtype: str,
-        persons: set[str],
-        type_name: str,
-        resource_id: str = "",
-        detail: dict[str, str] | None = None,
-    ) -> None:
-        """One row per person touched, or one that nobody was."""
-        records = [
-            record_of(
-                ctx,
-                action,
-                subtype,
-                person_id=person or None,
-                resource_type=type_name,
-                resource_id=resource_id,
-                detail=detail or {},
-            )
-            for person in sorted(persons) or [""]
-        ]
-        await self._audit.submit(records)
-
-    async def _append(
-        self, conn: AsyncConnection, batches: Sequence[Sequence[AuditRecord]]
-    ) -> list[None]:
-        await self._log.append(conn, [record for batch in batches for record in batch])
-        return [None] * len(batches)
 
 
 def _described(query: Query) -> dict[str, str]:

@@ -15,7 +15,7 @@ from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
 from adapters.hl7v2.conform import Conformer
 from adapters.hl7v2.frame import FrameLimits
-from adapters.hl7v2.http import hl7_handler
+from adapters.hl7v2.http import Handler, hl7_handler
 from adapters.hl7v2.intake import Hl7Intake
 from adapters.hl7v2.judge import IntakeSettings, Judge
 from adapters.hl7v2.mapper import Mapper
@@ -42,6 +42,7 @@ from hie.auth.model import Grant
 from hie.auth.service import TokenService
 from hie.crypto import KeyRing
 from hie.db import Database
+from hie.disclosure import Disclosures
 from hie.flow.carry import FhirFlow
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
@@ -51,6 +52,7 @@ from hie.flow.writer import SourceWriter
 from hie.golden import GoldenPatients
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock, SystemClock
+from hie.kernel.errors import HieError
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 from hie.overview import Overview
@@ -143,7 +145,10 @@ class Hub:
         signing = self.ring.audit_signing_key()
         self.sequencer = Sequencer(self.db, signing, heads)
         self.verifier = Verifier(self.db, signing.public_key(), heads)
-        self.door = Door(self.db, self.repository, self.consent, self.mpi, self.golden, self.audit)
+        self.disclosures = Disclosures(self.db, self.audit, self.clock)
+        self.door = Door(
+            self.db, self.repository, self.consent, self.mpi, self.golden, self.disclosures
+        )
         self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
 
     def _join_flow(self) -> None:
@@ -257,7 +262,7 @@ class Hub:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-        await self.door.close()
+        await self.disclosures.close()
         await self.journal.close()
         await self.db.close()
 
@@ -349,14 +354,29 @@ class Hub:
             ),
             clock=self.clock,
             sealer=self.ring.sealing_key("cursor"),
+            watcher=self.disclosures,
         )
         handler = hl7_handler(self.intake, message_bytes=settings.limits.message_bytes)
-        app.router.add_post("/hl7v2", handler)
+        app.router.add_post("/hl7v2", self._with_token(handler))
         setup_web(app, self.metrics, {"database": self._check_database})
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, settings.listen.host, self.http_port)
         await site.start()
+
+    def _with_token(self, handler: Handler) -> Handler:
+        """In production a message over HTTP needs a bearer token: MSH alone proves nobody."""
+
+        async def handle(request: web.Request) -> web.Response:
+            _, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            try:
+                await self.tokens.check(bearer)
+            except HieError:
+                text = "expected a bearer token of a registered source\n"
+                return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
+            return await handler(request)
+
+        return handle if self.settings.is_production else handler
 
     async def _check_database(self) -> bool:
         async with self.db.reading() as conn:

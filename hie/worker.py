@@ -34,7 +34,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._is_idle = asyncio.Event()
-        self._size = 1  # messages in one transaction, as many as fit in its time
+        self._size = 4  # messages in one transaction, as many as fit in its time
 
     def notify(self) -> None:
         """Say that a message came."""

@@ -12,10 +12,11 @@ from consent.labels import Labeller
 from consent.service import ConsentService
 from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.index import SearchIndex
+from hie.store.loader import Stored
 from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
 from mpi.model import Identified
@@ -187,15 +188,19 @@ class Placer:
             [
                 (p.type, p.id)
                 for p in placements
-                if p.mode is not WriteMode.UPSERT or self._index.is_directory(p.type)
+                if p.mode is not WriteMode.UPSERT
+                or p.type == "Consent"
+                or self._index.is_directory(p.type)
             ],
         )
-        return {key: _State(s.source_id, s.resource) for key, s in stored.items() if s.resource}
+        return {key: _State(s.source_id, s.resource, s) for key, s in stored.items() if s.resource}
 
     def _apply_mode(
         self, origin: Origin, placement: Placement, old: "_State | None"
     ) -> Placement | None:
         """The placement as it is to be written, or None where what is stored stays."""
+        if old is not None and old.stored is not None and placement.type == "Consent":
+            self._guard_consent(origin, placement, old.stored)
         if old is None:
             return _patched(placement, {}) if placement.mode is not WriteMode.DELETE else None
         if placement.mode is WriteMode.CREATE_IF_ABSENT:
@@ -206,6 +211,16 @@ class Placer:
         if placement.mode is WriteMode.PATCH:
             return _patched(placement, old.resource)
         return placement
+
+    def _guard_consent(self, origin: Origin, placement: Placement, old: Stored) -> None:
+        new = None if placement.mode is WriteMode.DELETE else placement.resource
+        if not self._consent.may_replace(origin.source_id, old, new):
+            text = (
+                "only who recorded a `Consent` may change it, and what it denies is taken back "
+                "by a version with `Consent.verification` alone"
+            )
+            issue = Issue(text=text, code="business-rule", expression=("Consent.provision",))
+            raise HieError(Category.BUSINESS_RULE, text, [issue])
 
     def _versions(self, origin: Origin, placements: Sequence[Placement]) -> list[NewVersion]:
         """New versions, labelled; their patients are source records without a person yet."""
@@ -275,6 +290,7 @@ class _State:
 
     source_id: str
     resource: FhirJson
+    stored: Stored | None = None
 
 
 def _patched(placement: Placement, old: FhirJson) -> Placement:
