@@ -227,11 +227,13 @@ def own_identifier(
     """
     segment = context.find(name)
     raw = segment.field(field) if segment is not None else ""
-    found = [
-        identifier
-        for part in raw.split(context.repetition_mark)
-        if (identifier := identifier_of(part, context, is_own=True))
-    ]
     wanted = system or context.source.own_authority
+    found: list[SourceIdentifier] = []
+    for part in raw.split(context.repetition_mark):
+        identifier = identifier_of(part, context, is_own=True)
+        if identifier is not None:
+            if identifier.system == wanted and identifier.type == "MR":
+                return identifier  # nothing ranks higher
+            found.append(identifier)
     ranked = sorted(found, key=lambda item: (item.system != wanted, item.type != "MR"))
     return ranked[0] if ranked else None

@@ -78,7 +78,7 @@ class Context:
         source: Source,
         terminology: Terminology,
         journal: tuple[MessageId, int] = (MessageId(0), 0),
-        shared: dict[tuple[str, str], Any] | None = None,
+        shared: dict[tuple[str, ...], Any] | None = None,
     ) -> None:
         marks = message.delimiters
         self.message = message
@@ -96,7 +96,7 @@ class Context:
         self.zone: tzinfo | None = source.zone or offset_of(message.segments[0].value(7))
         self.findings: list[Finding] = []
         self.memo: dict[tuple[str | int, ...], Any] = {}
-        self.shared: dict[tuple[str, str], Any] = {} if shared is None else shared
+        self.shared: dict[tuple[str, ...], Any] = {} if shared is None else shared
         self.nulls: set[str] = set()
         self.node = Node("", None)
         self.segment: Segment | None = None
@@ -118,7 +118,7 @@ class Context:
         raw = raw.strip()
         return "" if raw == NULL else raw
 
-    def keep(self, key: tuple[str, str], value: Any) -> None:
+    def keep(self, key: tuple[str, ...], value: Any) -> None:
         """Remember a coded value for the messages to come; a full memory starts anew."""
         if len(key[1]) <= _SHARED_LENGTH:
             if len(self.shared) >= _SHARED_LIMIT:

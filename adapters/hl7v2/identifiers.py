@@ -22,6 +22,15 @@ def authority(parts: tuple[str, str, str], context: Context, kind: str = "") -> 
     What the source's file says comes first, then national numberings by OID, namespace or
     type of the number, then a system of the source's own.
     """
+    key = ("authority", *parts, kind)
+    found: str | None = context.shared.get(key)
+    if found is None:
+        found = _authority(parts, context, kind)
+        context.keep(key, found)
+    return found
+
+
+def _authority(parts: tuple[str, str, str], context: Context, kind: str) -> str:
     namespace, universal_id, universal_type = parts
     source = context.source
     for name in (namespace, universal_id):
@@ -76,6 +85,16 @@ def cx(raw: str, context: Context) -> FhirJson | None:
 def own_cx(raw: str, context: Context) -> FhirJson | None:
     """An Identifier of a CX whose authority is the source's own where none is named."""
     return _cx(raw, context, default=context.source.own_authority)
+
+
+def own_system(kind: str, context: Context) -> str:
+    """The system of numbers of a kind (`staff`) that the source names no authority for."""
+    key = ("own", kind)
+    found: str | None = context.shared.get(key)
+    if found is None:
+        found = context.source.system_of(kind)
+        context.keep(key, found)
+    return found
 
 
 def _cx(raw: str, context: Context, default: str) -> FhirJson | None:

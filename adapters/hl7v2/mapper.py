@@ -34,6 +34,8 @@ from hie.kernel.ids import MessageId, SourceId
 
 __all__ = ["Mapper", "load_maps"]
 
+#: How many senders' codes are remembered at once.
+_MEMORIES: Final = 256
 #: The rule whose draft is the submission's subject.
 PATIENT: Final = "patient"
 
@@ -58,7 +60,7 @@ class Mapper:
         self._maps = maps
         self._plans = compile_plans(maps)
         self._terminology = maps.terminology
-        self._shared: dict[tuple[object, ...], dict[tuple[str, str], Any]] = {}
+        self._shared: dict[tuple[object, ...], dict[tuple[str, ...], Any]] = {}
         self._merged: Merged = {}
         self._overlaid: dict[SourceId, tuple[Maps, Mapping[str, Plan]]] = {}
 
@@ -90,8 +92,7 @@ class Mapper:
         before it, for the case that nothing is stored yet.
         """
         maps, plans = self._for(source)
-        # What is remembered of codes depends on who writes them and with which marks.
-        memory = self._shared.setdefault((source.id, message.delimiters, message.charset), {})
+        memory = self._memory(message, source)
         context = Context(message, source, maps.terminology, (message_id, received_us), memory)
         plan = plans.get(_trigger(message))
         if plan is None:
@@ -110,6 +111,16 @@ class Mapper:
             findings=tuple(context.findings),
             unmapped=unread(message, run.used, plan.reads, self._merged, taken=run.taken),
         )
+
+    def _memory(self, message: Message, source: Source) -> dict[tuple[str, ...], Any]:
+        """What is remembered of codes, which depends on who writes them and with which marks."""
+        key = (source.id, message.delimiters, message.charset)
+        found = self._shared.get(key)
+        if found is None:
+            if len(self._shared) >= _MEMORIES:
+                self._shared.clear()  # any name may be sent where unknown senders are taken
+            found = self._shared[key] = {}
+        return found
 
     def _for(self, source: Source) -> tuple[Maps, Mapping[str, Plan]]:
         if not source.overrides:
@@ -329,7 +340,7 @@ def _drafts_of(job: _Job) -> list[Draft]:
         put(complete)
     if spec.mode is not WriteMode.PATCH:
         return [Draft(name=job.name, resource=complete, key=job.key, mode=spec.mode)]
-    stated: FhirJson = {**resource, **dict.fromkeys(job.nulls - resource.keys())}
+    stated: FhirJson = {**resource, **dict.fromkeys(sorted(job.nulls - resource.keys()))}
     if not job.key:
         return [Draft(name=job.name, resource=complete)]
     if len(complete) == len(resource):

@@ -8,7 +8,7 @@ Spec: HL7 v2.8.2 2.A.89 (XPN), 2.A.88 (XCN), 2.A.87 (XAD), 2.A.90 (XTN), 2.A.91 
 from typing import Final
 
 from adapters.hl7v2.context import Context, Parts
-from adapters.hl7v2.identifiers import authority, period, type_of
+from adapters.hl7v2.identifiers import authority, own_system, period, type_of
 from hie.kernel.fhir import FhirJson
 
 _STRUCTURES: Final = "http://hl7.org/fhir/StructureDefinition/"
@@ -181,7 +181,7 @@ def _person_number(
 ) -> FhirJson | None:
     if not value:
         return None
-    system = authority(named, context, kind) or context.source.system_of("staff")
+    system = authority(named, context, kind) or own_system("staff", context)
     found: FhirJson = {"system": system, "value": value}
     if typed := type_of(kind, context, 13):
         found = {"type": typed, **found}
@@ -216,7 +216,7 @@ def _xon(raw: str, context: Context) -> FhirJson | None:
     kind = parts(7)
     # XX is the table's word for "organization identifier" and names no authority.
     named = (parts(6), parts(6, 2), parts(6, 3))
-    system = authority(named, context, kind) or context.source.system_of("organization")
+    system = authority(named, context, kind) or own_system("organization", context)
     identifier: FhirJson = {"system": system, "value": value}
     if typed := type_of(kind, context, 7):
         identifier = {"type": typed, **identifier}
@@ -265,7 +265,7 @@ def _pl(raw: str, context: Context) -> FhirJson | None:
     resource: FhirJson = {
         "resourceType": "Location",
         "identifier": [
-            {"system": context.source.system_of("location"), "value": "/".join(filter(None, inner))}
+            {"system": own_system("location", context), "value": "/".join(filter(None, inner))}
         ],
         "mode": "instance",
         "name": display,

@@ -39,6 +39,8 @@ def date_time(text: str, zone: tzinfo | None) -> str:
     Raises:
         TemporalError: `text` is no such date or time.
     """
+    if len(text) == 8 and text.isascii() and text.isdigit():
+        return _whole_date(text)  # most of them
     found = _read(text)
     if found["hour"] is None:
         return _date(found)
@@ -66,6 +68,8 @@ def date_only(text: str) -> str:
     Raises:
         TemporalError: `text` is no date or time.
     """
+    if len(text) == 8 and text.isascii() and text.isdigit():
+        return _whole_date(text)
     return _date(_read(text))
 
 
@@ -90,6 +94,13 @@ def offset_of(text: str) -> tzinfo | None:
     """The offset a timestamp ends with; None when it has none or no possible one."""
     found = _OFFSET.search(text)
     return _offset(found[0]) if found else None
+
+
+def _whole_date(text: str) -> str:
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat()
+    except ValueError as error:
+        raise TemporalError from error
 
 
 def _read(text: str) -> re.Match[str]:

@@ -764,3 +764,12 @@ def test_a_message_of_every_trigger_maps_the_same_twice():
         message = message_of(PID, trigger=trigger)
         assert message.trigger == trigger
         assert submission_of(PID, trigger=trigger) == submission_of(PID, trigger=trigger)
+
+
+def test_senders_without_number_do_not_fill_the_memory():
+    obx = "OBX|1|CWE|1-1^A^LN||A^B^SCT||||||F"
+    for n in range(300):
+        source = replace(GENERAL, id=SourceId(f"adhoc:{n}"), is_adhoc=True)
+        submission = submission_of(PID, *ORDER, obx, trigger="ORU^R01", source=source)
+        assert drafts_of(submission, "Observation")
+    assert len(mapper()._shared) <= 256
