@@ -2,6 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +21,18 @@ FEWEST_RECORDS = 1_000
 #: Values held by fewer records weigh as the average.
 FEWEST_HOLDERS = 3
 _DOMAIN = "mpi-share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameShares:
+    """How common names are among the records.
+
+    Attributes:
+        shares: field, then keyed hash of the value, to its share of all records.
+    """
+
+    records: int
+    shares: Mapping[str, Mapping[int, float]]
 
 
 class Learning:
@@ -57,8 +71,8 @@ class Learning:
         if stored:
             self._matcher.learn(share)
 
-    async def count(self, conn: AsyncConnection) -> int:
-        """Count the shares anew and take them up; the number of records counted."""
+    async def count(self, conn: AsyncConnection) -> NameShares:
+        """Count how common names are; reads every record, so on a reading connection."""
         counted: dict[str, Counter[str]] = defaultdict(Counter)
         total = 0
         async for page in learning.all_records(conn):
@@ -66,18 +80,21 @@ class Learning:
                 total += 1
                 for field, value in _values(demographics):
                     counted[field][value] += 1
-        if total >= FEWEST_RECORDS:
-            shares = {
-                field: {
-                    self._ring.blind64(_DOMAIN, field, value): number / total
-                    for value, number in values.items()
-                    if number >= FEWEST_HOLDERS
-                }
-                for field, values in counted.items()
+        shares = {
+            field: {
+                self._ring.blind64(_DOMAIN, field, value): number / total
+                for value, number in values.items()
+                if number >= FEWEST_HOLDERS
             }
-            await learning.replace_shares(conn, shares)
+            for field, values in counted.items()
+        }
+        return NameShares(records=total, shares=shares)
+
+    async def keep(self, conn: AsyncConnection, counted: NameShares) -> None:
+        """Store what was counted and score by it; too few records teach nothing."""
+        if counted.records >= FEWEST_RECORDS:
+            await learning.replace_shares(conn, counted.shares)
             await self.take_up(conn)
-        return total
 
 
 def _values(demographics: Demographics) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from mpi.arrival import Intake
 from mpi.decide import Matcher
 from mpi.find import Finder
 from mpi.identify import Identification
-from mpi.learn import Learning
+from mpi.learn import Learning, NameShares
 from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
 from mpi.model import Actor, Counts, Identified, PersonMove
@@ -66,9 +66,19 @@ class Mpi:
         await writes.send(conn)
         await self._learning.take_up(conn)
 
-    async def learn(self, conn: AsyncConnection) -> int:
-        """Count how common names are among the records, and use it; the number of records."""
+    async def count_names(self, conn: AsyncConnection) -> NameShares:
+        """Count how common names are: opens every record, so on a reading connection."""
         return await self._learning.count(conn)
+
+    async def keep_names(self, conn: AsyncConnection, counted: NameShares) -> None:
+        """Store what was counted, in a short write transaction, and score by it from now on."""
+        await self._learning.keep(conn, counted)
+
+    async def learn(self, conn: AsyncConnection) -> int:
+        """Count and keep in one transaction, for small indexes; the number of records."""
+        counted = await self.count_names(conn)
+        await self.keep_names(conn, counted)
+        return counted.records
 
     async def identify(  # noqa: PLR0913 - what a message says of its patient, each by name
         self,
