@@ -8,13 +8,13 @@ and gets the first answer; a repeat of a refused one is judged afresh.
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.message import Message, MessageCounts, Settlement, State
 from adapters.port import Journaled, JournalEntry, Wire
 from adapters.tables import inbound_message
 from hie.crypto import DataKey, KeyRing
@@ -27,74 +27,6 @@ from hie.keystore import KeyStore
 _TABLE = "inbound_message"
 _KEY_PLACE = "wrapped"
 _ANSWER_CODE = re.compile(rb'(?:\rMSA.([A-Z]{2}))|(?:^{"status": (\d{3}))')
-
-
-class State(StrEnum):
-    """Where a message is on its way."""
-
-    RECEIVED = "received"  # acknowledged, waiting to be worked off
-    OPEN = "open"  # a FHIR write that is being processed in its request
-    PROCESSED = "processed"
-    KEPT = "kept"  # acknowledged; no map reads its type
-    PARKED = "parked"  # failed after the acknowledgement; waits for a person
-    REFUSED = "refused"  # answered AE or AR, or with a FHIR error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A journaled message, opened.
-
-    Attributes:
-        answer: what was sent back; empty while a FHIR write is open.
-        key: the row's own data key; wrapped, wrapped_by: as it is stored.
-    """
-
-    id: MessageId
-    source_id: SourceId
-    wire: Wire
-    received_us: int
-    trigger: str
-    state: State
-    stage: str
-    reason: str
-    attempts: int
-    findings: tuple[Finding, ...]
-    payload: bytes
-    answer: bytes
-    key: DataKey
-    wrapped: bytes
-    wrapped_by: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageCounts:
-    """How many messages came by one wire, of one trigger, with one answer, in one state."""
-
-    wire: str
-    trigger: str
-    answer: str
-    state: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """What became of a message.
-
-    Attributes:
-        stage: where it stopped: `parse`, `map`, `identify`, `store`; empty when it did not.
-        reason: for staff; no patient data.
-        findings: what is to be kept with it; empty = those it came with.
-        owner_key: the data key of the source record it is about; the row's own key is
-            wrapped under it from now on.
-    """
-
-    message: Message
-    state: State
-    stage: str = ""
-    reason: str = ""
-    findings: tuple[Finding, ...] = ()
-    owner_key: DataKey | None = None
 
 
 class Journal:

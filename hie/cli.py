@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `hie ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file that is not there, a port that is taken
+        print(f"hie: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

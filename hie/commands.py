@@ -12,7 +12,7 @@ from adapters.hl7v2.convert import Report, SourceFinder, convert_files, lint_fil
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.send import Destination, send_all, split_messages
 from adapters.hl7v2.tls import TlsSettings
-from adapters.journal import State
+from adapters.message import State
 from adapters.sources import Source, adhoc_source
 from hie.app import Config, Hub
 from hie.db import Database
@@ -89,6 +89,8 @@ async def send(arguments: argparse.Namespace) -> int:
     if not port.isdigit():
         raise HieError(Category.INVALID, "`--to`: expected HOST:PORT")
     payloads = [m for file in arguments.files for m in split_messages(file.read_bytes())]
+    if not payloads:
+        raise HieError(Category.INVALID, "the files hold no message")
     destination = Destination(host=host, port=int(port), tls=_client_tls(arguments))
     refused = 0
     async for reply in send_all(payloads, destination):

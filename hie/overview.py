@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from adapters.journal import Journal, MessageCounts
+from adapters.journal import Journal
+from adapters.message import MessageCounts
 from hie.audit.verifier import Verification, Verifier
 from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier

@@ -11,7 +11,8 @@ from typing import Final
 
 import structlog
 
-from adapters.journal import Journal, Message, Settlement, State
+from adapters.journal import Journal
+from adapters.message import Message, Settlement, State
 from hie.db import Database
 from hie.flow.ingest import Ingest, Prepared, StageError
 from hie.kernel.errors import HieError

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId, References
-from adapters.journal import Journal, State
+from adapters.journal import Journal
+from adapters.message import State
 from adapters.sources import SourceRegistry
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.hl7v2 import er7
 from adapters.hl7v2.mapper import Mapper
-from adapters.journal import Journal, Message, Settlement, State
+from adapters.journal import Journal
+from adapters.message import Message, Settlement, State
 from adapters.sources import Source, SourceRegistry
 from hie.audit.event import AuditRecord
 from hie.audit.repository import AuditLog

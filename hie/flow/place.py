@@ -13,7 +13,7 @@ from consent.service import ConsentService
 from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
-from hie.kernel.fhir import FhirJson
+from hie.kernel.fhir import FhirJson, objects
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.index import SearchIndex
 from hie.store.loader import Stored
@@ -21,6 +21,9 @@ from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
 from mpi.model import Identified
 from mpi.service import Mpi
+
+#: Elements whose parts a patch overlays one by one.
+_OVERLAID = ("period", "hospitalization")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +228,7 @@ class Placer:
     def _versions(self, origin: Origin, placements: Sequence[Placement]) -> list[NewVersion]:
         """New versions, labelled; their patients are source records without a person yet."""
         beside = {f"{p.type}/{p.id}": p.resource for p in placements if p.type == "Medication"}
+        documents = self._document_labels(origin, placements)
         versions = []
         for placement in placements:
             records = self._records_of(placement)
@@ -241,13 +245,25 @@ class Placer:
                     resource=placement.resource,
                     source_id=origin.source_id,
                     message_id=origin.message_id,
-                    label_mask=labels.mask,
+                    # What a document is labelled, its content is too.
+                    label_mask=labels.mask | documents.get(f"Binary/{placement.id}", 0),
                     patients=tuple((record, PersonId("")) for record in records),
                     key_owner=records[0] if records else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
                 )
             )
         return versions
+
+    def _document_labels(self, origin: Origin, placements: Sequence[Placement]) -> dict[str, int]:
+        """Labels that a Binary takes over from what names it: `Binary/<id>` to mask."""
+        found: dict[str, int] = {}
+        for placement in placements:
+            for element in objects(placement.resource):
+                url = element.get("url")
+                if isinstance(url, str) and url.startswith("Binary/"):
+                    labels = self._labeller.labels(placement.resource, source_id=origin.source_id)
+                    found[url] = found.get(url, 0) | labels.mask
+        return found
 
     async def _with_persons(
         self, conn: AsyncConnection, versions: Sequence[NewVersion]
@@ -297,9 +313,14 @@ def _patched(placement: Placement, old: FhirJson) -> Placement:
     """The placement with its elements laid over what was there; None clears an element."""
     if placement.mode is WriteMode.DELETE:
         return placement
-    merged = (
-        {**old, **placement.resource} if placement.mode is WriteMode.PATCH else placement.resource
-    )
+    merged = placement.resource
+    if placement.mode is WriteMode.PATCH:
+        merged = {**old, **placement.resource}
+        for name in _OVERLAID:
+            # A discharge that does not repeat when the visit began leaves its beginning.
+            was, now = old.get(name), placement.resource.get(name)
+            if isinstance(was, dict) and isinstance(now, dict):
+                merged[name] = {**was, **now}
     return Placement(
         type=placement.type,
         id=placement.id,

@@ -30,11 +30,15 @@ def objects(node: Any) -> Iterator[FhirJson]:
 
 
 def rewrite_references(resource: FhirJson, change: Callable[[str], str]) -> FhirJson:
-    """`resource` itself, with `change` applied to every literal reference in it."""
+    """`resource` itself, with `change` applied to every literal reference in it.
+
+    The `url` of an Attachment refers to a Binary; it is changed alike.
+    """
     for element in objects(resource):
-        reference = element.get("reference")
-        if type(reference) is str:
-            element["reference"] = change(reference)
+        for name in ("reference", "url"):
+            found = element.get(name)
+            if type(found) is str:
+                element[name] = change(found)
     return resource
 
 

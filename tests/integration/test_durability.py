@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.journal import State
+from adapters.message import State
 from hie.app import Hub
 from hie.settings import load_settings
 from tests.support.hub_process import HubProcess, exchange

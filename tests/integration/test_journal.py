@@ -5,7 +5,8 @@ import hashlib
 
 import pytest
 
-from adapters.journal import Journal, Settlement, State
+from adapters.journal import Journal
+from adapters.message import Settlement, State
 from adapters.port import JournalEntry, Wire
 from hie.crypto import KeyRing
 from hie.db import Database
