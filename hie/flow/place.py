@@ -41,6 +41,7 @@ class Placement:
 
     Attributes:
         owner: source record it is filed under when it names no patient itself.
+        label_mask: labels it has, whatever its content says.
     """
 
     type: str
@@ -48,6 +49,7 @@ class Placement:
     resource: FhirJson
     mode: WriteMode = WriteMode.UPSERT
     owner: SourceRecordId | None = None
+    label_mask: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,9 @@ class Placer:
             HieError: BUSINESS_RULE when a resource belongs to a patient nobody knows.
         """
         state = await self._state(conn, [p for _, placements in groups for p in placements])
+        # A Consent that now speaks about somebody else, or is gone, no more speaks about these.
+        stored = [old.stored for old in state.values() if old.stored]
+        changed = {PersonId(c.person_id) for c in stored if c.type == "Consent" and c.person_id}
         versions: list[NewVersion] = []
         ends = []
         for origin, placements in groups:
@@ -171,8 +176,8 @@ class Placer:
         versions = await self._with_persons(conn, versions)
         now_us = max((origin.now_us for origin, _ in groups), default=0)
         written = await self._writer.write(conn, versions, now_us)
-        if changed := {p for v in versions if v.type == "Consent" for _, p in v.patients}:
-            await self._recompile(conn, changed)
+        changed |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
+        await self._recompile(conn, changed)
         starts = [0, *ends]
         return [
             Placed(
@@ -213,6 +218,8 @@ class Placer:
             return None
         if placement.mode is WriteMode.PATCH:
             return _patched(placement, old.resource)
+        if placement.mode is WriteMode.DELETE:
+            return _tombstone(placement, old)
         return placement
 
     def _guard_consent(self, origin: Origin, placement: Placement, old: Stored) -> None:
@@ -246,7 +253,9 @@ class Placer:
                     source_id=origin.source_id,
                     message_id=origin.message_id,
                     # What a document is labelled, its content is too.
-                    label_mask=labels.mask | documents.get(f"Binary/{placement.id}", 0),
+                    label_mask=labels.mask
+                    | documents.get(f"Binary/{placement.id}", 0)
+                    | placement.label_mask,
                     patients=tuple((record, PersonId("")) for record in records),
                     key_owner=records[0] if records else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
@@ -307,6 +316,18 @@ class _State:
     source_id: str
     resource: FhirJson
     stored: Stored | None = None
+
+
+def _tombstone(placement: Placement, old: _State) -> Placement:
+    """A deletion that stays whose the resource was, and as hidden as it was."""
+    stored = old.stored
+    record = stored.source_record_id if stored else None
+    return replace(
+        placement,
+        resource=old.resource,
+        owner=SourceRecordId(record) if record else None,
+        label_mask=stored.label_mask if stored else 0,
+    )
 
 
 def _patched(placement: Placement, old: FhirJson) -> Placement:

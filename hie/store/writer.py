@@ -46,7 +46,7 @@ class NewVersion:
         patients: source record and its current person, in compartment order; the first is
             the one the resource belongs to. Empty for directory resources.
         key_owner: whose data key seals the body: a source record, or "" for the hub's own.
-        is_deleted: write a tombstone.
+        is_deleted: write a tombstone; `resource` is what was there, for the rules about it.
     """
 
     type: str
@@ -134,7 +134,9 @@ class ResourceWriter:
         for item in items:
             old = stored.get((self._index.type_id(item.type), item.id))
             body = b"" if item.is_deleted else self._encode(item)
-            digest = self._ring.fingerprint(body)
+            # The body says neither whose it is nor its labels: a change of these is one too.
+            filed = f"|{item.label_mask}|{[record for record, _ in item.patients]}"
+            digest = self._ring.fingerprint(body + filed.encode())
             is_changed = old is None or old.content_hash != digest or old.deleted
             version = 1 if old is None else old.version + (1 if is_changed else 0)
             written.append(
@@ -171,8 +173,7 @@ class ResourceWriter:
             body=key.seal(body, table="resource_version", column="body", row=place),
             **{name: row[name] for name in _VERSION_COLUMNS},
         )
-        if not item.is_deleted:
-            self._index_rows(batch, item, row["pk"])
+        self._index_rows(batch, item, row["pk"])
 
     def _encode(self, item: NewVersion) -> bytes:
         ordinals: dict[str, int] = {record: n for n, (record, _) in enumerate(item.patients)}
@@ -203,7 +204,7 @@ class ResourceWriter:
     def _resource_row(
         self, item: NewVersion, version: int, now_us: int, digest: bytes
     ) -> dict[str, Any]:
-        period = None if item.is_deleted else self._index.clinical_period(item.resource)
+        period = self._index.clinical_period(item.resource)
         record, person = item.patients[0] if item.patients else (None, None)
         return {
             "type_id": self._index.type_id(item.type),
