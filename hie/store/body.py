@@ -98,9 +98,10 @@ def decode(stored: bytes, *, resource_id: str, records: Sequence[str]) -> FhirJs
     return parsed
 
 
-def names_others(stored: bytes) -> bool:
-    """Whether the body points to persons beyond its first."""
-    return any(s[:1] == b"P" and s != b"P0" for s in stored.split(_MARK)[1::2])
+def persons_named(stored: bytes) -> int:
+    """How many persons must be known to serve the body."""
+    splices = stored.split(_MARK)[1::2]
+    return max((int(s[1:]) + 1 for s in splices if s[:1] == b"P"), default=0)
 
 
 def dump(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import DataKey
 from hie.kernel.fhir import FhirJson
 from hie.keystore import KeyStore
-from hie.store.body import decode, names_others
+from hie.store.body import decode, persons_named
 from hie.store.index import SearchIndex
 from hie.store.statements import current
 from hie.store.tables import compartment, resource
@@ -162,7 +162,7 @@ class ResourceLoader:
         self, conn: AsyncConnection, rows: Rows, bodies: Sequence[bytes]
     ) -> dict[int, list[tuple[str, str]]]:
         """Persons and source records beyond the first, of the few bodies that name them."""
-        pks = [row.pk for row, body in zip(rows, bodies, strict=True) if names_others(body)]
+        pks = [row.pk for row, body in zip(rows, bodies, strict=True) if persons_named(body) > 1]
         found: dict[int, list[tuple[str, str]]] = {}
         for start in range(0, len(pks), _CHUNK):
             shared = await conn.execute(

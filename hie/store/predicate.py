@@ -103,12 +103,13 @@ class Visibility:
         self._patient = type_ids["Patient"]
         self.visible = cache(self._visible)
 
-    def _visible(self, shape: Shape, r: str) -> TextClause:
-        """Whether the caller may know that a resource exists.
+    def _visible(self, shape: Shape, r: str, v: str = "") -> TextClause:
+        """Whether the caller may know that a resource, or a version of it, exists.
 
         Args:
             shape: of the caller's residual.
             r: the alias of `resource` it is put on.
+            v: the alias of `resource_version`, whose labels then count as well.
         """
         has_own, has_self, is_steward, *_ = shape
         ways = [f"({r}.person_id IS NULL AND {r}.type_id IN ({self._directory}))"]
@@ -125,6 +126,8 @@ class Visibility:
             f" AND NOT {_person_permits(shape, 'o.person_id', r)}))"
         )
         sql = "(" + "\nOR ".join(ways) + ")"
+        if v:
+            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
         return text(sql).bindparams(*(b for name, b in _BINDS.items() if f":{name}" in sql))
 
 

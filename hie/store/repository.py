@@ -12,7 +12,7 @@ from sqlalchemy import Select, distinct, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.keystore import KeyStore
-from hie.store.body import serve
+from hie.store.body import persons_named, serve
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader, Rows
@@ -86,8 +86,13 @@ class ResourceRepository(ResourceLoader):
             "count": count,
         }
         query = self._statements.versions(shape_of(residual))
-        rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-        return await self._serve(conn, rows)
+        found: list[Served] = []
+        while True:
+            rows = (await conn.execute(query, {**values, **bound(residual)})).all()
+            found += await self._serve(conn, rows)
+            if len(rows) < count or len(found) >= count:
+                return found[:count]
+            values["last"] = rows[-1].version - 1
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Found:
         """One page of a search over a type other than Patient."""
@@ -231,6 +236,7 @@ class ResourceRepository(ResourceLoader):
         keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
         opened = [b"" if row.deleted else self._open(row, keys) for row in rows]
         others = await self._others(conn, rows, opened)
+        # A version about somebody whom the resource is no more about is nobody's to see.
         return [
             Served(
                 type=self._index.type_name(row.type_id),
@@ -253,4 +259,5 @@ class ResourceRepository(ResourceLoader):
                 ),
             )
             for row, body in zip(rows, opened, strict=True)
+            if persons_named(body) <= 1 + len(others.get(row.pk, ()))
         ]

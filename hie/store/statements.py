@@ -52,7 +52,7 @@ class Statements:
                 *_named(r),
                 v.c.version >= bindparam("first", type_=Integer),
                 v.c.version <= bindparam("last", type_=Integer),
-                self._visible(shape, "r"),
+                self._visible(shape, "r", "v"),
             )
             .order_by(v.c.version.desc())
             .limit(bindparam("count", type_=Integer))
