@@ -150,11 +150,13 @@ class TokenService:
 
     def _caller(self, token: AccessToken) -> Caller:
         organization = token.organization
+        # Who opens the own record asks as a patient, and is no feed.
+        sender = organization if token.patient is None else None
         return Caller(
             token_id=_token_id(token.pk),
             organization=organization,
             grantees=self._directory.grantees(organization) if organization else frozenset(),
-            sources=self._directory.sources_of(organization) if organization else frozenset(),
+            sources=self._directory.sources_of(sender) if sender else frozenset(),
             user=token.user,
             patient=token.patient,
             purpose=token.purpose,
