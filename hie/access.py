@@ -173,6 +173,7 @@ class Door:
                 following = None
             else:
                 matches, following = await self._record_of(conn, residual, patient, count, cursor)
+            await self._recheck(conn, ctx, matches)
         if patient is None:
             await self._disclosures.refuse(ctx, "operation", "Patient", person_id)
         caller = ctx.caller
@@ -181,7 +182,7 @@ class Door:
             ctx,
             "E",
             "operation",
-            {patient.person_id},
+            {patient.person_id, *(served.person_id for served in allowed if served.person_id)},
             "Patient",
             person_id,
             {"query": "$everything"},
