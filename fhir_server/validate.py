@@ -45,6 +45,14 @@ UNMODELLED: Final = re.compile(
 )
 #: Codes the models list for elements that R4 binds to more than these.
 LOOSELY_BOUND: Final = frozenset({"formats", "etc."})
+#: The ends of lists of codes that the models cut short with a plus sign.
+CUT_SHORT: Final = {
+    "Observation.status": "corrected cancelled entered-in-error unknown",
+    "DiagnosticReport.status": "amended corrected appended cancelled entered-in-error unknown",
+    "Encounter.status": "entered-in-error unknown",
+    "Task.status": "rejected ready cancelled in-progress on-hold failed completed entered-in-error",
+}
+LITERAL: Final = re.compile(r"^([A-Z][A-Za-z]{1,63})[/?]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +65,7 @@ class _Element:
         primitive: `dateTime`, `id`: the FHIR type of a primitive.
         choice: `value` of `valueQuantity`; "" where there is no choice.
         codes: of a required binding listed in full.
+        targets: resource types a reference may lead to; empty = any.
     """
 
     name: str
@@ -69,6 +78,7 @@ class _Element:
     choice: str = ""
     is_choice_required: bool = False
     codes: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
 
 
 def validate(resource: Any) -> tuple[Issue, ...]:
@@ -198,6 +208,7 @@ def _values(node: FhirJson, name: str, element: _Element, at: str, depth: int) -
             yield from _object(item, "Element", place, depth)
         elif element.type:
             yield from _object(item, element.type, place, depth)
+            yield from _astray(item, element, place)
         else:
             yield from _primitive(item, element, place)
 
@@ -217,6 +228,15 @@ def _object(item: Any, type_name: str, at: str, depth: int) -> Iterator[Issue]:
         yield from _walk(own, name, at, depth + 1)
     else:
         yield _unjudged(name, at)
+
+
+def _astray(item: Any, element: _Element, at: str) -> Iterator[Issue]:
+    """A reference that names a type it may not lead to; `urn:uuid:` and foreign ones name none."""
+    reference = item.get("reference") if element.targets and isinstance(item, dict) else None
+    named = LITERAL.match(reference) if isinstance(reference, str) else None
+    if named and named[1] not in element.targets:
+        expected = ", ".join(sorted(element.targets))
+        yield _fault(f"{at}.reference", f"expected a reference to {expected}", "value")
 
 
 def _is_modelled(type_name: str) -> bool:
@@ -271,33 +291,38 @@ def _fault(at: str, text: str, code: str) -> Issue:
 def _elements(type_name: str) -> Mapping[str, _Element]:
     """The elements of a type by their JSON names; ValueError for a type without a model."""
     fields: Any = get_fhir_model_class(type_name).model_fields
-    made = (_element(field) for name, field in fields.items() if not name.endswith("__ext"))
+    made = (
+        _element(type_name, field) for name, field in fields.items() if not name.endswith("__ext")
+    )
     return {element.name: element for element in made if element.name != "fhir_comments"}
 
 
-def _element(field: Any) -> _Element:
+def _element(type_name: str, field: Any) -> _Element:
     extra = field.json_schema_extra or {}
     kind, is_list, is_optional = _unwrapped(field.annotation)
     name: str = field.alias
     choice = extra.get("one_of_many", "")
     suffix = name[len(choice) :]
-    type_name = "" if not _is_complex(kind) else kind.__name__.removesuffix("Type")
-    primitive = "" if type_name else _primitive_name(kind)
-    codes = extra.get("enum_values") or []
+    own_type = "" if not _is_complex(kind) else kind.__name__.removesuffix("Type")
+    primitive = "" if own_type else _primitive_name(kind)
+    codes = set(extra.get("enum_values") or ())
+    if "+" in codes and (rest := CUT_SHORT.get(f"{type_name}.{name}")):
+        codes = codes - {"+"} | set(rest.split())
+    targets = frozenset(extra.get("enum_reference_types") or ())
     if choice:
-        path = f"{choice}.ofType({suffix if type_name else suffix[0].lower() + suffix[1:]})"
+        path = f"{choice}.ofType({suffix if own_type else suffix[0].lower() + suffix[1:]})"
     return _Element(
         name=name,
         path=path if choice else name,
-        shape="object" if type_name else _shape(kind),
-        type=type_name,
+        shape="object" if own_type else _shape(kind),
+        type=own_type,
         primitive=primitive,
         is_list=is_list,
         is_required=not is_optional or bool(extra.get("element_required")),
         choice=choice,
         is_choice_required=bool(extra.get("one_of_many_required")),
-        # The models cut long lists short and end them with a plus sign.
-        codes=frozenset() if "+" in codes or LOOSELY_BOUND & set(codes) else frozenset(codes),
+        codes=frozenset() if "+" in codes or LOOSELY_BOUND & codes else frozenset(codes),
+        targets=frozenset() if RESOURCE in targets else targets,
     )
 
 
