@@ -13,6 +13,7 @@ from adapters.fhir.body import Limits as BodyLimits
 from adapters.fhir.bundle import Planner
 from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
+from adapters.hl7v2.charset import codec_of
 from adapters.hl7v2.conform import Conformer
 from adapters.hl7v2.frame import FrameLimits
 from adapters.hl7v2.http import Handler, hl7_handler
@@ -89,6 +90,7 @@ class Config:
         for source in self.sources.all():
             self.mapper.check(source)
         self.conformer = Conformer(load_rules(folder / "hl7v2" / "conformance.toml"))
+        self.conformer.rules.check(self.sources.all(), codec_of)
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
 
@@ -104,6 +106,7 @@ class Hub:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.config = Config(settings)
+        self._is_key_file_new = not settings.key_file.exists()
         self.ring = KeyRing.load_or_create(settings.key_file)
         self.db = Database(settings.database_url, self.clock)
         self.keys = KeyStore(self.db, self.ring)
@@ -252,6 +255,8 @@ class Hub:
 
     async def __aenter__(self) -> "Hub":
         await migrations.upgrade(self.db)
+        if self._is_key_file_new:
+            await self.keys.refuse_lost(self.settings.key_file)
         async with self.db.reading() as conn:
             for source_id in await self.journal.sources(conn):
                 self.directory.learn(source_id)

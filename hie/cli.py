@@ -127,7 +127,9 @@ def _add_messages(group: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "Put parked or kept messages back in the queue, by id.",
         lambda a: asyncio.run(commands.replay(_settings(), a.ids)),
     )
-    replay.add_argument("ids", nargs="+", type=int, metavar="ID", help="as `hie parked` lists them")
+    replay.add_argument(
+        "ids", nargs="+", type=_message_id, metavar="ID", help="as `hie parked` lists them"
+    )
 
 
 def _add_access(group: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -157,6 +159,12 @@ def _add_access(group: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "Print every AuditEvent, one JSON object a line.",
         lambda _: asyncio.run(commands.audit_export(_settings())),
     )
+
+
+def _message_id(text: str) -> int:
+    if not 0 < int(text) < 1 << 63:
+        raise ValueError
+    return int(text)
 
 
 def _settings() -> commands.Settings:

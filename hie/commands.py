@@ -77,6 +77,7 @@ async def migrate(settings: Settings) -> int:
 def check_config(settings: Settings) -> int:
     """Read everything in config/; what is wrong is raised."""
     config = Config(settings)
+    load_fields(settings.config / "log.toml")
     print(f"profile {settings.profile}, regime {settings.regime}")
     print(f"{len(config.sources.all())} sources, {len(config.mapper.triggers)} mapped triggers")
     print("the configuration can be used")
@@ -151,13 +152,20 @@ async def parked(settings: Settings, *, is_kept: bool, limit: int) -> int:
 
 async def replay(settings: Settings, ids: Sequence[int]) -> int:
     """Put messages back in the queue; a running hub works them off, else this command does."""
+    wanted = [MessageId(i) for i in ids]
     async with Hub(settings) as hub:
         async with hub.db.transaction() as conn:
-            count = await hub.journal.reopen(conn, [MessageId(i) for i in ids])
+            count = await hub.journal.reopen(conn, wanted)
         while await hub.worker.work_off_batch():
             pass
-    print(f"{count} of {len(ids)} put back; the others are not parked or kept")
-    return 0 if count == len(ids) else 1
+        async with hub.db.reading() as conn:
+            found = [m for i in wanted if (m := await hub.journal.get(conn, i))]
+    for m in found:
+        print(f"{m.id}\t{m.state.value}\t{m.stage}\t{m.reason}")
+    told = f"{count} of {len(ids)} put back; the others are not parked or kept"
+    print(told, file=sys.stderr)
+    is_done = count == len(ids) and all(m.state is not State.PARKED for m in found)
+    return 0 if is_done else 1
 
 
 async def token(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -4,10 +4,12 @@ One key per source record (bodies, documents, demographics), one per person (aud
 one for the hub itself; a journal row carries its own. Erasing a person deletes rows here.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, LargeBinary, String, Table, UniqueConstraint, select
@@ -104,6 +106,19 @@ class KeyStore:
     async def by_id(self, conn: AsyncConnection, key_id: int) -> DataKey:
         """The key with this id."""
         return (await self.by_ids(conn, [key_id]))[key_id]
+
+    async def refuse_lost(self, key_file: Path) -> None:
+        """Refuse a key file made just now for a database that was sealed with another.
+
+        Raises:
+            HieError: INVALID; the new file is gone again.
+        """
+        async with self._db.reading() as conn:
+            if (await conn.execute(select(data_key.c.id).limit(1))).first() is None:
+                return
+        await asyncio.to_thread(key_file.unlink)
+        text = f"`HIE_KEY_FILE`: `{key_file}` is missing and the database is sealed: put it back"
+        raise HieError(Category.INVALID, text)
 
     def fresh(self) -> tuple[DataKey, bytes]:
         """A new key outside the table, and its wrapped form to store beside what it seals."""

@@ -112,6 +112,18 @@ def _text(value: Any) -> str:
     return value
 
 
+def _database(value: Any) -> str:
+    if _text(value) and not value.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
+        raise ValueError
+    return str(value)
+
+
+def _file(value: Any) -> str:
+    if _text(value) and not Path(value).is_file():
+        raise ValueError
+    return str(value)
+
+
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in allowed:
@@ -127,7 +139,7 @@ def _switch(value: Any) -> bool | None:
 
 _KEYS: Final = (
     _Key("", "home", _text, "a folder"),
-    _Key("", "database_url", _text, "an SQLAlchemy URL of aiosqlite or asyncpg, or empty"),
+    _Key("", "database_url", _database, "an SQLAlchemy URL of aiosqlite or asyncpg, or empty"),
     _Key("", "key_file", _text, "a file, or empty"),
     _Key("", "profile", _one_of(DEVELOPMENT, PRODUCTION), f"{DEVELOPMENT} or {PRODUCTION}"),
     _Key("", "regime", _one_of(*REGIMES), f"one of {', '.join(REGIMES)}"),
@@ -138,7 +150,7 @@ _KEYS: Final = (
         for name in ("http_port", "mllp_port", "mllps_port", "portal_port", "console_port")
     ),
     *(
-        _Key("tls", name, _text, "a PEM file, or empty")
+        _Key("tls", name, _file, "a PEM file that is there, or empty")
         for name in ("certificate", "private_key", "client_authorities")
     ),
     *(
