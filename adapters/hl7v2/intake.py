@@ -67,6 +67,16 @@ class Hl7Intake:
         except Exception as error:  # noqa: BLE001 - the receive loop: whatever failed, nothing is stored
             _log.error("message_not_stored", source=verdict.source_id, error=type(error).__name__)
             return self._not_stored(verdict)
+        if not verdict.code.is_positive:
+            _log.warning(
+                "message.refused",
+                message_id=journaled.message_id,
+                source=verdict.source_id,
+                peer=peer.address,
+                trigger=verdict.trigger,
+                answer=verdict.code.value,
+                rule=[f"{found.rule} {found.place}".strip() for found in verdict.findings],
+            )
         return journaled.answer
 
     def _answer(self, verdict: Verdict) -> bytes:
