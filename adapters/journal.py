@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Row, String, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.message import Message, MessageCounts, Settlement, State
@@ -27,6 +27,19 @@ from hie.keystore import KeyStore
 _TABLE = "inbound_message"
 _KEY_PLACE = "wrapped"
 _ANSWER_CODE = re.compile(rb'(?:\rMSA.([A-Z]{2}))|(?:^{"status": (\d{3}))')
+
+
+_T = inbound_message.c
+# Built once: building a statement takes as long as running it, and every message runs these.
+_FIRST_ANSWERS = select(_T.pk, _T.repeat_key, _T.wrapped, _T.wrapped_by, _T.answer).where(
+    _T.repeat_key.in_(bindparam("repeat_keys", type_=String, expanding=True))
+)
+_KNOWN_CONTROLS = (
+    select(_T.control_key)
+    .where(_T.control_key.in_(bindparam("control_keys", type_=String, expanding=True)))
+    .distinct()
+)
+_INSERT = inbound_message.insert()
 
 
 class Journal:
@@ -64,6 +77,20 @@ class Journal:
             .limit(limit)
         )
         return [await self._opened(conn, row) for row in rows.all()]
+
+    async def claim(
+        self, conn: AsyncConnection, message_ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        """Those of the messages that still wait; nobody else works them off meanwhile.
+
+        Another process may have been faster: `hie replay` beside a running hub.
+        """
+        query = select(inbound_message.c.pk).where(
+            inbound_message.c.pk.in_(message_ids),
+            inbound_message.c.state == State.RECEIVED.value,
+        )
+        rows = await conn.execute(query.with_for_update(skip_locked=True))
+        return frozenset(MessageId(pk) for pk in rows.scalars())
 
     async def get(self, conn: AsyncConnection, message_id: MessageId) -> Message | None:
         """One message."""
@@ -195,7 +222,7 @@ class Journal:
                 Journaled(message_id=row["pk"], answer=entry.answer, is_control_id_reused=is_reused)
             )
         if rows:
-            await conn.execute(inbound_message.insert(), rows)
+            await conn.execute(_INSERT, rows)
         return results
 
     def _repeat_key(self, entry: JournalEntry) -> str:
@@ -206,12 +233,7 @@ class Journal:
     async def _first_answers(
         self, conn: AsyncConnection, repeat_keys: Sequence[str]
     ) -> dict[str, tuple[MessageId, bytes]]:
-        t = inbound_message.c
-        rows = await conn.execute(
-            select(t.pk, t.repeat_key, t.wrapped, t.wrapped_by, t.answer).where(
-                t.repeat_key.in_(repeat_keys)
-            )
-        )
+        rows = await conn.execute(_FIRST_ANSWERS, {"repeat_keys": list(repeat_keys)})
         found = {}
         for row in rows.all():
             key = await self._row_key(conn, row.pk, row)
@@ -219,11 +241,7 @@ class Journal:
         return found
 
     async def _known_controls(self, conn: AsyncConnection, control_keys: Sequence[str]) -> set[str]:
-        rows = await conn.execute(
-            select(inbound_message.c.control_key)
-            .where(inbound_message.c.control_key.in_(control_keys))
-            .distinct()
-        )
+        rows = await conn.execute(_KNOWN_CONTROLS, {"control_keys": list(control_keys)})
         return set(rows.scalars())
 
     def _row(

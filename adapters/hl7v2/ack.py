@@ -221,9 +221,15 @@ def _part(raw: str, marks: Delimiters, n: int) -> str:
 def _usable(sent: Delimiters) -> Delimiters:
     """The sender's separators if an answer can be written with them."""
     marks = (sent.field, sent.component, sent.repetition, sent.escape, sent.subcomponent)
-    if len(set(marks)) == 5 and all(len(m) == 1 and m.isprintable() for m in marks):
+    if len(set(marks)) == 5 and all(_separates(mark) for mark in marks):
         return sent
-    return Delimiters(field=sent.field) if sent.field not in "^~\\&" else _STANDARD
+    is_kept = _separates(sent.field) and sent.field not in "^~\\&"
+    return Delimiters(field=sent.field) if is_kept else _STANDARD
+
+
+def _separates(mark: str) -> bool:
+    """Whether a reader takes the character for a separator."""
+    return len(mark) == 1 and mark.isprintable() and not mark.isalnum()
 
 
 @lru_cache(maxsize=4)

@@ -203,12 +203,14 @@ class _Tables:
         number = int(name.rpartition("_")[2])
         is_gate = segment == "MSH" and number in _HEADER_GATE
         table = table or ""
+        # OBX-5 of 2.7 and later has a word, not a list, where its components would stand.
+        listed = parts if isinstance(parts, tuple | list) else ()
         return FieldSpec(
             number=number,
             is_required=least > 0 and not is_gate and (segment, number) not in self._rules.relaxed,
             repeats=most != 1,
             datatype=datatype,
-            components=tuple(part[1][2] for part in parts or ()),
+            components=tuple(part[1][2] for part in listed),
             table=table.removeprefix("HL7"),
             values=self._table(table, datatype),
         )

@@ -93,15 +93,26 @@ class FhirFlow:
         try:
             if plan.kind is PlanKind.BATCH:
                 return await self._batch(origin, plan, faults, context)
-            if faults:
-                raise refusal(faults)
-            async with self._db.transaction() as conn:
-                done = await self._apply(conn, origin, plan, context)
-                answer = await self._answer(conn, plan, done)
-                await self._settle(conn, message_id, answer)
+            answer = await self._whole(origin, plan, faults, context)
         except HieError as error:
             await self._refuse(message_id, error)
             raise
+        except Exception:
+            # A defect of the hub: the row must not stay open, and a repeat is tried afresh.
+            await self._refuse(message_id, HieError(Category.FAULT, "the hub failed"))
+            raise
+        return answer
+
+    async def _whole(
+        self, origin: Origin, plan: Plan, faults: Sequence[Fault], context: RequestContext
+    ) -> Answer:
+        """Everything in one transaction, the answer in it."""
+        if faults:
+            raise refusal(faults)
+        async with self._db.transaction() as conn:
+            done = await self._apply(conn, origin, plan, context)
+            answer = await self._answer(conn, plan, done)
+            await self._settle(conn, origin.message_id, answer)
         return answer
 
     def _faults(self, plan: Plan, context: RequestContext) -> list[Fault]:

@@ -110,7 +110,10 @@ class Ingest:
             HieError: nothing of the batch is stored once the caller rolls back.
         """
         waiting: list[_Identified] = []
+        claimed = await self._journal.claim(conn, [one.message.id for one in batch])
         for prepared in batch:
+            if prepared.message.id not in claimed:
+                continue
             if prepared.submission is None:
                 await self._keep(conn, prepared.message)
                 continue

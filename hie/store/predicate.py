@@ -7,11 +7,11 @@ for each request it cost 100 ms; as text it costs nothing. Only the repository u
 """
 
 # ruff: noqa: S608 - the text is made of constants, aliases and whole numbers; values are bound
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, BindParameter, String, TextClause, bindparam, text
+from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
 from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
 
@@ -51,18 +51,13 @@ _PERMIT_LABELS: Final = (
 )
 _DENY_LABELS: Final = "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) <> 0)"
 
-_BINDS: Final[Mapping[str, BindParameter[Any]]] = {
-    "v_grantees": bindparam("v_grantees", type_=String, expanding=True),
-    "v_purposes": bindparam("v_purposes", type_=String, expanding=True),
-    "v_own_sources": bindparam("v_own_sources", type_=String, expanding=True),
-    "v_action": bindparam("v_action", type_=String),
-    "v_self": bindparam("v_self", type_=String),
-    "v_now_us": bindparam("v_now_us", type_=BigInteger),
-}
+_TEXTS: Final = ("v_action", "v_self")
+_LISTS: Final = ("v_grantees", "v_purposes", "v_own_sources")
 
 #: What of a residual decides the predicate's text: own sources, self, steward, hard bits,
-#: defaults.
-Shape = tuple[bool, bool, bool, tuple[int, ...], tuple[DefaultRule, ...]]
+#: defaults, and how long its lists are. Lists are padded, so that there are few lengths; an
+#: IN list of open length would make the driver rewrite the whole text for every request.
+Shape = tuple[bool, bool, bool, tuple[int, ...], tuple[DefaultRule, ...], tuple[int, ...]]
 
 
 def shape_of(residual: Residual) -> Shape:
@@ -73,19 +68,27 @@ def shape_of(residual: Residual) -> Shape:
         residual.sees_source_records,
         residual.hard_bits,
         residual.defaults,
+        tuple(len(values) for values in _lists(residual)),
     )
+
+
+def padded(values: Sequence[str]) -> list[str]:
+    """The values, the last one repeated until their number is a power of two."""
+    length = 1 << (len(values) - 1).bit_length()
+    return [*values, *([values[-1]] * (length - len(values)))]
+
+
+def _lists(residual: Residual) -> list[list[str]]:
+    found = (residual.grantees, residual.purposes, residual.own_sources)
+    return [padded(sorted(values) or _NOBODY) for values in found]
 
 
 def bound(residual: Residual) -> Mapping[str, Any]:
     """The values a statement with this residual's predicate is run with."""
-    values: dict[str, Any] = {
-        "v_grantees": sorted(residual.grantees) or _NOBODY,
-        "v_purposes": sorted(residual.purposes) or _NOBODY,
-        "v_action": residual.action,
-        "v_now_us": residual.now_us,
-    }
-    if residual.own_sources:
-        values["v_own_sources"] = sorted(residual.own_sources)
+    values: dict[str, Any] = {"v_action": residual.action, "v_now_us": residual.now_us}
+    for name, listed in zip(_LISTS, _lists(residual), strict=True):
+        if name != "v_own_sources" or residual.own_sources:
+            values |= {f"{name}_{n}": value for n, value in enumerate(listed)}
     if residual.self_person is not None:
         values["v_self"] = residual.self_person
     return values
@@ -128,11 +131,23 @@ class Visibility:
         sql = "(" + "\nOR ".join(ways) + ")"
         if v:
             sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
-        return text(sql).bindparams(*(b for name, b in _BINDS.items() if f":{name}" in sql))
+        return _bindable(sql, shape)
+
+
+def _bindable(sql: str, shape: Shape) -> TextClause:
+    """The text with its lists spelled out, and the type of every parameter."""
+    names = {name: String for name in _TEXTS if f":{name}" in sql}
+    for name, length in zip(_LISTS, shape[-1], strict=True):
+        if f":{name}" in sql:
+            each = [f"{name}_{n}" for n in range(length)]
+            sql = sql.replace(f":{name}", f"({', '.join(f':{one}' for one in each)})")
+            names |= dict.fromkeys(each, String)
+    texts = [bindparam(name, type_=kind) for name, kind in names.items()]
+    return text(sql).bindparams(*texts, bindparam("v_now_us", type_=BigInteger))
 
 
 def _person_permits(shape: Shape, person: str, r: str) -> str:
-    _, has_self, _, hard_bits, defaults = shape
+    _, has_self, _, hard_bits, defaults, _ = shape
     lifted = "".join(f"{_lifted(person, r, bit)}\nAND " for bit in hard_bits)
     permitted = (
         f"({lifted}NOT {_speaks(person, r, 'deny')}\n"

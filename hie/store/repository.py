@@ -16,7 +16,7 @@ from hie.store.body import persons_named, serve
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader, Rows
-from hie.store.predicate import Visibility, bound, shape_of
+from hie.store.predicate import Visibility, bound, padded, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
 from hie.store.statements import Statements, current
@@ -145,8 +145,10 @@ class ResourceRepository(ResourceLoader):
         """Source records (Patient resources) of persons that the caller may see."""
         if not persons:
             return {}
-        query = self._statements.patients(shape_of(residual))
-        rows = (await conn.execute(query, {"persons": persons, **bound(residual)})).all()
+        listed = padded(persons)
+        query = self._statements.patients(shape_of(residual), len(listed))
+        values = {f"person_{n}": person for n, person in enumerate(listed)}
+        rows = (await conn.execute(query, {**values, **bound(residual)})).all()
         found: dict[str, list[Served]] = {}
         for served in await self._serve(conn, rows):
             found.setdefault(served.person_id, []).append(served)

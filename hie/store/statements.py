@@ -58,12 +58,12 @@ class Statements:
             .limit(bindparam("count", type_=Integer))
         )
 
-    def _patients(self, shape: Shape) -> Select[Any]:
-        """`persons`."""
+    def _patients(self, shape: Shape, count: int) -> Select[Any]:
+        """`person_0` and so on, `count` of them."""
         r = resource.alias("r")
         return current(r).where(
             r.c.type_id == self._patient,
-            r.c.person_id.in_(bindparam("persons", type_=String, expanding=True)),
+            r.c.person_id.in_([bindparam(f"person_{n}", type_=String) for n in range(count)]),
             r.c.deleted.is_(False),
             self._visible(shape, "r"),
         )

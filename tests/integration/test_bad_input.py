@@ -15,7 +15,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from adapters.hl7v2.frame import frame
-from adapters.journal import State
+from adapters.message import State
 from hie.app import Hub
 from hie.settings import load_settings
 from tests.support.hub_process import free_port
@@ -67,7 +67,7 @@ async def hub(running) -> Hub:
     await running.worker.idle()
     async with running.db.transaction() as conn:
         await conn.execute(text("DELETE FROM inbound_message"))
-    return running
+    return running  # type: ignore[no-any-return]  # of the fixture
 
 
 async def said(hub, sent, *, ends=False):

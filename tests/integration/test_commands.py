@@ -24,7 +24,7 @@ KEPT = ADT.replace("ADT^A01^ADT_A01|C1", "SIU^S12^SIU_S12|C2")
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HIE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+    return Path(tmp_path / "home")
 
 
 @pytest.fixture
