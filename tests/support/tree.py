@@ -1,11 +1,16 @@
 """The repository's own files, for the tests that watch over them."""
 
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hie", "adapters", "fhir_server", "mpi", "consent")
+
+
+#: Folders that never hold tracked files.
+UNTRACKED = {".git", ".venv", "var", "build", "__pycache__"}
 
 
 @cache
@@ -15,10 +20,20 @@ def tracked_files() -> tuple[Path, ...]:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
-        check=True,
-    ).stdout
-    paths = (ROOT / name for name in listing.decode().split("\0") if name)
+        check=False,
+    )
+    if listing.returncode:  # an unpacked archive, or a clone that belongs to somebody else
+        return tuple(sorted(_walk(ROOT)))
+    paths = (ROOT / name for name in listing.stdout.decode().split("\0") if name)
     return tuple(sorted(path for path in paths if path.is_file()))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.name not in UNTRACKED and not path.name.endswith(("_cache", ".egg-info")):
+            yield from _walk(path)
 
 
 def product_files() -> tuple[Path, ...]:
