@@ -158,7 +158,6 @@ class Hub:
         config = self.config
         self.journal = Journal(self.db, self.ring, self.keys, self.clock)
         self.placer = Placer(
-            self.db,
             self.mpi,
             self.labeller,
             config.index,
@@ -193,7 +192,7 @@ class Hub:
             self.journal,
             self.audit,
             validate.validate,
-            lambda category: outcome.TABLE[category].status,
+            outcome.refusal,
             self.clock,
         )
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)

@@ -59,7 +59,6 @@ class Mapper:
     def __init__(self, maps: Maps) -> None:
         self._maps = maps
         self._plans = compile_plans(maps)
-        self._terminology = maps.terminology
         self._shared: dict[tuple[object, ...], dict[tuple[str, ...], Any]] = {}
         self._merged: Merged = {}
         self._overlaid: dict[SourceId, tuple[Maps, Mapping[str, Plan]]] = {}

@@ -5,10 +5,8 @@ what it answers for, so that a repeat gets it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from email.utils import formatdate
+from dataclasses import replace
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
@@ -20,10 +18,11 @@ from adapters.sources import SourceRegistry
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
+from hie.flow.answer import Done, Refuse, bundle, entry, headers_of, refused_entry
 from hie.flow.ingest import own_identifier
 from hie.flow.place import Origin, Placement, Placer
 from hie.flow.resolve import Resolver
-from hie.kernel.clock import SECOND_US, Clock, instant
+from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
@@ -40,15 +39,6 @@ Validate = Callable[[FhirJson], Sequence[Issue]]
 _ACTIONS = {Method.POST: "c", Method.PUT: "u", Method.DELETE: "d"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Done:
-    """What became of one write."""
-
-    hub_id: HubId
-    status: int
-    head: Head | None
-
-
 class FhirFlow:
     """Carries plans out."""
 
@@ -63,7 +53,7 @@ class FhirFlow:
         journal: Journal,
         audit: AuditLog,
         validate: Validate,
-        status: Callable[[Category], int],
+        refuse: Refuse,
         clock: Clock,
         bases: tuple[str, ...] = (),
     ) -> None:
@@ -76,7 +66,7 @@ class FhirFlow:
         self._journal = journal
         self._audit = audit
         self._validate = validate
-        self._status = status
+        self._refused = refuse
         self._clock = clock
         self._bases = bases
 
@@ -139,7 +129,7 @@ class FhirFlow:
 
     async def _apply(
         self, conn: AsyncConnection, origin: Origin, plan: Plan, context: RequestContext
-    ) -> dict[int, _Done]:
+    ) -> dict[int, Done]:
         """Identify, resolve, place and audit; what became of each write, by position.
 
         Raises:
@@ -178,7 +168,7 @@ class FhirFlow:
         await self._record(conn, origin, context, placed.written, placed.persons)
         after = await self._repository.versions_of(conn, ids.values())
         return {
-            w.position: _Done(
+            w.position: Done(
                 hub_id=ids[w.name],
                 status=_status(w, before.get(ids[w.name])),
                 head=after.get(ids[w.name]),
@@ -236,21 +226,24 @@ class FhirFlow:
             try:
                 async with self._db.transaction() as conn:
                     done = await self._apply(conn, origin, alone, context)
-                entries[write.position] = _entry(done[write.position])
+                entries[write.position] = entry(done[write.position])
             except HieError as error:
                 refused[write.position] = error
-        entries |= {position: _refused_entry(error) for position, error in refused.items()}
-        answer = _bundle("batch-response", plan.entries, entries)
+        entries |= {
+            position: refused_entry(self._refused(error, context.request_id))
+            for position, error in refused.items()
+        }
+        answer = bundle("batch-response", plan.entries, entries)
         async with self._db.transaction() as conn:
             await self._settle(conn, origin.message_id, answer)
         return answer
 
-    async def _answer(self, conn: AsyncConnection, plan: Plan, done: Mapping[int, _Done]) -> Answer:
+    async def _answer(self, conn: AsyncConnection, plan: Plan, done: Mapping[int, Done]) -> Answer:
         if plan.kind is PlanKind.TRANSACTION:
-            entries = {position: _entry(one) for position, one in done.items()}
-            return _bundle("transaction-response", plan.entries, entries)
+            entries = {position: entry(one) for position, one in done.items()}
+            return bundle("transaction-response", plan.entries, entries)
         one = done[plan.writes[0].position]
-        headers = _headers(one)
+        headers = headers_of(one)
         if one.status == 204:
             return Answer(status=204, headers=headers)
         sender = frozenset({one.head.source_id}) if one.head else frozenset()
@@ -282,7 +275,9 @@ class FhirFlow:
 
     async def _refuse(self, message_id: MessageId, error: HieError) -> None:
         async with self._db.transaction() as conn:
-            await self._journal.refuse(conn, message_id, error.text, self._status(error.category))
+            await self._journal.refuse(
+                conn, message_id, error.text, self._refused(error, "").status
+            )
 
 
 def _placed(issue: Issue, write: PlannedWrite) -> Issue:
@@ -336,60 +331,3 @@ def _status(write: PlannedWrite, before: Head | None) -> int:
     if write.method is Method.DELETE:
         return 204
     return 200 if before is not None and not before.is_deleted else 201
-
-
-def _headers(done: _Done) -> dict[str, str]:
-    if done.head is None:
-        return {}
-    kind, key = done.hub_id
-    return {
-        "ETag": f'W/"{done.head.version}"',
-        "Location": f"{kind}/{key}/_history/{done.head.version}",
-        "Last-Modified": formatdate(done.head.last_updated_us / SECOND_US, usegmt=True),
-    }
-
-
-def _entry(done: _Done) -> FhirJson:
-    words = {200: "200 OK", 201: "201 Created", 204: "204 No Content"}
-    response: FhirJson = {"status": words[done.status]}
-    if done.head is not None:
-        headers = _headers(done)
-        response |= {
-            "location": headers["Location"],
-            "etag": headers["ETag"],
-            "lastModified": instant(done.head.last_updated_us),
-        }
-    return {"response": response}
-
-
-def _refused_entry(error: HieError) -> FhirJson:
-    statuses = {
-        Category.FORBIDDEN: "403 Forbidden",
-        Category.CONFLICT: "409 Conflict",
-        Category.STALE: "412 Precondition Failed",
-        Category.BUSINESS_RULE: "422 Unprocessable Entity",
-    }
-    issues = error.issues or (Issue(text=error.text),)
-    outcome = {
-        "resourceType": "OperationOutcome",
-        "issue": [
-            {
-                "severity": i.severity,
-                "code": i.code,
-                "diagnostics": i.text,
-                **({"expression": list(i.expression)} if i.expression else {}),
-            }
-            for i in issues
-        ],
-    }
-    status = statuses.get(error.category, "400 Bad Request")
-    return {"response": {"status": status, "outcome": outcome}}
-
-
-def _bundle(kind: str, count: int, entries: Mapping[int, FhirJson]) -> Answer:
-    body = {
-        "resourceType": "Bundle",
-        "type": kind,
-        "entry": [entries[n] for n in range(count) if n in entries],
-    }
-    return Answer(status=200, body=orjson.dumps(body))

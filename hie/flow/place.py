@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.labels import Labeller
 from consent.service import ConsentService
-from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson, objects
@@ -63,9 +62,8 @@ class Placed:
 class Placer:
     """Places resources in the store."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in app.py
+    def __init__(
         self,
-        db: Database,
         mpi: Mpi,
         labeller: Labeller,
         index: SearchIndex,
@@ -73,7 +71,6 @@ class Placer:
         writer: ResourceWriter,
         consent: ConsentService,
     ) -> None:
-        self._db = db
         self._mpi = mpi
         self._labeller = labeller
         self._index = index

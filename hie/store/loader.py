@@ -130,7 +130,7 @@ class ResourceLoader:
     async def _stored(self, conn: AsyncConnection, rows: Rows) -> list[tuple[Row[Any], Stored]]:
         keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
         opened = [b"" if row.deleted else self._open(row, keys) for row in rows]
-        others = await self._others(conn, rows, opened)
+        others = await self._others(conn, rows, [persons_named(body) for body in opened])
         return [
             (
                 row,
@@ -159,10 +159,10 @@ class ResourceLoader:
         ]
 
     async def _others(
-        self, conn: AsyncConnection, rows: Rows, bodies: Sequence[bytes]
+        self, conn: AsyncConnection, rows: Rows, named: Sequence[int]
     ) -> dict[int, list[tuple[str, str]]]:
-        """Persons and source records beyond the first, of the few bodies that name them."""
-        pks = [row.pk for row, body in zip(rows, bodies, strict=True) if persons_named(body) > 1]
+        """Persons and source records beyond the first, of the few bodies that name several."""
+        pks = [row.pk for row, count in zip(rows, named, strict=True) if count > 1]
         found: dict[int, list[tuple[str, str]]] = {}
         for start in range(0, len(pks), _CHUNK):
             shared = await conn.execute(

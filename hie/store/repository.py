@@ -237,7 +237,8 @@ class ResourceRepository(ResourceLoader):
     async def _serve(self, conn: AsyncConnection, rows: Rows) -> list[Served]:
         keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
         opened = [b"" if row.deleted else self._open(row, keys) for row in rows]
-        others = await self._others(conn, rows, opened)
+        named = [persons_named(body) for body in opened]
+        others = await self._others(conn, rows, named)
         # A version about somebody whom the resource is no more about is nobody's to see.
         return [
             Served(
@@ -260,6 +261,6 @@ class ResourceRepository(ResourceLoader):
                     persons=[row.person_id or "", *(p for p, _ in others.get(row.pk, ()))],
                 ),
             )
-            for row, body in zip(rows, opened, strict=True)
-            if persons_named(body) <= 1 + len(others.get(row.pk, ()))
+            for row, body, count in zip(rows, opened, named, strict=True)
+            if count <= 1 + len(others.get(row.pk, ()))
         ]

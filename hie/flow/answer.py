@@ -1,0 +1,91 @@
+"""What a carried-out FHIR write is answered with (pure).
+
+Spec: https://hl7.org/fhir/R4/http.html#transaction-response
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol
+
+import orjson
+
+from adapters.fhir.receive import Answer
+from adapters.fhir.references import HubId
+from hie.kernel.clock import SECOND_US, instant
+from hie.kernel.errors import HieError
+from hie.kernel.fhir import FhirJson
+from hie.store.loader import Head
+
+
+class Refused(Protocol):
+    """What a refused write is answered with."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """OperationOutcome as JSON."""
+        ...
+
+
+#: The FHIR wire's one error table: error and request id to the answer; handed in by app.py.
+Refuse = Callable[[HieError, str], Refused]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of one write."""
+
+    hub_id: HubId
+    status: int
+    head: Head | None
+
+
+def headers_of(done: Done) -> dict[str, str]:
+    """ETag, Location below the base, and Last-Modified."""
+    if done.head is None:
+        return {}
+    kind, key = done.hub_id
+    return {
+        "ETag": f'W/"{done.head.version}"',
+        "Location": f"{kind}/{key}/_history/{done.head.version}",
+        "Last-Modified": formatdate(done.head.last_updated_us / SECOND_US, usegmt=True),
+    }
+
+
+def entry(done: Done) -> FhirJson:
+    """The entry of a response Bundle for what was written."""
+    response: FhirJson = {"status": _spelled(done.status)}
+    if done.head is not None:
+        headers = headers_of(done)
+        response |= {
+            "location": headers["Location"],
+            "etag": headers["ETag"],
+            "lastModified": instant(done.head.last_updated_us),
+        }
+    return {"response": response}
+
+
+def refused_entry(refused: Refused) -> FhirJson:
+    """The entry of a batch response for what was refused."""
+    response = {"status": _spelled(refused.status), "outcome": orjson.Fragment(refused.body)}
+    return {"response": response}
+
+
+def _spelled(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def bundle(kind: str, count: int, entries: Mapping[int, FhirJson]) -> Answer:
+    """A response Bundle, its entries in the order of the request."""
+    body = {
+        "resourceType": "Bundle",
+        "type": kind,
+        "entry": [entries[n] for n in range(count) if n in entries],
+    }
+    return Answer(status=200, body=orjson.dumps(body))
