@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.sources import Source, load_sources
+from adapters.source_files import load_sources
+from adapters.sources import Source
 from hie.demo.lists import Lists, load_lists
 from hie.demo.parcels import Parcel, Wire, consent_parcels, parcels
 from hie.demo.records import build_world

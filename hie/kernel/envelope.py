@@ -66,12 +66,16 @@ class Draft:
         key: business identifier within the source (`("visit", "GHH", "V100")`); gives the
             resource its id, so that a later message finds it. Empty: identified by message.
         resource: FHIR JSON without `id` and `meta` versions.
+        event_us: when what it says was so; what is older than what is stored loses.
+        lifecycle: the order its status moves in, a name of `config/hl7v2/lifecycles.toml`.
     """
 
     name: str
     resource: FhirJson
     key: tuple[str, ...] = ()
     mode: WriteMode = WriteMode.UPSERT
+    event_us: int | None = None
+    lifecycle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class RunningHub:
 
     def __init__(self, hub: Hub, session: aiohttp.ClientSession) -> None:
         self.hub = hub
-        self.base = f"http://127.0.0.1:{hub.http_port}/fhir"
+        self.base = f"http://127.0.0.1:{hub.site.port}/fhir"
         self._session = session
 
     async def token(self, organization: str = "", **more: Any) -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sources import Source, SourceRegistry, adhoc_source, load_sources
+from adapters.source_files import load_sources
+from adapters.sources import Source, SourceRegistry, adhoc_source
 from hie.kernel.envelope import Severity
 from hie.kernel.errors import Category, HieError
 

@@ -1,0 +1,1 @@
+"""What the commands of `hie` do, one module a group: its arguments and its functions."""

@@ -1,0 +1,28 @@
+"""How a command is put into the parser, and the settings it runs with."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from hie.settings import Settings, load_settings
+
+#: Where a module adds its commands: what `add_subparsers` gives, a private type of argparse.
+Group: TypeAlias = Any
+Handler = Callable[[argparse.Namespace], int]
+
+
+def command(group: Group, name: str, text: str, run: Handler) -> argparse.ArgumentParser:
+    """A new command of a group; add its arguments to what is returned."""
+    parser: argparse.ArgumentParser = group.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def settings_of() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        HieError: INVALID, one issue per fault.
+    """
+    return load_settings(os.environ)

@@ -1,0 +1,14 @@
+"""Event times, partitions and replays.
+
+Revision: 0004
+Revises: 0003
+"""
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""

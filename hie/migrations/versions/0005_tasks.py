@@ -1,0 +1,14 @@
+"""Tasks for staff and translations of codes.
+
+Revision: 0005
+Revises: 0004
+"""
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""

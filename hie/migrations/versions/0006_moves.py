@@ -1,0 +1,14 @@
+"""Moves of accounts and visits.
+
+Revision: 0006
+Revises: 0005
+"""
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""

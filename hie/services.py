@@ -1,0 +1,207 @@
+"""The hub without its listeners: what serves, works and is asked by commands, made and joined."""
+
+from functools import cache
+from typing import Any, Self
+
+import orjson
+
+from adapters.journal import Journal
+from consent.evaluate import Law
+from consent.labels import Labeller
+from consent.repository import ConsentRepository
+from consent.service import ConsentService, HubDirectory
+from fhir_server import outcome, validate
+from hie import migrations
+from hie.access import Door
+from hie.audit.event import Hub as HubName
+from hie.audit.repository import AuditLog
+from hie.audit.sequencer import Sequencer
+from hie.audit.verifier import Verifier
+from hie.auth.model import Grant
+from hie.auth.service import TokenService
+from hie.config import Config
+from hie.crypto import KeyRing
+from hie.db import Database
+from hie.disclosure import Disclosures
+from hie.flow.carry import FhirFlow
+from hie.flow.directory import Directory
+from hie.flow.ingest import Ingest
+from hie.flow.place import Origin, Placer
+from hie.flow.resolve import Resolver
+from hie.golden import GoldenPatients
+from hie.kernel.clock import Clock, SystemClock
+from hie.kernel.ids import MessageId, SourceId
+from hie.keystore import KeyStore
+from hie.overview import Overview
+from hie.settings import Settings
+from hie.store.criteria import Criteria
+from hie.store.predicate import Visibility
+from hie.store.repository import ResourceRepository
+from hie.store.writer import ResourceWriter
+from hie.worker import Worker
+from mpi.service import Mpi
+from mpi.survivorship import Survivorship
+
+#: Whom the hub itself writes as: organisations of the source files.
+HUB_SOURCE = SourceId("hub")
+
+
+class Services:
+    """What a hub does over its database, without a listener; the commands of `hie` use it.
+
+    `async with services:` opens the database and brings it to this version's schema; leaving
+    the block writes what is waiting and closes it.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.config = Config(settings)
+        self._is_key_file_new = not settings.key_file.exists()
+        self.ring = KeyRing.load_or_create(settings.key_file)
+        self.db = Database(settings.database_url, self.clock)
+        self.keys = KeyStore(self.db, self.ring)
+        self._join_store()
+        self._join_flow()
+
+    def _join_store(self) -> None:
+        config, index = self.config, self.config.index
+        self.directory = Directory(self.ring, config.sources)
+        self.labeller = Labeller(config.consent.sensitivity)
+        self.consent = ConsentService(
+            Law(config.consent),
+            ConsentRepository(self.db, index.type_id, index.type_name),
+            HubDirectory(self.directory.identified, self.directory.sources_of),
+        )
+        security = _security(self.labeller)
+        self.repository = ResourceRepository(
+            self.keys,
+            index,
+            Visibility({name: index.type_id(name) for name in index.types}),
+            Criteria(index, self.ring),
+            security,
+        )
+        self.writer = ResourceWriter(
+            self.db,
+            self.keys,
+            self.ring,
+            index,
+            lambda coding: self.labeller.table.knows([coding]),
+        )
+        self.mpi = Mpi(self.db, self.ring, self.keys, config.mpi)
+        self.golden = GoldenPatients(
+            self.repository, index, Survivorship(config.mpi.survivorship), security
+        )
+        base = f"http://{self.settings.listen.host}:{self.settings.listen.http_port}/fhir"
+        self.audit = AuditLog(self.db, self.keys, HubName(address=base))
+        heads = self.settings.home / "audit" / "heads.jsonl"
+        signing = self.ring.audit_signing_key()
+        self.sequencer = Sequencer(self.db, signing, heads)
+        self.verifier = Verifier(self.db, signing.public_key(), heads)
+        self.disclosures = Disclosures(self.db, self.audit, self.clock)
+        self.door = Door(
+            self.db, self.repository, self.consent, self.mpi, self.golden, self.disclosures
+        )
+        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
+
+    def _join_flow(self) -> None:
+        config = self.config
+        self.journal = Journal(self.db, self.ring, self.keys, self.clock)
+        self.placer = Placer(
+            self.mpi,
+            self.labeller,
+            config.index,
+            self.repository,
+            self.writer,
+            self.consent,
+        )
+        ingest = Ingest(
+            config.sources,
+            config.mapper,
+            self.placer,
+            self.journal,
+            self.audit,
+            self.keys,
+            self.ring,
+            config.index,
+            self.directory,
+            self.clock,
+        )
+        self.worker = Worker(self.db, self.journal, ingest)
+        self.journal.on_written = self.worker.notify
+        resolver = Resolver(
+            self.repository, self.writer, config.index, self.mpi, self.directory, self.ring
+        )
+        self.carry = FhirFlow(
+            self.db,
+            config.sources,
+            self.placer,
+            resolver,
+            self.repository,
+            self.writer,
+            self.journal,
+            self.audit,
+            validate.validate,
+            outcome.refusal,
+            self.clock,
+        )
+        self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
+
+    async def __aenter__(self) -> Self:
+        await migrations.upgrade(self.db)
+        if self._is_key_file_new:
+            await self.keys.refuse_lost(self.settings.key_file)
+        async with self.db.reading() as conn:
+            for source_id in await self.journal.sources(conn):
+                self.directory.learn(source_id)
+        async with self.db.transaction() as conn:
+            await self.mpi.start(conn, now_us=self.clock.now_us())
+        await self._keep_organizations()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disclosures.close()
+        await self.journal.close()
+        await self.db.close()
+
+    async def _keep_organizations(self) -> None:
+        """One Organization per identifier of the source files, as the files say now."""
+        origin = Origin(source_id=HUB_SOURCE, message_id=MessageId(0), now_us=self.clock.now_us())
+        async with self.db.transaction() as conn:
+            await self.placer.place(conn, origin, self.directory.placements())
+
+    async def issue_token(
+        self,
+        *,
+        scope: str,
+        organization: str = "",
+        purpose: str = "TREAT",
+        patient: str = "",
+        user: str = "",
+        ttl_seconds: int = 3600,
+    ) -> str:
+        """A bearer token, stored and audited.
+
+        Raises:
+            HieError: INVALID or NOT_FOUND; nothing was issued.
+        """
+        grant = Grant(
+            scopes=scope,
+            organization=organization,
+            purpose=purpose,
+            patient=patient,
+            user=user,
+            ttl_seconds=ttl_seconds,
+        )
+        async with self.db.transaction() as conn:
+            return (await self.tokens.issue(conn, grant)).bearer
+
+
+def _security(labeller: Labeller) -> Any:
+    """Label mask to the codings of `meta.security`, JSON joined by commas; kept per mask."""
+
+    @cache
+    def codings(mask: int) -> bytes:
+        return b",".join(orjson.dumps(coding) for coding in labeller.codings(mask))
+
+    return codings

@@ -1,0 +1,114 @@
+"""The HTTP site of the hub: FHIR, HL7 v2 over HTTP, health and metrics on one port."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from adapters.fhir.body import Limits as BodyLimits
+from adapters.fhir.bundle import Planner
+from adapters.fhir.plan import PlanSettings
+from adapters.fhir.receive import FhirReceiver
+from adapters.hl7v2.http import Handler, hl7_handler
+from adapters.hl7v2.intake import Hl7Intake
+from fhir_server import routes
+from fhir_server.settings import FhirSettings
+from hie.flow.writer import SourceWriter
+from hie.kernel.errors import HieError
+from hie.services import Services
+from hie.web import Metrics
+from hie.web import setup as setup_web
+
+VERSION = "0.1.0"
+
+
+class Site:
+    """The HTTP server of one hub."""
+
+    def __init__(
+        self,
+        services: Services,
+        intake: Hl7Intake,
+        metrics: Metrics,
+        is_working: Callable[[], bool],
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            services: what is served.
+            intake: takes HL7 v2 messages.
+            metrics: shown at `/metrics`.
+            is_working: whether everything that should run does, for `/health/ready`.
+        """
+        self._services = services
+        self._intake = intake
+        self._metrics = metrics
+        self._is_working = is_working
+        self._runner: web.AppRunner | None = None
+        self.port = services.settings.listen.http_port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        services, settings = self._services, self._services.settings
+        app = web.Application(client_max_size=settings.limits.body_bytes)
+        base = f"http://{settings.listen.host}:{self.port}/fhir"
+        planner = Planner(
+            PlanSettings(
+                bases=(base,),
+                types=frozenset(services.config.index.types),
+                limits=BodyLimits(body_bytes=settings.limits.body_bytes),
+            )
+        )
+        receiver = FhirReceiver(services.journal, planner, services.carry)
+        routes.setup(
+            app,
+            door=services.door,
+            writer=SourceWriter(receiver, base),
+            token_checker=services.tokens,
+            index=services.config.index,
+            settings=FhirSettings(
+                base_url=base,
+                default_count=settings.limits.search_count,
+                max_count=settings.limits.search_count_max,
+                max_body_bytes=settings.limits.body_bytes,
+                software_version=VERSION,
+            ),
+            clock=services.clock,
+            sealer=services.ring.sealing_key("cursor"),
+            watcher=services.disclosures,
+        )
+        handler = hl7_handler(self._intake, message_bytes=settings.limits.message_bytes)
+        app.router.add_post("/hl7v2", self._with_token(handler))
+        setup_web(app, self._metrics, {"database": self._check_database})
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, settings.listen.host, self.port)
+        await site.start()
+
+    async def stop(self) -> None:
+        """Close the port; requests under way are finished. May be called twice."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _with_token(self, handler: Handler) -> Handler:
+        """In production a message over HTTP needs a bearer token: MSH alone proves nobody."""
+
+        async def handle(request: web.Request) -> web.Response:
+            _, _, bearer = request.headers.get("Authorization", "").partition(" ")
+            try:
+                await self._services.tokens.check(bearer)
+            except HieError:
+                text = "expected a bearer token of a registered source\n"
+                return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
+            return await handler(request)
+
+        return handle if self._services.settings.is_production else handler
+
+    async def _check_database(self) -> bool:
+        async with self._services.db.reading() as conn:
+            await self._services.journal.backlog(conn)
+        return self._is_working()
