@@ -283,6 +283,8 @@ class Journal:
             "control_id": _seal(key, "control_id", pk, entry.control_id.encode()),
             "payload": _seal(key, "payload", pk, entry.payload),
             "answer": _seal(key, "answer", pk, entry.answer),
+            "batch_pk": entry.batch.batch_id if entry.batch else None,
+            "batch_number": entry.batch.number if entry.batch else None,
         }
 
     async def _opened(self, conn: AsyncConnection, row: Row[Any]) -> Message:

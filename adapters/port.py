@@ -13,6 +13,7 @@ class Wire(StrEnum):
 
     MLLP = "mllp"
     HTTP = "hl7-http"
+    DROP = "drop"
     FHIR = "fhir"
 
 
@@ -24,12 +25,27 @@ class Peer:
         address: `host:port`.
         certificate: SHA-256 fingerprint of the verified client certificate, lower-case hex.
         subject: common name of that certificate.
+        source_id: whose the way in is: a drop folder of one source; None = not told by it.
     """
 
     address: str
     wire: Wire
     certificate: str | None = None
     subject: str | None = None
+    source_id: SourceId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlace:
+    """Where in a batch a message came.
+
+    Attributes:
+        batch_id: key of the batch in the journal.
+        number: 1 for its first message, over all its levels.
+    """
+
+    batch_id: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +59,7 @@ class JournalEntry:
         trigger: `ADT^A01`; empty when the message could not be read that far.
         partition: messages of equal partition are worked off in order, one at a time.
         answer: what to send back unless the message is a repeat.
+        batch: where it came in a batch; None = alone.
     """
 
     source_id: SourceId
@@ -55,6 +72,7 @@ class JournalEntry:
     partition: str
     findings: tuple[Finding, ...]
     answer: bytes
+    batch: BatchPlace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Tables of the journal: every message as received, and what became of it."""
+"""Tables of the journal: every message and batch as received, and what became of it."""
 
 from sqlalchemy import (
     BigInteger,
@@ -41,8 +41,28 @@ inbound_message = Table(
     Column("control_id", LargeBinary, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    Column("batch_pk", BigInteger),  # the batch it came in, and its place there, 1-based
+    Column("batch_number", Integer),
     UniqueConstraint("repeat_key"),
     Index("ix_inbound_message_queue", "state", "pk"),
     Index("ix_inbound_message_control", "control_key"),
     Index("ix_inbound_message_source", "source_id", "pk"),
+    Index("ix_inbound_message_batch", "batch_pk", "batch_number"),
+)
+
+inbound_batch = Table(
+    "inbound_batch",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("source_id", String(200), nullable=False),
+    Column("wire", String(10), nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("settled_us", BigInteger),  # null while its messages are being taken
+    Column("messages", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("findings", Text, nullable=False),  # JSON; places and rules, never values
+    Column("wrapped", LargeBinary, nullable=False),  # the row's own data key
+    Column("header", LargeBinary, nullable=False),  # its first FHS or BHS, sealed
+    Column("name", LargeBinary, nullable=False),  # of the file it came in, sealed
+    Index("ix_inbound_batch_source", "source_id", "pk"),
 )
