@@ -35,10 +35,11 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from adapters.sources import OrganizationRef, Source, SourceRegistry
+from adapters.table_reader import TableReader
 from hie.kernel.envelope import Severity
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.ids import SourceId
@@ -87,13 +88,13 @@ def _read(path: Path, faults: list[str]) -> Source | None:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(f"{path.name}: must be TOML in UTF-8 ({error})")
         return None
-    reader = _Reader(path.name, content)
+    reader = TableReader(path.name, content)
     source = _source(SourceId(path.stem), reader)
     faults += reader.faults
     return None if reader.faults else source
 
 
-def _source(source_id: SourceId, reader: "_Reader") -> Source:
+def _source(source_id: SourceId, reader: TableReader) -> Source:
     match, organization = reader.table("match"), reader.table("organization", required=True)
     source = Source(
         id=source_id,
@@ -122,7 +123,7 @@ def _source(source_id: SourceId, reader: "_Reader") -> Source:
     return source
 
 
-def _certificate(match: "_Reader") -> str:
+def _certificate(match: TableReader) -> str:
     value = match.text("certificate")
     if not value or value.startswith("CN="):
         return value
@@ -132,7 +133,7 @@ def _certificate(match: "_Reader") -> str:
     return digits
 
 
-def _time_zone(reader: "_Reader") -> str:
+def _time_zone(reader: TableReader) -> str:
     name = reader.text("time_zone", required=True)
     try:
         ZoneInfo(name or "UTC")
@@ -141,80 +142,7 @@ def _time_zone(reader: "_Reader") -> str:
     return name
 
 
-def _severities(table: "_Reader") -> Mapping[str, Severity]:
+def _severities(table: TableReader) -> Mapping[str, Severity]:
     kinds = "|".join(Severity)
     texts = table.texts(form=re.compile(f"^({kinds})$"), kind=f"one of {kinds}")
     return MappingProxyType({rule: Severity(text) for rule, text in texts.items() if text})
-
-
-class _Reader:
-    """One table of a file: takes keys out and remembers what is wrong or left over."""
-
-    def __init__(
-        self, place: str, content: Mapping[str, Any], faults: list[str] | None = None
-    ) -> None:
-        self._place = place
-        self._content = dict(content)
-        self._tables: list[_Reader] = []
-        self.faults: list[str] = [] if faults is None else faults
-
-    def fault(self, key: str, kind: str) -> None:
-        """Note that `key` must be another kind of value."""
-        self.faults.append(f"{self._place}: `{key}` must be {kind}")
-
-    def table(self, key: str, *, required: bool = False) -> "_Reader":
-        """The sub-table of that name, empty when absent."""
-        content = self._content.pop(key, None)
-        if (required and content is None) or not isinstance(content, dict | None):
-            self.fault(key, "a table")
-        found = _Reader(
-            f"{self._place} [{key}]", content if isinstance(content, dict) else {}, self.faults
-        )
-        self._tables.append(found)
-        return found
-
-    def text(
-        self,
-        key: str,
-        *,
-        required: bool = False,
-        form: re.Pattern[str] | None = None,
-        kind: str = "text",
-    ) -> str:
-        """The text of that key, "" when absent."""
-        value = self._content.pop(key, "")
-        if not isinstance(value, str) or (required and not value):
-            self.fault(key, kind)
-            return ""
-        if value and form and not form.match(value):
-            self.fault(key, kind)
-            return ""
-        return value
-
-    def texts(self, *, form: re.Pattern[str], kind: str) -> Mapping[str, str]:
-        """All keys of the table, each with a text of that form."""
-        return MappingProxyType({key: self.text(key, form=form, kind=kind) for key in self.keys()})
-
-    def names(self, key: str) -> frozenset[str]:
-        """A list of texts."""
-        value = self._content.pop(key, [])
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            self.fault(key, "a list of texts")
-            return frozenset()
-        return frozenset(value)
-
-    def keys(self) -> tuple[str, ...]:
-        """What has not been taken yet."""
-        return tuple(self._content)
-
-    def rest(self) -> dict[str, Any]:
-        """Everything that has not been taken yet."""
-        rest, self._content = self._content, {}
-        return rest
-
-    def finish(self) -> None:
-        """Note every key nobody asked for: a misspelt key is a setting that does nothing."""
-        for key in self._content:
-            self.faults.append(f"{self._place}: `{key}` is not a known key")
-        for table in self._tables:
-            table.finish()
