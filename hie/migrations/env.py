@@ -7,8 +7,11 @@ import adapters.tables
 import consent.tables
 import hie.audit.tables
 import hie.auth.tables
+import hie.feeds.tables
 import hie.keystore
 import hie.store.tables
+import hie.tasks.tables
+import hie.translations.tables
 import mpi.tables
 from hie.db import metadata
 

@@ -1,0 +1,1 @@
+"""Whether every source still speaks: expected intervals, late sources, what staff see of a feed."""

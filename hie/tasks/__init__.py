@@ -1,0 +1,1 @@
+"""What waits for a person: one table of tasks, whoever opens them."""

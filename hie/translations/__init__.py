@@ -1,0 +1,1 @@
+"""What staff decided a source's codes mean: rows over the tables of `config/`."""
