@@ -24,8 +24,7 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
     [severity]                                  # rule of config/hl7v2/conformance.toml
     required-field = "error"                    # error, warning or note
 
-    [tolerance]
-    processing_ids = ["P", "T"]                 # MSH-11 values taken from this source
+    [tolerance] [acknowledgement] [sequence] [limits]   # see adapters/wire_policy.py
 
     [overrides]                                 # read by the mapper, the last word per source
 """
@@ -40,6 +39,7 @@ from zoneinfo import ZoneInfo
 
 from adapters.sources import OrganizationRef, Source, SourceRegistry
 from adapters.table_reader import TableReader
+from adapters.wire_policy import read_tolerances, read_wire_policy
 from hie.kernel.envelope import Severity
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.ids import SourceId
@@ -96,6 +96,7 @@ def _read(path: Path, faults: list[str]) -> Source | None:
 
 def _source(source_id: SourceId, reader: TableReader) -> Source:
     match, organization = reader.table("match"), reader.table("organization", required=True)
+    tolerance = reader.table("tolerance")
     source = Source(
         id=source_id,
         name=reader.text("name", required=True),
@@ -113,8 +114,9 @@ def _source(source_id: SourceId, reader: TableReader) -> Source:
         own_authority=reader.text("own_authority", form=_URI, kind="a URI")
         or f"urn:hie:authority:{source_id}",
         authorities=reader.table("authorities").texts(form=_URI, kind="a URI"),
-        severities=_severities(reader.table("severity")),
-        processing_ids=reader.table("tolerance").names("processing_ids"),
+        severities=_severities(reader.table("severity"), read_tolerances(tolerance)),
+        processing_ids=tolerance.names("processing_ids"),
+        wire=read_wire_policy(reader, tolerance),
         overrides=MappingProxyType(reader.table("overrides").rest()),
     )
     if not (source.application or source.facility or source.certificate):
@@ -142,7 +144,8 @@ def _time_zone(reader: TableReader) -> str:
     return name
 
 
-def _severities(table: TableReader) -> Mapping[str, Severity]:
+def _severities(table: TableReader, tolerances: Mapping[str, Severity]) -> Mapping[str, Severity]:
     kinds = "|".join(Severity)
     texts = table.texts(form=re.compile(f"^({kinds})$"), kind=f"one of {kinds}")
-    return MappingProxyType({rule: Severity(text) for rule, text in texts.items() if text})
+    weights = {rule: Severity(text) for rule, text in texts.items() if text}
+    return MappingProxyType({**tolerances, **weights})

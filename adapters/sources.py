@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import Severity
 from hie.kernel.ids import SourceId
 
@@ -55,6 +56,7 @@ class Source:
         authorities: CX-4 namespace or OID to identifier system.
         severities: conformance rule to severity, where it differs from the default.
         processing_ids: MSH-11 values taken; empty = those of the profile.
+        wire: how it is answered, numbered and paced.
         overrides: the source's last word on maps, read by the mapper.
         is_adhoc: no file names it; it has the default policies.
     """
@@ -71,6 +73,7 @@ class Source:
     authorities: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     severities: Mapping[str, Severity] = field(default_factory=lambda: _EMPTY)
     processing_ids: frozenset[str] = frozenset()
+    wire: WirePolicy = field(default_factory=WirePolicy)
     overrides: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     is_adhoc: bool = False
 

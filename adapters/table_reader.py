@@ -62,6 +62,24 @@ class TableReader:
             return frozenset()
         return frozenset(value)
 
+    def switch(self, key: str, *, default: bool | None = None) -> bool | None:
+        """True or false; `default` when absent."""
+        value = self._content.pop(key, default)
+        if value is not default and not isinstance(value, bool):
+            self.fault(key, "true or false")
+            return default
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A number above 0; `default` when absent."""
+        value = self._content.pop(key, None)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            self.fault(key, "a number above 0")
+            return default
+        return float(value)
+
     def keys(self) -> tuple[str, ...]:
         """What has not been taken yet."""
         return tuple(self._content)
