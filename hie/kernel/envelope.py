@@ -68,6 +68,8 @@ class Draft:
         resource: FHIR JSON without `id` and `meta` versions.
         event_us: when what it says was so; what is older than what is stored loses.
         lifecycle: the order its status moves in, a name of `config/hl7v2/lifecycles.toml`.
+        since: when what it says began, a FHIR dateTime; what it changes of a visit is kept.
+        undoes: elements of a visit whose last change it takes back, see `hie.flow.visit`.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Draft:
     mode: WriteMode = WriteMode.UPSERT
     event_us: int | None = None
     lifecycle: str = ""
+    since: str = ""
+    undoes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +96,27 @@ class SourceIdentifier:
     type: str = ""
 
 
+class MergeKind(StrEnum):
+    """What a source says of two numbers: one is retired into the other, or belongs to it."""
+
+    PATIENT = "patient"
+    PERSON = "person"  # two numbers of one human, each the number of a record that stays
+    ACCOUNT = "account"
+    VISIT = "visit"
+    MOVE_PATIENT = "move-patient"
+    MOVE_ACCOUNT = "move-account"
+    MOVE_VISIT = "move-visit"
+    LINK = "link"  # a question for a steward, as is:
+    UNLINK = "unlink"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMerge:
-    """A source's statement that `retired` is now `survivor` (ADT^A40)."""
+    """A source's statement that `retired` is now `survivor`; of a move: goes to `survivor`."""
 
     survivor: SourceIdentifier
     retired: SourceIdentifier
+    kind: MergeKind = MergeKind.PATIENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +126,7 @@ class Submission:
     Attributes:
         subject: name of the draft that is the patient; empty when the message has none.
         drafts: the subject first, then the rest in the order they should be written.
+        sent_us: when the source sent it; of two statements of one event time the later sent.
         unmapped: places that hold a value no map reads, `ZPD-3`, for the coverage report.
     """
 
@@ -116,6 +136,7 @@ class Submission:
     subject: str = ""
     drafts: tuple[Draft, ...] = ()
     merges: tuple[SourceMerge, ...] = ()
+    sent_us: int = 0
     findings: tuple[Finding, ...] = ()
     unmapped: tuple[str, ...] = ()
 
