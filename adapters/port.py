@@ -18,24 +18,6 @@ class Wire(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """The other end of a connection, as the transport knows it.
-
-    Attributes:
-        address: `host:port`.
-        certificate: SHA-256 fingerprint of the verified client certificate, lower-case hex.
-        subject: common name of that certificate.
-        source_id: whose the way in is: a drop folder of one source; None = not told by it.
-    """
-
-    address: str
-    wire: Wire
-    certificate: str | None = None
-    subject: str | None = None
-    source_id: SourceId | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlace:
     """Where in a batch a message came.
 
@@ -46,6 +28,26 @@ class BatchPlace:
 
     batch_id: int
     number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """The other end of a connection, as the transport knows it.
+
+    Attributes:
+        address: `host:port`.
+        certificate: SHA-256 fingerprint of the verified client certificate, lower-case hex.
+        subject: common name of that certificate.
+        source_id: whose the way in is: a drop folder of one source; None = not told by it.
+        batch: where in a batch the payload came; None = alone.
+    """
+
+    address: str
+    wire: Wire
+    certificate: str | None = None
+    subject: str | None = None
+    source_id: SourceId | None = None
+    batch: BatchPlace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,10 @@ class Source:
         """The time zone of times without an offset; None when unknown."""
         return ZoneInfo(self.time_zone) if self.time_zone else None
 
+    def is_named(self, application: str, facility: str) -> bool:
+        """Whether MSH-3.1 and MSH-4.1 are those of this source."""
+        return self.application in ("", application) and self.facility in ("", facility)
+
     def system_of(self, namespace: str = "", universal_id: str = "", kind: str = "") -> str:
         """The identifier system of an assigning authority (HD: CX-4, EI.2-4, XON-6).
 
@@ -145,7 +149,7 @@ class SourceRegistry:
             sender that uses a source's names without that source's certificate.
         """
         shown = {certificate, f"CN={subject}" if subject else None} - {None}
-        named = [s for s in self._by_id.values() if _is_named(s, application, facility)]
+        named = [s for s in self._by_id.values() if s.is_named(application, facility)]
         held = [s for s in named if not s.certificate or s.certificate in shown]
         if held:
             return max(held, key=lambda s: (bool(s.application), bool(s.facility), s.certificate))
@@ -186,10 +190,6 @@ def _local_system(source_id: SourceId, name: str) -> str:
 @lru_cache(maxsize=4096)
 def _quoted(name: str) -> str:
     return quote(name)
-
-
-def _is_named(source: Source, application: str, facility: str) -> bool:
-    return source.application in ("", application) and source.facility in ("", facility)
 
 
 def _printable(name: str) -> str:

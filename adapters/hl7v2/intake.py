@@ -12,7 +12,7 @@ import structlog
 
 from adapters.hl7v2 import ack
 from adapters.hl7v2.judge import Judge, Verdict
-from adapters.port import JournalEntry, JournalPort, Peer
+from adapters.port import JournalEntry, JournalPort, Peer, Wire
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import AckCode
 
@@ -40,7 +40,11 @@ class Hl7Intake:
         self._numbers = count()
 
     async def take(self, payload: bytes, peer: Peer) -> bytes:
-        """The answer to a payload, after it is durable."""
+        """The answer to a payload, after it is durable.
+
+        Raises:
+            Exception: from a drop folder only, where nobody repeats what could not be stored.
+        """
         return await self._answered(payload, peer, self._judge.judge(payload, peer))
 
     async def refuse_oversize(self, head: bytes, peer: Peer) -> bytes:
@@ -60,12 +64,15 @@ class Hl7Intake:
             partition=verdict.partition,
             findings=verdict.findings,
             answer=self._answer(verdict),
+            batch=peer.batch,
         )
         try:
             async with asyncio.timeout(self._store_seconds):
                 journaled = await self._journal.write(entry)
         except Exception as error:  # noqa: BLE001 - the receive loop: whatever failed, nothing is stored
             _log.error("message_not_stored", source=verdict.source_id, error=type(error).__name__)
+            if peer.wire is Wire.DROP:
+                raise  # nobody would send it again: its file waits and is taken later
             return self._not_stored(verdict)
         if not verdict.code.is_positive:
             _log.warning(

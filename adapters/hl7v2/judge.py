@@ -121,6 +121,11 @@ class Judge:
         return self._verdict(message, source, conformance.findings + extra)
 
     def _source(self, message: Message, peer: Peer) -> Source | None:
+        if peer.source_id is not None:
+            # A folder is as good as a certificate, for messages in its own source's name.
+            owner = self._registry.by_id(peer.source_id)
+            sender = (message.application, message.facility)
+            return owner if owner and owner.is_named(*sender) else None
         return self._registry.for_message(
             message.application, message.facility, peer.certificate, peer.subject
         )
