@@ -5,15 +5,20 @@ given only when its frame came whole. Nothing here knows sockets, time or HL7.
 Spec: HL7 Transport Specification: MLLP, Release 1 (block = VT payload FS CR).
 
     outside --VT--> inside --FS--> ending --CR, LF, VT, pause, end of stream--> Payload
-       |              |  ^            |
-     Noise           VT  +--anything--+  (that FS was content)
-                      |
-                      v
-                  Truncated, inside again
+       |             |  ^ ^           |
+     Noise          VT  | +--anything-+  (that FS was content)
+                     |  |
+                     v  +--anything--+  (that VT was content)
+                  restarting --------+
+                     +--MSH, FHS, BHS--> Truncated, inside again
+
+What a frame had that the specification does not know is told with its payload, as quirks: the
+framer takes it, and who knows the sender decides whether that may be.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import Final
 
 VT: Final = b"\x0b"
@@ -36,6 +41,23 @@ _METHODS: Final = (
 )
 _OPENING_BYTES: Final = 8  # the longest of those
 _TLS_HANDSHAKE: Final = b"\x16\x03"
+
+
+#: What a message begins with: a VT before it begins a frame, whatever went before.
+_HEADS: Final = (b"MSH", b"FHS", b"BHS")
+_BEFORE_HEAD: Final = b" \t\r\n\xef\xbb\xbf"
+_BEFORE_HEAD_BYTES: Final = 16
+
+
+class Quirk(StrEnum):
+    """What a frame had that the specification does not know; the rule that weighs it."""
+
+    NOISE = "framing-noise"  # bytes before its VT
+    NO_CR = "framing-no-cr"  # nothing, or something else, behind its FS
+    LINE_FEED = "framing-line-feed"  # LF behind its FS, or before its VT
+    RESTART = "framing-restart"  # the frame before it broke off
+    FS = "framing-fs"  # FS among its characters
+    VT = "framing-vt"  # VT among its characters
 
 
 class Stranger(Enum):
@@ -69,6 +91,7 @@ class Payload:
     """What stood in a whole frame."""
 
     data: bytes
+    quirks: frozenset[Quirk] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +131,14 @@ class _State(Enum):
     ENDING = 3  # an FS was read; whether it ends the frame, the next byte tells
     REFUSED = 4  # inside a frame that grew too long
     REFUSED_ENDING = 5
-    CLOSED = 6
+    RESTARTING = 6  # a VT was read inside a frame; what follows tells whether one begins
+    CLOSED = 7
+
+
+#: What each byte behind FS says.
+_ENDINGS: Final = MappingProxyType(
+    {0x0D: frozenset(), 0x0A: {Quirk.NO_CR, Quirk.LINE_FEED}, _VT: {Quirk.NO_CR}}
+)
 
 
 class _Chunk:
@@ -148,6 +178,9 @@ class Framer:
         self._body = bytearray()
         self._noise = 0
         self._refused = 0
+        self._quirks: set[Quirk] = set()
+        self._held = bytearray()  # while restarting: what stands behind the VT
+        self._before = _State.INSIDE  # while restarting: the state to go back to
         # First bytes of the connection, until they rule out HTTP and TLS; then None.
         self._opening: bytearray | None = bytearray()
         self._steps = {
@@ -156,6 +189,7 @@ class Framer:
             _State.ENDING: self._ending,
             _State.REFUSED: self._drop,
             _State.REFUSED_ENDING: self._drop_ending,
+            _State.RESTARTING: self._restarting,
         }
 
     @property
@@ -166,22 +200,21 @@ class Framer:
     @property
     def is_inside(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return self._state in (_State.INSIDE, _State.REFUSED)
+        return self._state in (_State.INSIDE, _State.REFUSED, _State.RESTARTING)
 
     def receive(self, data: bytes) -> list[Event]:
         """The events that these bytes complete, in order."""
         events: list[Event] = []
         if self._opening is not None:
             self._look_for_strangers(self._opening, data, events)
-        chunk, place = _Chunk(data), 0
-        while place < chunk.size and self._state is not _State.CLOSED:
-            place = self._steps[self._state](chunk, place, events)
+        self._walk(data, events)
         return events
 
     def pause(self) -> list[Event]:
         """The peer has stopped sending: an FS that was last ends its frame without CR."""
         events: list[Event] = []
         if self._state is _State.ENDING:
+            self._quirks.add(Quirk.NO_CR)
             self._complete(events)
         elif self._state is _State.REFUSED_ENDING:
             self._state = _State.OUTSIDE
@@ -190,6 +223,9 @@ class Framer:
     def close(self) -> list[Event]:
         """The stream has ended; what was begun and not finished is truncated."""
         events = self.pause()
+        if self._state is _State.RESTARTING and self._before is _State.INSIDE:
+            self._body += VT + self._held
+            self._state = _State.INSIDE
         if self._state is _State.INSIDE:
             events.append(Truncated(len(self._body)))
         self._tell_noise(events)
@@ -197,14 +233,24 @@ class Framer:
         self._state = _State.CLOSED
         return events
 
+    def _walk(self, data: bytes, events: list[Event]) -> None:
+        chunk, place = _Chunk(data), 0
+        while place < chunk.size and self._state is not _State.CLOSED:
+            place = self._steps[self._state](chunk, place, events)
+
     def _outside(self, chunk: _Chunk, place: int, events: list[Event]) -> int:
         end = chunk.vt(place)
         # Blank lines between frames are a habit of many senders, not noise.
-        blanks = sum(chunk.data.count(blank, place, end) for blank in (b"\r", b"\n"))
+        feeds = chunk.data.count(b"\n", place, end)
+        blanks = feeds + chunk.data.count(b"\r", place, end)
         self._noise += end - place - blanks
+        if feeds:
+            self._quirks.add(Quirk.LINE_FEED)
         if self._noise > self._limits.noise_bytes:
             self._give_up(Stranger.NOISE, events)
         elif end < chunk.size:
+            if self._noise:
+                self._quirks.add(Quirk.NOISE)
             self._tell_noise(events)
             self._state = _State.INSIDE
         return end + 1
@@ -217,15 +263,18 @@ class Framer:
         self._body += chunk.data[place:end]
         if found == _FS:
             self._state = _State.ENDING
-        elif found == _VT:
-            self._restart(events)
+        elif found == _VT and self._body:
+            self._suspect(_State.INSIDE)
         return end + 1
 
     def _ending(self, chunk: _Chunk, place: int, events: list[Event]) -> int:
-        if chunk.data[place] in _ENDS:
+        behind = chunk.data[place]
+        if behind in _ENDS:
+            self._quirks |= _ENDINGS[behind]
             self._complete(events)
-            return place  # CR and LF are blanks between frames, VT begins the next
+            return place if behind == _VT else place + 1
         self._body += FS  # it was content: a partial payload must never pass for a whole one
+        self._quirks.add(Quirk.FS)
         self._state = _State.INSIDE
         return place
 
@@ -237,29 +286,55 @@ class Framer:
         elif found == _FS:
             self._state = _State.REFUSED_ENDING
         elif found == _VT:
-            self._state = _State.INSIDE
+            self._suspect(_State.REFUSED)
         return end + 1
 
     def _drop_ending(self, chunk: _Chunk, place: int, events: list[Event]) -> int:
         self._state = _State.OUTSIDE if chunk.data[place] in _ENDS else _State.REFUSED
         return place
 
+    def _suspect(self, before: _State) -> None:
+        """A VT inside a frame: text, or the next frame where this one broke off."""
+        self._before = before
+        self._held.clear()
+        self._state = _State.RESTARTING
+
+    def _restarting(self, chunk: _Chunk, place: int, events: list[Event]) -> int:
+        self._held.append(chunk.data[place])
+        if (is_head := _begins_message(self._held)) is None:
+            return place + 1
+        held, self._state = bytes(self._held), self._before
+        self._held.clear()
+        if is_head:
+            self._restart(events)
+        elif self._before is _State.INSIDE:
+            self._body += VT
+            self._quirks.add(Quirk.VT)
+        else:
+            self._refused += 1
+        self._walk(held, events)
+        return place + 1
+
     def _restart(self, events: list[Event]) -> None:
-        """A VT inside a frame: what stood before it can never be a whole message."""
+        """A frame begins inside another: what stood before it can never be a whole message."""
         if self._body:
             events.append(Truncated(len(self._body)))
-            self._body = bytearray()
+        self._body = bytearray()
+        self._quirks = {Quirk.RESTART}
+        self._state = _State.INSIDE
 
     def _refuse(self, more: bytes, events: list[Event]) -> None:
         most = min(self._limits.head_bytes, self._limits.payload_bytes)
         events.append(Oversize((bytes(self._body[:most]) + more)[:most]))
         self._refused = len(self._body)
         self._body = bytearray()
+        self._quirks.clear()
         self._state = _State.REFUSED
 
     def _complete(self, events: list[Event]) -> None:
-        events.append(Payload(bytes(self._body)))
+        events.append(Payload(bytes(self._body), frozenset(self._quirks)))
         self._body = bytearray()
+        self._quirks.clear()
         self._state = _State.OUTSIDE
 
     def _tell_noise(self, events: list[Event]) -> None:
@@ -283,6 +358,15 @@ class Framer:
         elif any(method.startswith(opening) for method in (*_METHODS, _TLS_HANDSHAKE)):
             return
         self._opening = None
+
+
+def _begins_message(behind: bytes | bytearray) -> bool | None:
+    """Whether what stands behind a VT is the beginning of a message; None = not to be told yet."""
+    head = bytes(behind.lstrip(_BEFORE_HEAD)[:3])
+    if len(head) == 3:
+        return head in _HEADS
+    is_possible = any(known.startswith(head) for known in _HEADS)
+    return None if is_possible and len(behind) < _BEFORE_HEAD_BYTES else False
 
 
 def frame(payload: bytes) -> bytes:

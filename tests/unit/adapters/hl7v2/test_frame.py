@@ -12,6 +12,7 @@ from adapters.hl7v2.frame import (
     Noise,
     Oversize,
     Payload,
+    Quirk,
     Stranger,
     Truncated,
     frame,
@@ -20,38 +21,89 @@ from adapters.hl7v2.frame import (
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
 A, B = Payload(b"MSH|a"), Payload(b"MSH|b")
 
+
+def odd(payload: Payload, *quirks: Quirk) -> Payload:
+    """The same payload in a frame that has these quirks."""
+    return Payload(payload.data, frozenset(quirks))
+
+
+NO_CR = odd(A, Quirk.NO_CR)
+RESTARTED = odd(A, Quirk.RESTART)
+
 TABLE: dict[str, tuple[bytes, list[Event]]] = {
     "one frame": (frame(b"MSH|a"), [A]),
     "two frames": (frame(b"MSH|a") + frame(b"MSH|b"), [A, B]),
     "an empty frame": (frame(b""), [Payload(b"")]),
     "segments inside": (frame(b"MSH|a\rPID|1\r"), [Payload(b"MSH|a\rPID|1\r")]),
-    "line feed behind": (frame(b"MSH|a") + b"\n" + frame(b"MSH|b"), [A, B]),
-    "blank lines between": (b"\r\n" + frame(b"MSH|a") + b"\r\n\r\n" + frame(b"MSH|b"), [A, B]),
-    "LF instead of CR": (VT + b"MSH|a" + FS + b"\n" + frame(b"MSH|b"), [A, B]),
-    "no CR before the next frame": (VT + b"MSH|a" + FS + frame(b"MSH|b"), [A, B]),
-    "no CR at the end of the stream": (VT + b"MSH|a" + FS, [A]),
-    "noise before": (b"xyz" + frame(b"MSH|a"), [Noise(3), A]),
-    "noise between": (frame(b"MSH|a") + b"??" + frame(b"MSH|b"), [A, Noise(2), B]),
+    "line feed behind": (
+        frame(b"MSH|a") + b"\n" + frame(b"MSH|b"),
+        [A, odd(B, Quirk.LINE_FEED)],
+    ),
+    "carriage returns between": (frame(b"MSH|a") + CR + CR + frame(b"MSH|b"), [A, B]),
+    "blank lines between": (
+        b"\r\n" + frame(b"MSH|a") + b"\r\n\r\n" + frame(b"MSH|b"),
+        [odd(A, Quirk.LINE_FEED), odd(B, Quirk.LINE_FEED)],
+    ),
+    "LF instead of CR": (
+        VT + b"MSH|a" + FS + b"\n" + frame(b"MSH|b"),
+        [odd(A, Quirk.NO_CR, Quirk.LINE_FEED), B],
+    ),
+    "no CR before the next frame": (VT + b"MSH|a" + FS + frame(b"MSH|b"), [NO_CR, B]),
+    "no CR at the end of the stream": (VT + b"MSH|a" + FS, [NO_CR]),
+    "noise before": (b"xyz" + frame(b"MSH|a"), [Noise(3), odd(A, Quirk.NOISE)]),
+    "noise between": (
+        frame(b"MSH|a") + b"??" + frame(b"MSH|b"),
+        [A, Noise(2), odd(B, Quirk.NOISE)],
+    ),
     "noise behind": (frame(b"MSH|a") + b"garbage", [A, Noise(7)]),
     "only noise": (b"\x00\x01 hello", [Noise(8)]),
     "a message without frame": (b"MSH|^~\\&|\rPID|1\r", [Noise(14)]),
     "a run of VT": (VT * 9 + b"MSH|a" + FS + CR, [A]),
-    "VT inside": (VT + b"MSH|lost" + VT + b"MSH|a" + FS + CR, [Truncated(8), A]),
-    "VT inside, remnant": (
-        VT + b"MSH|x" + VT + b"|rest" + FS + CR,
-        [Truncated(5), Payload(b"|rest")],
+    "a frame that begins again": (
+        VT + b"MSH|lost" + VT + b"MSH|a" + FS + CR,
+        [Truncated(8), RESTARTED],
     ),
-    "FS inside": (VT + b"MSH" + FS + b"|a" + FS + CR, [Payload(b"MSH\x1c|a")]),
-    "a run of FS": (VT + b"MSH|a" + FS * 3 + CR, [Payload(b"MSH|a\x1c\x1c")]),
-    "FS then VT": (VT + b"MSH|a" + FS + VT + b"MSH|b" + FS + CR, [A, B]),
-    "FS outside": (FS + CR + frame(b"MSH|a"), [Noise(1), A]),
+    "a frame that begins again behind blanks": (
+        VT + b"MSH|lost" + VT + b"\r\n\xef\xbb\xbfMSH|a" + FS + CR,
+        [Truncated(8), odd(Payload(b"\r\n\xef\xbb\xbfMSH|a"), Quirk.RESTART)],
+    ),
+    "a batch that begins inside": (
+        VT + b"MSH|lost" + VT + b"FHS|a" + FS + CR,
+        [Truncated(8), odd(Payload(b"FHS|a"), Quirk.RESTART)],
+    ),
+    "VT in a text": (
+        VT + b"MSH|x" + VT + b"|rest" + FS + CR,
+        [odd(Payload(b"MSH|x\x0b|rest"), Quirk.VT)],
+    ),
+    "VT at the end of a text": (
+        VT + b"MSH|x" + VT + FS + CR + frame(b"MSH|b"),
+        [odd(Payload(b"MSH|x\x0b"), Quirk.VT), B],
+    ),
+    "VTs and half a head in a text": (
+        VT + b"MSH|x" + VT + VT + b"MS" + VT + b"MSH|a" + FS + CR,
+        [Truncated(9), RESTARTED],
+    ),
+    "VT with nothing behind": (VT + b"MSH|x" + VT + b"MS", [Truncated(8)]),
+    "FS inside": (
+        VT + b"MSH" + FS + b"|a" + FS + CR,
+        [odd(Payload(b"MSH\x1c|a"), Quirk.FS)],
+    ),
+    "a run of FS": (
+        VT + b"MSH|a" + FS * 3 + CR,
+        [odd(Payload(b"MSH|a\x1c\x1c"), Quirk.FS)],
+    ),
+    "FS then VT": (VT + b"MSH|a" + FS + VT + b"MSH|b" + FS + CR, [NO_CR, B]),
+    "FS outside": (FS + CR + frame(b"MSH|a"), [Noise(1), odd(A, Quirk.NOISE)]),
     "half a frame": (VT + b"MSH|a", [Truncated(5)]),
     "only VT": (VT, [Truncated(0)]),
     "an HTTP request": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [Hopeless(Stranger.HTTP)]),
     "an HTTP post": (b"POST /hl7v2 HTTP/1.1\r\n\r\n" + frame(b"MSH|a"), [Hopeless(Stranger.HTTP)]),
     "an HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [Hopeless(Stranger.HTTP)]),
     "a TLS hello with VT": (b"\x16\x03\x01\x0b\x0b\x1c\r" * 4, [Hopeless(Stranger.TLS)]),
-    "nearly an HTTP request": (b"GETTING" + frame(b"MSH|a"), [Noise(7), A]),
+    "nearly an HTTP request": (
+        b"GETTING" + frame(b"MSH|a"),
+        [Noise(7), odd(A, Quirk.NOISE)],
+    ),
     "half of an HTTP request": (b"GE", [Noise(2)]),
     "a method later on": (frame(b"MSH|a") + b"GET / HTTP/1.1\r\n", [A, Noise(14)]),
     "nothing": (b"", []),
@@ -67,14 +119,29 @@ LIMITED: dict[str, tuple[bytes, list[Event]]] = {
         VT + b"0123456789X" + FS + b"Y" + FS + CR + frame(b"MSH|a"),
         [Oversize(b"0123"), A],
     ),
-    "over, then VT": (VT + b"0123456789XYZ" + VT + b"MSH|a" + FS + CR, [Oversize(b"0123"), A]),
-    "over by VT in time": (VT + b"0123456789" + VT + b"MSH|a" + FS + CR, [Truncated(10), A]),
+    "over, then a frame that begins again": (
+        VT + b"0123456789XYZ" + VT + b"MSH|a" + FS + CR,
+        [Oversize(b"0123"), RESTARTED],
+    ),
+    "over, VT in the rest": (
+        VT + b"0123456789XYZ" + VT + b"text" + FS + CR + frame(b"MSH|a"),
+        [Oversize(b"0123"), A],
+    ),
+    "a frame that begins again at the limit": (
+        VT + b"0123456789" + VT + b"MSH|a" + FS + CR,
+        [Truncated(10), RESTARTED],
+    ),
+    "over by VT inside": (VT + b"0123456789" + VT + b"X" + FS + CR, [Oversize(b"0123")]),
+    "over by a last VT": (VT + b"0123456789" + VT + FS + CR, [Oversize(b"0123")]),
     "over by FS inside": (VT + b"0123456789" + FS + b"X" + FS + CR, [Oversize(b"0123")]),
     "over, no CR": (VT + b"0123456789X" + FS + frame(b"MSH|a"), [Oversize(b"0123"), A]),
     "over, cut off": (VT + b"0123456789X", [Oversize(b"0123")]),
     "a run of FS over": (VT + FS * 30 + CR, [Oversize(FS * 4)]),
     "endless": (VT + b"x" * 80, [Oversize(b"xxxx"), Hopeless(Stranger.ENDLESS)]),
-    "noise at the limit": (b"n" * 20 + frame(b"MSH|a"), [Noise(20), A]),
+    "noise at the limit": (
+        b"n" * 20 + frame(b"MSH|a"),
+        [Noise(20), odd(A, Quirk.NOISE)],
+    ),
     "endless noise": (b"n" * 21 + frame(b"MSH|a"), [Noise(21), Hopeless(Stranger.NOISE)]),
 }
 
@@ -119,7 +186,7 @@ def test_a_frame_split_over_reads_is_one_message():
 def test_a_pause_ends_a_frame_whose_cr_does_not_come():
     framer = Framer()
     assert framer.receive(VT + b"MSH|a" + FS) == []
-    assert framer.pause() == [A]
+    assert framer.pause() == [NO_CR]
     assert framer.pause() == []
     assert framer.receive(CR + frame(b"MSH|b")) == [B]
 
