@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from adapters.terminology import Concept
 from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import Severity
 from hie.kernel.ids import SourceId
@@ -58,6 +59,7 @@ class Source:
         processing_ids: MSH-11 values taken; empty = those of the profile.
         wire: how it is answered, numbered and paced.
         overrides: the source's last word on maps, read by the mapper.
+        codes: its own codes by concept map, of its CSV files; these come before `overrides`.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -75,6 +77,7 @@ class Source:
     processing_ids: frozenset[str] = frozenset()
     wire: WirePolicy = field(default_factory=WirePolicy)
     overrides: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    codes: Mapping[str, Mapping[str, Concept]] = field(default_factory=lambda: _EMPTY)
     is_adhoc: bool = False
 
     @property

@@ -65,14 +65,23 @@ class ConceptMap:
         """The concept of a code, in the sender's case or any other; None when unmapped."""
         return self._concepts.get(code) or self._folded.get(code.upper())
 
-    def overlaid(self, targets: Mapping[str, str]) -> "ConceptMap":
-        """A copy in which `targets` (code to target) come first.
+    @property
+    def targets(self) -> Mapping[str, Concept]:
+        """The concepts by target; those without one are left out."""
+        return {c.target: c for c in reversed(self._concepts.values()) if c.target}
 
-        A target that the table knows keeps its display and system.
+    def overlaid(self, concepts: Mapping[str, Concept]) -> "ConceptMap":
+        """A copy in which `concepts`, by code, come first, whatever the case of the code.
+
+        A target without a system has the display and system that the table knows for it.
         """
-        known = {concept.target: concept for concept in self._concepts.values()}
-        changed = {code: known.get(t) or Concept(target=t) for code, t in targets.items()}
-        return ConceptMap(self.name, {**self._concepts, **changed})
+        known = self.targets
+        changed = {
+            code: known.get(c.target, c) if not c.system else c for code, c in concepts.items()
+        }
+        folded = {code.upper() for code in changed}
+        kept = {code: c for code, c in self._concepts.items() if code.upper() not in folded}
+        return ConceptMap(self.name, {**changed, **kept})
 
 
 class Terminology:
@@ -99,9 +108,13 @@ class Terminology:
             raise HieError(Category.INVALID, f"`config/terminology/{name}.csv` must exist")
         return found
 
-    def overlaid(self, codes: Mapping[str, Mapping[str, str]]) -> "Terminology":
-        """A copy in which a source's own codes (map name to code to target) come first."""
-        changed = {name: self.map(name).overlaid(targets) for name, targets in codes.items()}
+    def overlaid(self, codes: Mapping[str, Mapping[str, Concept]]) -> "Terminology":
+        """A copy in which a source's own codes (map name to code to concept) come first.
+
+        Raises:
+            HieError: INVALID when there is no map of that name.
+        """
+        changed = {name: self.map(name).overlaid(concepts) for name, concepts in codes.items()}
         return Terminology({**self._maps, **changed})
 
 

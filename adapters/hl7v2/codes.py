@@ -138,7 +138,7 @@ def _translated(
     if concept is None:
         if _is_national(codings[0]):
             return codings, ""
-        context.unmapped(concepts.name, 1)
+        context.unmapped(concepts.name, code, codings[0].get("display", ""), component=1)
         return codings, code
     if not concept.target:
         return codings, code
@@ -185,7 +185,7 @@ def code(raw: str, context: Context, concepts: ConceptMap) -> str | Kept | None:
         return None
     concept = concepts.translate(given)
     if concept is None:
-        context.unmapped(concepts.name, 1)
+        context.unmapped(concepts.name, given, parts(2), component=1)
         return Kept(parts(2) or given)
     return concept.target or None
 

@@ -41,6 +41,8 @@ class Context:
         field, repetition: where in it, 1-based.
         companion: raw text of the field a row names beside its own (units, an address).
         nulls: top-level elements the current resource is told to clear.
+        codes: unmapped codes by concept map and code: the text beside each.
+        target: what the segment being mapped fills, as far as it is made.
         memo: values already converted in this message, by converter and raw text.
         shared: coded values already converted in earlier messages of the same source and
             marks; see `keep`.
@@ -51,6 +53,7 @@ class Context:
         "_numbers",
         "_reported",
         "codec",
+        "codes",
         "companion",
         "component",
         "delimiters",
@@ -97,6 +100,7 @@ class Context:
         self.findings: list[Finding] = []
         self.memo: dict[tuple[str | int, ...], Any] = {}
         self.shared: dict[tuple[str, ...], Any] = {} if shared is None else shared
+        self.codes: dict[tuple[str, str], str] = {}
         self.nulls: set[str] = set()
         self.node = Node("", None)
         self.segment: Segment | None = None
@@ -176,10 +180,19 @@ class Context:
             )
         )
 
-    def unmapped(self, concept_map: str, component: int = 0) -> None:
-        """Note that a code is in no row of its concept map."""
-        text = f"the code is not in `{concept_map}`; its text is kept"
-        self.report("unmapped-code", text, code=UNMAPPED_CODE, component=component)
+    def unmapped(self, concept_map: str, code: str, text: str = "", *, component: int = 0) -> None:
+        """Note that a code is in no row of its concept map.
+
+        Args:
+            concept_map: the map's name.
+            code: as sent; whoever answers what it means is shown it.
+            text: what the sender writes beside it.
+            component: where it stands.
+        """
+        told = f"the code is not in `{concept_map}`; its text is kept"
+        self.report("unmapped-code", told, code=UNMAPPED_CODE, component=component)
+        if len(self.codes) < FINDINGS_LIMIT and len(code) <= _SHARED_LENGTH:
+            self.codes.setdefault((concept_map, code), text)
 
     def refer(self, resource: FhirJson, key: tuple[str, ...], display: str) -> FhirJson:
         """A reference to a directory entry (Practitioner, ...), one draft per key and message."""

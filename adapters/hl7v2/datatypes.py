@@ -160,8 +160,9 @@ def _coded(convert: Callable[[str, Context, ConceptMap], Any]) -> Factory:
     """A converter that cannot do without a concept map."""
 
     def make(tools: Tools, name: str) -> Converter:
-        concepts = tools.terminology.map(name)
-        return lambda raw, context: convert(raw, context, concepts)
+        tools.terminology.map(name)  # a map that is not there fails at start
+        # The table itself is the message's: its source may have codes of its own.
+        return lambda raw, context: convert(raw, context, context.terminology.map(name))
 
     return make
 
@@ -170,8 +171,10 @@ def _maybe_coded(convert: Callable[[str, Context, ConceptMap | None], Any]) -> F
     """A converter that may have a concept map."""
 
     def make(tools: Tools, name: str) -> Converter:
-        concepts = tools.terminology.map(name) if name else None
-        return lambda raw, context: convert(raw, context, concepts)
+        if not name:
+            return lambda raw, context: convert(raw, context, None)
+        tools.terminology.map(name)  # a map that is not there fails at start
+        return lambda raw, context: convert(raw, context, context.terminology.map(name))
 
     return make
 

@@ -72,7 +72,7 @@ def type_of(kind: str, context: Context, component: int) -> FhirJson | None:
     concepts: ConceptMap = context.terminology.map(IDENTIFIER_TYPES)
     concept = concepts.translate(kind)
     if concept is None:
-        context.unmapped(IDENTIFIER_TYPES, component)
+        context.unmapped(IDENTIFIER_TYPES, kind, component=component)
         return {"text": kind}
     return {"coding": [concept.coding()]}
 

@@ -19,7 +19,8 @@ from adapters.hl7v2.groups import Node, gather
 from adapters.hl7v2.mapmodel import GROUP, INSIDE, Maps, SegmentMap
 from adapters.hl7v2.maps import load_maps
 from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
-from adapters.hl7v2.shapes import copied
+from adapters.hl7v2.moments import event_time, sent_time
+from adapters.hl7v2.overlay import Decided, SourceTerms
 from adapters.sources import Source
 from hie.kernel.envelope import (
     Draft,
@@ -61,7 +62,8 @@ class Mapper:
         self._plans = compile_plans(maps)
         self._shared: dict[tuple[object, ...], dict[tuple[str, ...], Any]] = {}
         self._merged: Merged = {}
-        self._overlaid: dict[SourceId, tuple[Maps, Mapping[str, Plan]]] = {}
+        self._overlaid: dict[SourceId, Mapping[str, Plan]] = {}
+        self._terms = SourceTerms(maps.terminology)
 
     def supports(self, trigger: str) -> bool:
         """Whether messages of this trigger, `ADT^A01`, become resources."""
@@ -78,7 +80,13 @@ class Mapper:
         Raises:
             HieError: INVALID, naming the source's file and the key.
         """
-        self._for(source)
+        self._plans_of(source)
+        self._terms.of(source)
+
+    def learn(self, decided: Decided) -> None:
+        """Let translations of codes that staff decided hold from the next message on."""
+        self._terms.learn(decided)
+        self._shared.clear()
 
     def map(
         self, message: Message, source: Source, *, message_id: MessageId, received_us: int
@@ -90,12 +98,12 @@ class Mapper:
         alone would not be a valid resource, a CREATE_IF_ABSENT draft of the same key stands
         before it, for the case that nothing is stored yet.
         """
-        maps, plans = self._for(source)
-        memory = self._memory(message, source)
-        context = Context(message, source, maps.terminology, (message_id, received_us), memory)
-        plan = plans.get(_trigger(message))
+        terms, memory = self._terms.of(source), self._memory(message, source)
+        context = Context(message, source, terms, (message_id, received_us), memory)
+        plan = self._plans_of(source).get(_trigger(message))
         if plan is None:
             return _not_mapped(message, context)
+            codes=tuple((name, code, text) for (name, code), text in context.codes.items()),
         run = _Run(plan, context)
         run.make()
         drafts = run.drafts()
@@ -121,13 +129,12 @@ class Mapper:
             found = self._shared[key] = {}
         return found
 
-    def _for(self, source: Source) -> tuple[Maps, Mapping[str, Plan]]:
-        if not source.overrides:
-            return self._maps, self._plans
+    def _plans_of(self, source: Source) -> Mapping[str, Plan]:
+        if not source.overrides.get("rows"):
+            return self._plans
         found = self._overlaid.get(source.id)
         if found is None:
-            maps = overlay(self._maps, source)
-            found = self._overlaid[source.id] = (maps, compile_plans(maps))
+            found = self._overlaid[source.id] = compile_plans(overlay(self._maps, source))
         return found
 
 

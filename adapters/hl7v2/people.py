@@ -59,7 +59,7 @@ def _name(parts: tuple[str, str, str, str], suffixes: list[str]) -> FhirJson:
 def _use(kind: str, concept_map: str, component: int, context: Context) -> str:
     concept = context.terminology.map(concept_map).translate(kind)
     if concept is None:
-        context.unmapped(concept_map, component)
+        context.unmapped(concept_map, kind, component=component)
         return ""
     return concept.target
 

@@ -159,13 +159,14 @@ def key_of(context: Context, rule: str) -> tuple[str, ...] | None:
 
 
 def overlay(maps: Maps, source: Source) -> Maps:
-    """The maps with a source's last word: its own codes, and rows put before the others.
+    """The maps with a source's last word: its own rows put before the others.
 
     Raises:
         HieError: INVALID, naming the source's file and the key.
     """
     overrides = dict(source.overrides)
-    codes, rows = overrides.pop("codes", {}), overrides.pop("rows", {})
+    rows = overrides.pop("rows", {})
+    overrides.pop("codes", None)  # what codes mean is `overlay`'s
     place = f"{source.id}.toml [overrides"
     if overrides:
         raise HieError(Category.INVALID, f"{place}]: `{next(iter(overrides))}` must be codes, rows")
@@ -175,4 +176,4 @@ def overlay(maps: Maps, source: Source) -> Maps:
             raise HieError(Category.INVALID, f"{place}.rows]: `{name}` must be a segment map")
         first = tuple(read_row(f"{place}.rows.{name}]", row) for row in added)
         segments[name] = replace(segments[name], rows=first + segments[name].rows)
-    return replace(maps, segments=segments, terminology=maps.terminology.overlaid(codes))
+    return replace(maps, segments=segments)

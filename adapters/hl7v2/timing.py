@@ -39,7 +39,7 @@ def _rhythm(pattern: str, context: Context) -> FhirJson:
     word = _AS_NEEDED.split(pattern)[0].strip() or pattern
     concept = context.terminology.map("repeat-pattern").translate(word)
     if concept is None:
-        context.unmapped("repeat-pattern", 1)
+        context.unmapped("repeat-pattern", word, component=1)
         return {}
     if not concept.target:
         return {}

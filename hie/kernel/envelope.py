@@ -128,6 +128,7 @@ class Submission:
         drafts: the subject first, then the rest in the order they should be written.
         sent_us: when the source sent it; of two statements of one event time the later sent.
         unmapped: places that hold a value no map reads, `ZPD-3`, for the coverage report.
+        codes: codes no concept map knows: map, code, text; what a sender wrote, so never told.
     """
 
     message_id: MessageId
@@ -139,6 +140,7 @@ class Submission:
     sent_us: int = 0
     findings: tuple[Finding, ...] = ()
     unmapped: tuple[str, ...] = ()
+    codes: tuple[tuple[str, str, str], ...] = ()
 
 
 class AckCode(StrEnum):

@@ -44,7 +44,7 @@ def test_a_coding_is_made_anew_each_time():
 
 
 def test_a_source_puts_its_own_codes_first_and_keeps_the_displays_of_the_table():
-    local = SEX.overlaid({"1": "female", "F": "other"})
+    local = SEX.overlaid({"1": Concept(target="female"), "F": Concept(target="other")})
     assert local.translate("1") == SEX.translate("F")
     assert local.translate("F") == Concept(target="other")
     assert SEX.translate("1") is None
