@@ -1,4 +1,4 @@
-"""Numbers and what is measured: NM, SN, NR, CQ, units and reference ranges.
+"""Numbers and what is measured: NM, SN, NR, CQ and units.
 
 A number is a Decimal of the sender's own digits, never a float: `72.50` stays `72.50`. What is
 no number is never dropped: it comes back as text.
@@ -17,12 +17,11 @@ UCUM: Final = "http://unitsofmeasure.org"
 #: Longest number taken as one; FHIR asks for 18 digits.
 _DIGITS: Final = 40
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_COMPARED: Final = re.compile(r"(<=|>=|<|>)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))", re.ASCII)
-_BETWEEN: Final = re.compile(
-    r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(?:-|\u2013|to)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))",
-    re.IGNORECASE | re.ASCII,
+_COMPARED: Final = re.compile(
+    r"(<=|>=|=<|=>|<|>|\u2264|\u2265)\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))", re.ASCII
 )
-_ORIGINAL_TEXT: Final = "http://hl7.org/fhir/StructureDefinition/originalText"
+#: Other ways to write a comparator.
+_COMPARATORS: Final = {"=<": "<=", "=>": ">=", "\u2264": "<=", "\u2265": ">="}
 #: Names senders give their units that mean UCUM or its forerunner, or nothing at all.
 _NO_SYSTEM: Final = frozenset({"", "ISO+", "ISO", "ANSI+", "ISO2955", "ISO2955.83", "L"})
 
@@ -72,18 +71,34 @@ def _quantity(text: str, unit: FhirJson) -> FhirJson | None:
         return {"value": value, **unit}
     compared = _COMPARED.fullmatch(text)
     if compared:
-        return {"value": Decimal(compared[2]), "comparator": compared[1], **unit}
+        comparator = _COMPARATORS.get(compared[1], compared[1])
+        return {"value": Decimal(compared[2]), "comparator": comparator, **unit}
     return None
 
 
 def composite_quantity(raw: str, context: Context) -> FhirJson | None:
     """A Quantity of a CQ: number and units in one field."""
+    if context.component not in raw:
+        raw = raw.replace(context.sub, context.component)  # a CQ within a component
     parts = Parts(raw, context)
     unit = units(parts(2, 1), parts(2, 2), parts(2, 3), context)
     found = _quantity(parts(1), unit)
     if found is None and parts(1):
         context.report("datatype", "must be a number and its units", component=1)
     return found
+
+
+def money(raw: str, context: Context) -> FhirJson | None:
+    """A Money of an MO or CP: the amount, and the currency where one is named."""
+    parts = Parts(raw, context)
+    amount = number(parts(1))
+    if amount is None:
+        context.report("datatype", "must be an amount of money", component=1)
+        return None
+    # The price of a CP has its currency below it, an MO beside it.
+    currency = (parts(1, 2) or parts(2)).upper()
+    is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()
+    return {"value": amount, "currency": currency} if is_code else {"value": amount}
 
 
 def decimal(raw: str, context: Context) -> Decimal | None:
@@ -146,22 +161,3 @@ def numeric_array(raw: str, context: Context) -> FhirJson | None:
         "dimensions": 1,
         "data": " ".join(str(number(value)) if value else "E" for value in values),
     }
-
-
-def reference_range(raw: str, context: Context) -> FhirJson | None:
-    """An Observation.referenceRange of OBX-7: the text, and its limits where it has some."""
-    text = context.text(raw)
-    if not text:
-        return None
-    found: FhirJson = {}
-    unit = units_of(context.companion, context)
-    between, compared = _BETWEEN.fullmatch(text), _COMPARED.fullmatch(text)
-    if between:
-        low, high = Decimal(between[1]), Decimal(between[2])
-        if low <= high:
-            found = {"low": {"value": low, **unit}, "high": {"value": high, **unit}}
-    elif compared:
-        # FHIR's limits are inclusive and take no comparator, so the text keeps saying it.
-        side = "high" if compared[1].startswith("<") else "low"
-        found = {side: {"value": Decimal(compared[2]), **unit}}
-    return {**found, "text": text}
