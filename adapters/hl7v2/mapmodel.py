@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from adapters.hl7v2.groups import Group
+from adapters.lifecycle import Lifecycle
 from adapters.terminology import Terminology
 from hie.kernel.envelope import WriteMode
 
@@ -112,6 +113,8 @@ class ResourceRule:
         is_once: only the first segment makes one.
         requires: rules that must have made a draft, or this resource would be invalid.
         needs: elements without which no draft is made.
+        at: where the event time stands; the first that holds a time of day counts.
+        lifecycle: status order of what is made; empty = none.
     """
 
     name: str
@@ -125,6 +128,8 @@ class ResourceRule:
     is_once: bool = False
     requires: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    at: tuple[str, ...] = ()
+    lifecycle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,3 +169,4 @@ class Maps:
     messages: tuple[MessageMap, ...]
     values: Mapping[str, ValueRow]
     terminology: Terminology
+    lifecycles: Mapping[str, Lifecycle] = field(default_factory=lambda: _EMPTY)

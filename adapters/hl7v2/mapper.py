@@ -14,13 +14,14 @@ from adapters.hl7v2.compiled import Making, SegmentRunner
 from adapters.hl7v2.conditions import own_identifier
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.coverage import Merged, Used, unread
+from adapters.hl7v2.drafts import drafts_of
 from adapters.hl7v2.er7 import Message, Segment
 from adapters.hl7v2.groups import Node, gather
 from adapters.hl7v2.mapmodel import GROUP, INSIDE, Maps, SegmentMap
 from adapters.hl7v2.maps import load_maps
-from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
 from adapters.hl7v2.moments import event_time, sent_time
 from adapters.hl7v2.overlay import Decided, SourceTerms
+from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
 from adapters.sources import Source
 from hie.kernel.envelope import (
     Draft,
@@ -28,9 +29,7 @@ from hie.kernel.envelope import (
     Severity,
     SourceMerge,
     Submission,
-    WriteMode,
 )
-from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, SourceId
 
 __all__ = ["Mapper", "load_maps"]
@@ -52,6 +51,7 @@ class _Job:
     making: Making
     key: tuple[str, ...] = ()
     nulls: frozenset[str] = frozenset()
+    event_us: int = 0
 
 
 class Mapper:
@@ -115,6 +115,7 @@ class Mapper:
             subject=subject,
             drafts=drafts,
             merges=run.merges,
+            sent_us=sent_time(context),
             findings=tuple(context.findings),
             unmapped=unread(message, run.used, plan.reads, self._merged, taken=run.taken),
         )
@@ -221,7 +222,7 @@ class _Run:
             self._use(at, head, runner)
         name = spec.name if spec.is_once else f"{spec.name}-{made + 1}"
         job = _Job(rule, node, segment, name, making, nulls=frozenset(context.nulls))
-        job.key = self._key(rule)
+        job.key, job.event_us = self._key(rule), event_time(context, rule.at)
         self._register(job)
         return True
 
@@ -316,7 +317,18 @@ class _Run:
 
     def drafts(self) -> tuple[Draft, ...]:
         """All drafts: the subject, the directory, the rest in the order of the message map."""
-        found = [draft for job in self._jobs for draft in _drafts_of(job)]
+        found = [
+            draft
+            for job in self._jobs
+            for draft in drafts_of(
+                job.rule,
+                job.name,
+                job.key,
+                job.making.resource,
+                nulls=job.nulls,
+                event_us=job.event_us,
+            )
+        ]
         subject = [draft for draft in found if draft.name == PATIENT]
         rest = [draft for draft in found if draft.name != PATIENT]
         return (*subject, *self._context.directory, *rest)
@@ -337,26 +349,6 @@ def _segments(
             return [(at, segment) for segment in at.heads(name)]
         at = at.parent if segment_map.scope != GROUP else None
     return ()
-
-
-def _drafts_of(job: _Job) -> list[Draft]:
-    resource, spec = job.making.resource, job.rule.rule
-    complete = resource if spec.mode is not WriteMode.PATCH else dict(resource)
-    for put in job.rule.defaults:
-        put(complete)
-    if spec.mode is not WriteMode.PATCH:
-        return [Draft(name=job.name, resource=complete, key=job.key, mode=spec.mode)]
-    stated: FhirJson = {**resource, **dict.fromkeys(sorted(job.nulls - resource.keys()))}
-    if not job.key:
-        return [Draft(name=job.name, resource=complete)]
-    if len(complete) == len(resource):
-        return [Draft(name=job.name, resource=stated, key=job.key, mode=spec.mode)]
-    # What is done to the one must not be done to the other.
-    complete = copied(complete)
-    return [
-        Draft(name=job.name, resource=complete, key=job.key, mode=WriteMode.CREATE_IF_ABSENT),
-        Draft(name=f"{job.name}-update", resource=stated, key=job.key, mode=WriteMode.PATCH),
-    ]
 
 
 def _trigger(message: Message) -> str:

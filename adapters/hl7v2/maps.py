@@ -23,6 +23,7 @@ from adapters.hl7v2.mapmodel import (
     SegmentMap,
     ValueRow,
 )
+from adapters.lifecycle import Lifecycle, load_lifecycles
 from adapters.terminology import load_terminology
 from hie.kernel.envelope import WriteMode
 from hie.kernel.errors import Category, HieError
@@ -47,7 +48,8 @@ def load_maps(folder: Path) -> Maps:
         for table_file in sorted((home / "segments").glob("*.toml"))
         for name, table in _tables(table_file)
     }
-    rules = _rules(home / "resources")
+    lifecycles = load_lifecycles(home / "lifecycles.toml")
+    rules = _rules(home / "resources", lifecycles)
     messages = tuple(
         _message_map(name, table, rules)
         for table_file in sorted((home / "messages").glob("*.toml"))
@@ -59,7 +61,13 @@ def load_maps(folder: Path) -> Maps:
         for name, table in _tables(table_file)
     }
     terminology = load_terminology(folder / "terminology")
-    return Maps(segments=segments, messages=messages, values=values, terminology=terminology)
+    return Maps(
+        segments=segments,
+        messages=messages,
+        values=values,
+        terminology=terminology,
+        lifecycles=lifecycles,
+    )
 
 
 def read_row(place: str, content: Any) -> Row:
@@ -167,9 +175,17 @@ def _tables(path: Path) -> list[tuple[str, Table]]:
 
 def _place(table: Table) -> Place:
     value = table.take("from")
-    found = _PLACE.match(str(value)) if isinstance(value, str | int) else None
+    found = place_of(str(value)) if isinstance(value, str | int) else None
     if not found:
         raise table.fault("from", 'a field, such as `5`, `"5.1"` or `"OBR-7"`')
+    return found
+
+
+def place_of(text: str) -> Place | None:
+    """The place that `5`, `5.1` or `OBR-7` names; None for anything else."""
+    found = _PLACE.match(text)
+    if not found:
+        return None
     return Place(
         segment=found["segment"] or "",
         field=int(found["field"]),
@@ -203,7 +219,7 @@ def _segment_map(name: str, table: Table) -> SegmentMap:
     return segment_map
 
 
-def _rules(folder: Path) -> dict[str, ResourceRule]:
+def _rules(folder: Path, lifecycles: Mapping[str, Lifecycle]) -> dict[str, ResourceRule]:
     """Resource rules by name; `like` takes everything from another rule and changes some of it."""
     raw: dict[str, dict[str, Any]] = {}
     rules: dict[str, ResourceRule] = {}
@@ -215,11 +231,11 @@ def _rules(folder: Path) -> dict[str, ResourceRule]:
             if like is not None and like not in raw:
                 raise HieError(Category.INVALID, f"{place}: `like` must be a rule further up")
             raw[name] = {**raw[like], **keys} if like else keys
-            rules[name] = _rule(name, Table(place, raw[name]))
+            rules[name] = _rule(name, Table(place, raw[name]), lifecycles)
     return rules
 
 
-def _rule(name: str, table: Table) -> ResourceRule:
+def _rule(name: str, table: Table, lifecycles: Mapping[str, Lifecycle]) -> ResourceRule:
     mode = table.text("mode") or WriteMode.UPSERT.value
     if mode not in set(WriteMode):
         raise table.fault("mode", f"one of {', '.join(WriteMode)}")
@@ -235,9 +251,15 @@ def _rule(name: str, table: Table) -> ResourceRule:
         is_once=bool(table.take("once")),
         requires=table.texts("requires"),
         needs=table.texts("needs"),
+        at=table.texts("at"),
+        lifecycle=table.text("lifecycle"),
     )
     if not rule.parts:
         raise table.fault("parts", "a list of segment maps")
+    if rule.lifecycle and rule.lifecycle not in lifecycles:
+        raise table.fault("lifecycle", f"one of {', '.join(lifecycles)}")
+    if rule.lifecycle and lifecycles[rule.lifecycle].is_whole and rule.mode is WriteMode.PATCH:
+        raise table.fault("mode", "another: versions of this `lifecycle` count whole")
     table.finish()
     return rule
 

@@ -9,8 +9,9 @@ from adapters.hl7v2.conditions import Condition, KeyPart, condition, key
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import CONVERTERS, Tools
 from adapters.hl7v2.groups import Grouping
-from adapters.hl7v2.mapmodel import Maps, MessageMap, ResourceRule
-from adapters.hl7v2.maps import read_row
+from adapters.hl7v2.mapmodel import Maps, MessageMap, Place, ResourceRule
+from adapters.hl7v2.maps import place_of, read_row
+from adapters.hl7v2.moments import DEFAULT_AT
 from adapters.hl7v2.observed import ValueType
 from adapters.hl7v2.shapes import linker, top_of
 from adapters.sources import Source
@@ -28,6 +29,7 @@ class Rule:
         defaults: what puts in what a new resource needs.
         anchor: its first part, whose segments each make a resource.
         others: the parts that add to it.
+        at: places of the event time.
     """
 
     rule: ResourceRule
@@ -39,6 +41,7 @@ class Rule:
     defaults: tuple[Fixed, ...]
     anchor: SegmentRunner
     others: tuple[SegmentRunner, ...]
+    at: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan
     for rule in rules:
         for runner in (rule.anchor, *rule.others):
             reads |= runner.reads_elsewhere
+        reads |= {(place.segment, place.field) for place in rule.at if rule.rule.at}
     reads |= {(place.split("-")[0], int(place.split("-")[1])) for place in message_map.merge}
     return Plan(
         map=message_map,
@@ -140,7 +144,15 @@ def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> Rule:
         defaults=tuple(put for runner in (anchor, *others) for put in runner.defaults),
         anchor=anchor,
         others=tuple(part for part in others if part.rows),  # the rest has defaults alone
+        at=tuple(_moment(rule, text) for text in rule.at or DEFAULT_AT),
     )
+
+
+def _moment(rule: ResourceRule, text: str) -> Place:
+    place = place_of(text)
+    if place is None or not place.segment:
+        raise HieError(Category.INVALID, f"[{rule.name}]: `at` must be fields such as `OBR-22`")
+    return place
 
 
 def _key_or_none(context: Context, rule: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ _HOURS: Final = re.compile(r"\d{10}", re.ASCII)
 _PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 #: The widest offsets in use; FHIR allows no more.
 _WIDEST: Final = timedelta(hours=14)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TemporalError(ValueError):
@@ -60,6 +61,20 @@ def instant(text: str, zone: tzinfo | None) -> str | None:
         return None
     moment = _moment(found, zone)
     return None if moment is None else _written(moment, found["fraction"])
+
+
+def moment_us(text: str, zone: tzinfo) -> int | None:
+    """Microseconds since 1970; None where the text has no time of day.
+
+    Raises:
+        TemporalError: `text` is no date or time.
+    """
+    found = _read(text)
+    moment = _moment(found, zone)
+    if found["hour"] is None or moment is None:
+        return None
+    fraction = int(float(found["fraction"] or 0) * 1_000_000)
+    return int((moment - _EPOCH) / timedelta(microseconds=1)) + fraction
 
 
 def date_only(text: str) -> str:

@@ -70,6 +70,8 @@ def test_a_small_configuration_maps(folder: Path):
         ("resources", '[patient]\ntype = "Patient"', "`parts`"),
         ("resources", '[patient]\nlike = "nobody"', "`like`"),
         ("resources", RULE.replace("PID[", "PV1["), "PV1[Patient]"),
+        ("resources", RULE + 'at = ["5"]', "`at`"),
+        ("resources", RULE + 'lifecycle = "odd"', "`lifecycle`"),
         ("messages", MESSAGE.replace('"patient"', '"nobody"'), "nobody"),
         ("messages", MESSAGE + "colour = 1", "`colour`"),
         ("messages", MESSAGE + "[ADT.groups]\norder = { colour = 1 }", "`colour`"),
