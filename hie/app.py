@@ -5,6 +5,8 @@ from datetime import time as TimeOfDay  # noqa: N812 - a time of day, not the mo
 
 import structlog
 
+from adapters.batches import Batches
+from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.frame import FrameLimits
 from adapters.hl7v2.intake import Hl7Intake
 from adapters.hl7v2.judge import IntakeSettings, Judge
@@ -47,7 +49,14 @@ class Hub(Services):
                 processing_ids=frozenset("P" if settings.is_production else "PTD"),
             ),
         )
-        self.intake = Hl7Intake(judge, self.journal, self.clock)
+        self.intake = BatchIntake(
+            Hl7Intake(judge, self.journal, self.clock),
+            Batches(self.db, self.journal, self.keys, self.clock),
+            self.config.sources,
+            judge.rules,
+            self.clock,
+            settings.limits.message_bytes,
+        )
         self.receivers: list[MllpReceiver] = [
             MllpReceiver(self.intake, self._receiver_settings(settings.listen.mllp_port, None))
         ]

@@ -8,8 +8,8 @@ from adapters.fhir.body import Limits as BodyLimits
 from adapters.fhir.bundle import Planner
 from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
+from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.http import Handler, hl7_handler
-from adapters.hl7v2.intake import Hl7Intake
 from fhir_server import routes
 from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
@@ -27,7 +27,7 @@ class Site:
     def __init__(
         self,
         services: Services,
-        intake: Hl7Intake,
+        intake: BatchIntake,
         metrics: Metrics,
         is_working: Callable[[], bool],
     ) -> None:
@@ -35,7 +35,7 @@ class Site:
 
         Args:
             services: what is served.
-            intake: takes HL7 v2 messages.
+            intake: takes HL7 v2 messages and batches.
             metrics: shown at `/metrics`.
             is_working: whether everything that should run does, for `/health/ready`.
         """
@@ -80,7 +80,12 @@ class Site:
             sealer=services.ring.sealing_key("cursor"),
             watcher=services.disclosures,
         )
-        handler = hl7_handler(self._intake, message_bytes=settings.limits.message_bytes)
+        handler = hl7_handler(
+            self._intake,
+            message_bytes=settings.limits.message_bytes,
+            batches=self._intake,
+            batch_bytes=settings.limits.batch_bytes,
+        )
         app.router.add_post("/hl7v2", self._with_token(handler))
         setup_web(app, self._metrics, {"database": self._check_database})
         self._runner = web.AppRunner(app, access_log=None)
@@ -97,7 +102,7 @@ class Site:
     def _with_token(self, handler: Handler) -> Handler:
         """In production a message over HTTP needs a bearer token: MSH alone proves nobody."""
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             _, _, bearer = request.headers.get("Authorization", "").partition(" ")
             try:
                 await self._services.tokens.check(bearer)

@@ -46,11 +46,25 @@ class Limits:
     """Bounds that keep one sender from taking the hub from the others."""
 
     message_bytes: int
+    batch_bytes: int
     body_bytes: int
     connections: int
     idle_seconds: int
     search_count: int
     search_count_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """The folder that files of any registered sender may be dropped into.
+
+    Attributes:
+        folder: None = none.
+        seconds: between two looks; a file must not grow for so long before it is taken.
+    """
+
+    folder: Path | None
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,7 @@ class Settings:
     listen: Listen
     tls: Tls
     limits: Limits
+    drop: Drop
 
     @property
     def is_production(self) -> bool:
@@ -153,10 +168,13 @@ _KEYS: Final = (
         _Key("tls", name, _file, "a PEM file that is there, or empty")
         for name in ("certificate", "private_key", "client_authorities")
     ),
+    _Key("drop", "drop_folder", _text, "a folder, or empty"),
+    _Key("drop", "drop_seconds", _positive, "a whole number above 0"),
     *(
         _Key("limits", name, _positive, "a whole number above 0")
         for name in (
             "message_bytes",
+            "batch_bytes",
             "body_bytes",
             "connections",
             "idle_seconds",
@@ -250,6 +268,10 @@ def _settings(config: Path, values: Mapping[str, Any]) -> Settings:
         listen=Listen(**group("listen")),
         tls=Tls(**{name: Path(v) if v else None for name, v in group("tls").items()}),
         limits=Limits(**group("limits")),
+        drop=Drop(
+            folder=Path(values["drop.drop_folder"]) if values["drop.drop_folder"] else None,
+            seconds=values["drop.drop_seconds"],
+        ),
     )
 
 
