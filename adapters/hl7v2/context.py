@@ -65,12 +65,14 @@ class Context:
         "message",
         "node",
         "nulls",
+        "origins",
         "repetition",
         "repetition_mark",
         "segment",
         "shared",
         "source",
         "sub",
+        "target",
         "terminology",
         "zone",
     )
@@ -98,11 +100,12 @@ class Context:
         # source's file counts more, because it knows summer time.
         self.zone: tzinfo | None = source.zone or offset_of(message.segments[0].value(7))
         self.findings: list[Finding] = []
+        self.codes: dict[tuple[str, str], str] = {}
         self.memo: dict[tuple[str | int, ...], Any] = {}
         self.shared: dict[tuple[str, ...], Any] = {} if shared is None else shared
-        self.codes: dict[tuple[str, str], str] = {}
         self.nulls: set[str] = set()
         self.node = Node("", None)
+        self.target: FhirJson = {}
         self.segment: Segment | None = None
         self.field = 0
         self.repetition = 1
@@ -110,6 +113,12 @@ class Context:
         self._reported: set[tuple[object, ...]] = set()
         self._directory: dict[tuple[str, ...], Draft] = {}
         self._numbers: dict[str, int] = {}
+        self.origins: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Begin a patient's part of the message: keys built on another patient's are forgotten."""
+        self.memo = {key: value for key, value in self.memo.items() if key[0] != "key"}
+        self.node, self.segment = Node("", None), None
 
     def text(self, raw: str) -> str:
         """Plain text of a leaf: unescaped, trimmed, no control characters; "" for null."""
@@ -208,6 +217,8 @@ class Context:
                 mode=WriteMode.CREATE_IF_ABSENT,
             )
             self._directory[(kind, *key)] = draft
+            if self.segment is not None:
+                self.origins[draft.name] = f"{self.segment.name}[{self.segment.sequence}]"
         reference = {"reference": f"urn:hie:{draft.name}"}
         return {**reference, "display": display} if display else reference
 

@@ -8,7 +8,7 @@ from hie.kernel.envelope import Draft, WriteMode
 from hie.kernel.fhir import FhirJson
 
 
-def drafts_of(
+def drafts_of(  # noqa: PLR0913 - what was made, each by name
     rule: Rule,
     name: str,
     key: tuple[str, ...],
@@ -16,6 +16,7 @@ def drafts_of(
     *,
     nulls: Iterable[str],
     event_us: int,
+    since: str = "",
 ) -> list[Draft]:
     """One draft, or a PATCH and before it the CREATE_IF_ABSENT that makes it a whole resource.
 
@@ -26,12 +27,20 @@ def drafts_of(
         resource: what the message says.
         nulls: top-level elements it says are to be cleared.
         event_us: when that was so.
+        since: the same as a FHIR dateTime, where what it changes is kept; "" elsewhere.
     """
     mode, cycle = rule.rule.mode, rule.rule.lifecycle
 
     def draft(name: str, resource: FhirJson, mode: WriteMode) -> Draft:
         return Draft(
-            name=name, resource=resource, key=key, mode=mode, event_us=event_us, lifecycle=cycle
+            name=name,
+            resource=resource,
+            key=key,
+            mode=mode,
+            event_us=event_us,
+            lifecycle=cycle,
+            since=since,
+            undoes=rule.rule.undoes,
         )
 
     complete = resource if mode is not WriteMode.PATCH else dict(resource)
@@ -42,8 +51,9 @@ def drafts_of(
     if not key:
         return [draft(name, complete, WriteMode.UPSERT)]
     stated: FhirJson = {**resource, **dict.fromkeys(sorted(set(nulls) - resource.keys()))}
-    if len(complete) == len(resource):
+    if len(complete) == len(resource) and not rule.rule.founding:
         return [draft(name, stated, mode)]
+    stated = {name: value for name, value in stated.items() if name not in rule.rule.founding}
     # What is done to the one must not be done to the other.
     return [
         draft(name, copied(complete), WriteMode.CREATE_IF_ABSENT),

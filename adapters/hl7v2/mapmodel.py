@@ -11,10 +11,10 @@ from typing import Any, Final
 from adapters.hl7v2.groups import Group
 from adapters.lifecycle import Lifecycle
 from adapters.terminology import Terminology
-from hie.kernel.envelope import WriteMode
+from hie.kernel.envelope import MergeKind, WriteMode
 
 #: Where the segments of a part are looked for, see `SegmentMap.scope`.
-AROUND, GROUP, INSIDE = "around", "group", "inside"
+AROUND, GROUP, INSIDE, BESIDE = "around", "group", "inside", "beside"
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
@@ -46,10 +46,11 @@ class Row:
         shape: FHIR JSON around the value, which stands for `"$"`; `"$2"` = text of component 2.
         value: `value`, a constant, written only beside something the message says.
         default: a constant for an element a new resource needs and the message leaves out.
-        unless: the element that makes the default needless (the other half of a choice).
+        unless: the elements that make the default needless (the others of a choice).
         is_whole: `all`, the converter takes all repetitions at once.
         fill: keys put into the converted value where it has none.
         companion: `with`, a field of the same segment the converter needs too.
+        also: further fields of the same segment the converter reads by itself.
     """
 
     place: Place | None = None
@@ -64,6 +65,7 @@ class Row:
     is_whole: bool = False
     fill: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     companion: int = 0
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +74,13 @@ class SegmentMap:
 
     Attributes:
         segment: taken from the name.
-        into: an element each segment makes one of: `contact[]`, `contained[0]`; empty = the
-            resource itself.
+        into: an element each segment makes one of: `contact[]`, `contained[0]`; with `[n]` the
+            first segment fills the first entry, and so on; empty = the resource itself.
         slot: number of a field; segments with the same text there share one element of `into`.
         scope: which segments add to a resource made of another kind: those of its `group` only,
             those `inside` it too (of the groups within), or, unless it says so, those of the
-            group or else of the nearest group `around` it.
+            group or else of the nearest group `around` it; with `beside`, where there are none,
+            those of the other groups in the one around.
         when: condition for the whole segment.
         needs: elements without which what was made is dropped.
         refs: element to resource rule: the draft of this very segment, else the nearest.
@@ -108,13 +111,17 @@ class ResourceRule:
         mode: what the draft does to a stored resource.
         keys: business keys, the first that is complete counts, see `keys`.
         refs: element to resource rule: the nearest draft of it; with `*` behind the name all in
-            the same group, `*` alone = all of the message.
+            the same group, `*` alone = all of the message, directory entries too.
+        origins: URL of an extension put on each reference of a `*`: the segments it was made of.
         when: condition at the first segment.
         is_once: only the first segment makes one.
         requires: rules that must have made a draft, or this resource would be invalid.
         needs: elements without which no draft is made.
+        founding: elements that are said of a new resource only; what is stored keeps its own.
         at: where the event time stands; the first that holds a time of day counts.
         lifecycle: status order of what is made; empty = none.
+        keeps_history: `history`, what it changes is kept with the time since when it is so.
+        undoes: elements whose last change it takes back, see `Draft.undoes`.
     """
 
     name: str
@@ -124,12 +131,31 @@ class ResourceRule:
     mode: WriteMode = WriteMode.UPSERT
     keys: tuple[tuple[str, ...], ...] = ()
     refs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    origins: str = ""
     when: str = ""
     is_once: bool = False
     requires: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    founding: frozenset[str] = frozenset()
     at: tuple[str, ...] = ()
     lifecycle: str = ""
+    keeps_history: bool = False
+    undoes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRule:
+    """Where a merge stands in a message, one entry of `merges`.
+
+    Attributes:
+        survivor, retired: places of the number that stays and of the one that is retired or moved.
+        is_other: `differ`, only where the two are not the same number.
+    """
+
+    kind: MergeKind
+    survivor: Place
+    retired: Place
+    is_other: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +166,9 @@ class MessageMap:
         triggers: MSH-9.1^MSH-9.2 of the messages it maps.
         groups: how segments are gathered.
         resources: rules, in the order their drafts are to be written.
-        merge: places of the surviving and of the retired identifier; () = no merge.
+        per: segment that begins a further patient, `PID`: the message is mapped once for each,
+            with what stands before the first; empty = it is about one patient.
+        merges: numbers that are retired into others, and what belongs to another from now on.
         read: fields the hub itself uses, beside those the maps read.
     """
 
@@ -148,7 +176,8 @@ class MessageMap:
     triggers: tuple[str, ...]
     groups: Mapping[str, Group]
     resources: tuple[ResourceRule, ...]
-    merge: tuple[str, ...] = ()
+    per: str = ""
+    merges: tuple[MergeRule, ...] = ()
     read: frozenset[tuple[str, int]] = frozenset()
 
 

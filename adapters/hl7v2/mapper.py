@@ -7,19 +7,19 @@ Spec: HL7 v2-to-FHIR implementation guide; DESIGN D5
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.hl7v2.compiled import Making, SegmentRunner
-from adapters.hl7v2.conditions import own_identifier
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.coverage import Merged, Used, unread
 from adapters.hl7v2.drafts import drafts_of
 from adapters.hl7v2.er7 import Message, Segment
 from adapters.hl7v2.groups import Node, gather
-from adapters.hl7v2.mapmodel import GROUP, INSIDE, Maps, SegmentMap
+from adapters.hl7v2.links import Job, Links, origin_of
+from adapters.hl7v2.mapmodel import BESIDE, GROUP, INSIDE, Maps, SegmentMap
 from adapters.hl7v2.maps import load_maps
-from adapters.hl7v2.moments import event_time, sent_time
+from adapters.hl7v2.merging import links_of, merges_of
+from adapters.hl7v2.moments import event_time, said_since, sent_time
 from adapters.hl7v2.overlay import Decided, SourceTerms
 from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
 from adapters.sources import Source
@@ -38,20 +38,6 @@ __all__ = ["Mapper", "load_maps"]
 _MEMORIES: Final = 256
 #: The rule whose draft is the submission's subject.
 PATIENT: Final = "patient"
-
-
-@dataclass(slots=True)
-class _Job:
-    """One resource to make, or made."""
-
-    rule: Rule
-    node: Node
-    segment: Segment
-    name: str
-    making: Making
-    key: tuple[str, ...] = ()
-    nulls: frozenset[str] = frozenset()
-    event_us: int = 0
 
 
 class Mapper:
@@ -103,21 +89,21 @@ class Mapper:
         plan = self._plans_of(source).get(_trigger(message))
         if plan is None:
             return _not_mapped(message, context)
-            codes=tuple((name, code, text) for (name, code), text in context.codes.items()),
-        run = _Run(plan, context)
-        run.make()
-        drafts = run.drafts()
+        runs = _runs(plan, context)
+        drafts = _ordered([draft for run in runs for draft in run.drafts()], context.directory)
         subject = PATIENT if drafts and drafts[0].name == PATIENT else ""
+        used = _all_used(runs)
         return Submission(
             message_id=message_id,
             source_id=source.id,
             received_us=received_us,
             subject=subject,
             drafts=drafts,
-            merges=run.merges,
+            merges=(*(m for run in runs for m in run.merges), *_links(plan, context)),
             sent_us=sent_time(context),
             findings=tuple(context.findings),
-            unmapped=unread(message, run.used, plan.reads, self._merged, taken=run.taken),
+            unmapped=unread(message, used, plan.reads, self._merged, taken=runs[-1].taken),
+            codes=tuple((name, code, text) for (name, code), text in context.codes.items()),
         )
 
     def _memory(self, message: Message, source: Source) -> dict[tuple[str, ...], Any]:
@@ -140,17 +126,22 @@ class Mapper:
 
 
 class _Run:
-    """One message on its way through its plan."""
+    """One message, or what it says of one of its patients, on its way through its plan.
 
-    def __init__(self, plan: Plan, context: Context) -> None:
+    Args:
+        segments: what is mapped.
+        prefix: of the names of its drafts, which are unique in the message.
+    """
+
+    def __init__(
+        self, plan: Plan, context: Context, segments: Sequence[Segment], prefix: str = ""
+    ) -> None:
         self._plan = plan
+        self._segments = segments
+        self._prefix = prefix
         self._context = context
-        self._jobs: list[_Job] = []
-        self._own: dict[tuple[str, int], str] = {}
-        self._positions: dict[str, int] = {}
-        self._root = context.node
-        self._made_rules: set[str] = set()
-        self._made: dict[tuple[int, str], list[str]] = {}
+        self._links = Links(context)
+        self._jobs: list[Job] = []
         self._taken: Counter[tuple[str, ...]] = Counter()
         self.used: Used = {}
         #: How many segments were looked at.
@@ -160,14 +151,13 @@ class _Run:
     def make(self) -> None:
         """Make every resource of the message, then set the references between them."""
         plan = self._plan
-        self._root, nodes = gather(self._first_patient(), plan.grouping)
+        segments = self._segments if plan.map.per else self._first_patient()
+        root, nodes = gather(segments, plan.grouping)
         for rule in plan.rules:
             self._make_all(rule, nodes.get(rule.rule.group, []))
-        for job in self._jobs:
-            self._refer(job)
-        self._jobs = [j for j in self._jobs if j.making.resource.keys() >= j.rule.needs_links]
-        if plan.map.merge:
-            self.merges = tuple(self._merges(nodes))
+        self._jobs = self._links.set(root)
+        everywhere = [node for group in nodes.values() for node in group]
+        self.merges = tuple(merges_of(plan.map.merges, everywhere, self._context))
 
     def _make_all(self, rule: Rule, nodes: Sequence[Node]) -> None:
         """Make the resources of one rule."""
@@ -182,11 +172,11 @@ class _Run:
         """The segments up to a second PID: a submission has one subject.
 
         Mixing two patients in one would show the one the other's results, so what follows is
-        left to a human, with a finding. A merge message says something of each on its own.
+        left to a human, with a finding. A map with `per` says something of each on its own.
         """
-        segments = list(self._context.message.segments)
+        segments = list(self._segments)
         pids = [s for s in segments if s.name == "PID"]
-        if len(pids) < 2 or self._plan.map.merge:
+        if len(pids) < 2:
             return segments
         self._context.segment = pids[1]
         self._context.report(
@@ -220,10 +210,13 @@ class _Run:
             return False
         for at, head, runner in used:
             self._use(at, head, runner)
-        name = spec.name if spec.is_once else f"{spec.name}-{made + 1}"
-        job = _Job(rule, node, segment, name, making, nulls=frozenset(context.nulls))
+        name = self._prefix + (spec.name if spec.is_once else f"{spec.name}-{made + 1}")
+        job = Job(rule, node, segment, name, making, origin_of(used))
         job.key, job.event_us = self._key(rule), event_time(context, rule.at)
-        self._register(job)
+        job.since = said_since(context, rule.at) if spec.keeps_history else ""
+        job.nulls = frozenset(context.nulls)
+        self._links.add(job)
+        remember_key(context, rule.rule.name, job.key)
         return True
 
     def _use(self, node: Node, head: Segment, runner: SegmentRunner) -> None:
@@ -244,80 +237,9 @@ class _Run:
                 return (*found, f"#{taken}") if taken > 1 else found
         return ()
 
-    def _register(self, job: _Job) -> None:
-        rule = job.rule.rule.name
-        self._jobs.append(job)
-        job.node.drafts.setdefault(rule, []).append(job.name)
-        self._own[rule, job.segment.position] = job.name
-        self._positions[job.name] = job.segment.position
-        self._made_rules.add(rule)
-        remember_key(self._context, rule, job.key)
-
-    def _refer(self, job: _Job) -> None:
-        """Set the references of a resource, now that every draft is known."""
-        resource = job.making.resource
-        for link in job.rule.links:
-            if link.is_all:
-                for name in self._below(job, link.rule):
-                    link.put(resource, f"urn:hie:{name}")
-            elif name := self._nearest(job, link.rule):
-                link.put(resource, f"urn:hie:{name}")
-        for pending in job.making.pending:
-            rule = pending.link.rule
-            name = self._own.get((rule, pending.position)) or self._nearest(job, rule)
-            if name:
-                pending.link.put(pending.owner, f"urn:hie:{name}")
-            elif pending.drop is not None:
-                pending.drop()
-
-    def _nearest(self, job: _Job, rule: str) -> str:
-        """The draft of a rule nearest to a job: in its group, in those around it, in the message.
-
-        What belongs to another order is not near, however close it stands. Of several the last
-        one before the job's segment, for a result that follows its specimen.
-        """
-        if rule not in self._made_rules:
-            return ""
-        found: list[str] | None = self._root.drafts.get(rule)
-        node: Node | None = None if found else job.node
-        while node is not None and (node is job.node or node is not self._root):
-            key = (id(node), rule)
-            found = self._made.get(key)
-            if found is None:
-                found = self._made[key] = list(node.made(rule))
-            if found and found != [job.name]:
-                break
-            found, node = None, node.parent
-        if not found:
-            return ""
-        here = job.segment.position
-        before = [name for name in found if self._positions[name] < here]
-        return before[-1] if before else found[0]
-
-    def _below(self, job: _Job, rule: str) -> list[str]:
-        """The drafts of a rule in a job's group; of every rule and group where none is named."""
-        if not rule:
-            return [other.name for other in self._jobs if other is not job]
-        return list(job.node.made(rule))
-
-    def _merges(self, nodes: Mapping[str, Sequence[Node]]) -> Iterator[SourceMerge]:
-        """One merge for each identifier the message retires."""
-        (survivor_at, survivor_n), (retired_at, retired_n) = (
-            (place.split("-")[0], int(place.split("-")[1])) for place in self._plan.map.merge
-        )
-        context = self._context
-        for node in [node for group in nodes.values() for node in group]:
-            context.node, context.segment = node, None
-            survivor = own_identifier(context, survivor_at, survivor_n)
-            if survivor is None or not node.all(retired_at):
-                continue
-            retired = own_identifier(context, retired_at, retired_n, survivor.system)
-            if retired is not None and retired != survivor:
-                yield SourceMerge(survivor=survivor, retired=retired)
-
-    def drafts(self) -> tuple[Draft, ...]:
-        """All drafts: the subject, the directory, the rest in the order of the message map."""
-        found = [
+    def drafts(self) -> list[Draft]:
+        """The drafts of its resources, in the order of the message map."""
+        return [
             draft
             for job in self._jobs
             for draft in drafts_of(
@@ -327,11 +249,47 @@ class _Run:
                 job.making.resource,
                 nulls=job.nulls,
                 event_us=job.event_us,
+                since=job.since,
             )
         ]
-        subject = [draft for draft in found if draft.name == PATIENT]
-        rest = [draft for draft in found if draft.name != PATIENT]
-        return (*subject, *self._context.directory, *rest)
+
+
+def _runs(plan: Plan, context: Context) -> list[_Run]:
+    """The message mapped: once, or once for each patient where its map says so."""
+    runs = []
+    for number, part in enumerate(_parts(context.message.segments, plan.map.per), start=1):
+        context.begin()
+        runs.append(_Run(plan, context, part, f"p{number}-" if number > 1 else ""))
+        runs[-1].make()
+    return runs
+
+
+def _parts(segments: Sequence[Segment], per: str) -> list[Sequence[Segment]]:
+    """The message, or a part for each segment `per` with what stands before the first."""
+    starts = [n for n, segment in enumerate(segments) if per and segment.name == per]
+    if not starts:
+        return [segments]
+    ends = [*starts[1:], len(segments)]
+    return [[*segments[: starts[0]], *segments[a:b]] for a, b in zip(starts, ends, strict=True)]
+
+
+def _links(plan: Plan, context: Context) -> Iterator[SourceMerge]:
+    return links_of(plan.map.merges, context.message.all("PID"), context)
+
+
+def _all_used(runs: Sequence[_Run]) -> Used:
+    used: Used = {}
+    for run in runs:
+        for position, reads in run.used.items():
+            used.setdefault(position, []).extend(reads)
+    return used
+
+
+def _ordered(found: Sequence[Draft], directory: Sequence[Draft]) -> tuple[Draft, ...]:
+    """All drafts: the subject, the directory, the rest in the order of the message map."""
+    subject = [draft for draft in found if draft.name == PATIENT]
+    rest = [draft for draft in found if draft.name != PATIENT]
+    return (*subject, *directory, *rest)
 
 
 def _segments(
@@ -348,7 +306,9 @@ def _segments(
         if name in at.segments:
             return [(at, segment) for segment in at.heads(name)]
         at = at.parent if segment_map.scope != GROUP else None
-    return ()
+    if segment_map.scope != BESIDE or node.parent is None:
+        return ()
+    return [(at, s) for at in node.parent.children if at is not node for s in at.heads(name)]
 
 
 def _trigger(message: Message) -> str:

@@ -13,9 +13,11 @@ from typing import Any, Final
 from adapters.hl7v2.groups import Group
 from adapters.hl7v2.mapmodel import (
     AROUND,
+    BESIDE,
     GROUP,
     INSIDE,
     Maps,
+    MergeRule,
     MessageMap,
     Place,
     ResourceRule,
@@ -25,7 +27,7 @@ from adapters.hl7v2.mapmodel import (
 )
 from adapters.lifecycle import Lifecycle, load_lifecycles
 from adapters.terminology import load_terminology
-from hie.kernel.envelope import WriteMode
+from hie.kernel.envelope import MergeKind, WriteMode
 from hie.kernel.errors import Category, HieError
 
 __all__ = ["Maps", "load_maps", "read_row"]
@@ -90,6 +92,7 @@ def read_row(place: str, content: Any) -> Row:
         is_whole=bool(table.take("all")),
         fill=table.mapping("fill"),
         companion=table.number("with"),
+        also=table.numbers("also"),
     )
     table.finish()
     return row
@@ -198,8 +201,8 @@ def _segment_map(name: str, table: Table) -> SegmentMap:
     if not found:
         raise table.fault(name, "a name such as `PID[Patient]`")
     scope = table.text("scope") or AROUND
-    if scope not in (AROUND, GROUP, INSIDE):
-        raise table.fault("scope", f"`{AROUND}`, `{GROUP}` or `{INSIDE}`")
+    if scope not in (AROUND, GROUP, INSIDE, BESIDE):
+        raise table.fault("scope", f"`{AROUND}`, `{GROUP}`, `{INSIDE}` or `{BESIDE}`")
     segment_map = SegmentMap(
         name=name,
         segment=found["segment"],
@@ -247,12 +250,16 @@ def _rule(name: str, table: Table, lifecycles: Mapping[str, Lifecycle]) -> Resou
         mode=WriteMode(mode),
         keys=tuple(tuple(key) for key in table.items("keys")),
         refs=table.mapping("refs"),
+        origins=table.text("origins"),
         when=table.text("when"),
         is_once=bool(table.take("once")),
         requires=table.texts("requires"),
         needs=table.texts("needs"),
+        founding=frozenset(table.texts("founding")),
         at=table.texts("at"),
         lifecycle=table.text("lifecycle"),
+        keeps_history=bool(table.take("history")),
+        undoes=table.texts("undoes"),
     )
     if not rule.parts:
         raise table.fault("parts", "a list of segment maps")
@@ -278,7 +285,11 @@ def _message_map(name: str, table: Table, rules: Mapping[str, ResourceRule]) -> 
         triggers=table.texts("triggers"),
         groups=groups,
         resources=tuple(rules[rule] for rule in names),
-        merge=table.texts("merge"),
+        per=table.text("per"),
+        merges=tuple(
+            _merge_rule(Table(f"[{name}] merges {number}", content))
+            for number, content in enumerate(table.items("merges"), start=1)
+        ),
         read=frozenset(
             (segment, number)
             for segment, numbers in table.mapping("read").items()
@@ -287,6 +298,27 @@ def _message_map(name: str, table: Table, rules: Mapping[str, ResourceRule]) -> 
     )
     table.finish()
     return message_map
+
+
+def _merge_rule(table: Table) -> MergeRule:
+    kind = table.text("kind", required=True)
+    if kind not in set(MergeKind):
+        raise table.fault("kind", f"one of {', '.join(MergeKind)}")
+    rule = MergeRule(
+        kind=MergeKind(kind),
+        survivor=_merge_place(table, "survivor"),
+        retired=_merge_place(table, "retired"),
+        is_other=bool(table.take("differ")),
+    )
+    table.finish()
+    return rule
+
+
+def _merge_place(table: Table, key: str) -> Place:
+    found = place_of(table.text(key, required=True))
+    if found is None or not found.segment:
+        raise table.fault(key, "a field such as `MRG-1`")
+    return found
 
 
 def _group(name: str, table: Table) -> Group:

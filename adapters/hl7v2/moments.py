@@ -11,11 +11,12 @@ from typing import Final
 
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.mapmodel import Place
-from adapters.hl7v2.temporal import TemporalError, moment_us
+from adapters.hl7v2.temporal import TemporalError, date_time, moment_us
 
 #: Where a rule that names no `at` looks.
 DEFAULT_AT: Final = ("EVN-2", "MSH-7")
 _SENT: Final = Place(segment="MSH", field=7)
+_HAPPENED: Final = Place(segment="EVN", field=6)
 
 
 def event_time(context: Context, places: Sequence[Place]) -> int:
@@ -30,6 +31,21 @@ def event_time(context: Context, places: Sequence[Place]) -> int:
 def sent_time(context: Context) -> int:
     """MSH-7 in µs; else when the hub got the message."""
     return event_time(context, (_SENT,))
+
+
+def said_since(context: Context, places: Sequence[Place]) -> str:
+    """Since when it is so, to be shown: a FHIR dateTime, a date where no offset is known.
+
+    When the event happened (EVN-6) counts before when it was recorded; "" where nothing says.
+    """
+    for place in (_HAPPENED, *places):
+        text = context.value(place.segment, place.field, place.component or 1)
+        try:
+            if text:
+                return date_time(text, context.zone)
+        except TemporalError:
+            continue  # the field's own map says so
+    return ""
 
 
 def _moment(context: Context, place: Place) -> int | None:

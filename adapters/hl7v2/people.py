@@ -1,75 +1,31 @@
-"""People, organisations and places: XPN, XCN, CNN, XON, XAD, XTN, PL.
+"""People, organisations and places: XCN, CNN, XON, XAD, XTN, PL.
 
 A person or organisation with a number becomes a directory entry, one per number; one that is
 only named stays a name in the reference, so that two of the same name are never made one.
-Spec: HL7 v2.8.2 2.A.89 (XPN), 2.A.88 (XCN), 2.A.87 (XAD), 2.A.90 (XTN), 2.A.91 (XON), 2.A.53 (PL)
+Spec: HL7 v2.8.2 2.A.88 (XCN), 2.A.87 (XAD), 2.A.90 (XTN), 2.A.91 (XON), 2.A.53 (PL)
 """
 
 from typing import Final
 
 from adapters.hl7v2.context import Context, Parts
-from adapters.hl7v2.identifiers import authority, own_system, period, type_of
+from adapters.hl7v2.identifiers import (
+    assigned_by,
+    authority,
+    check_digit,
+    own_system,
+    period,
+    type_of,
+)
+from adapters.hl7v2.names import name_of, put_in_order, tell_apart, use_of, validity
 from hie.kernel.fhir import FhirJson
 
 _STRUCTURES: Final = "http://hl7.org/fhir/StructureDefinition/"
+#: Components of an XTN that are parts of a number.
+_NUMBER_PARTS: Final = ((5, "country"), (6, "area"), (7, "local"), (8, "extension"))
 _PHYSICAL_TYPE: Final = "http://terminology.hl7.org/CodeSystem/location-physical-type"
-#: Components of a PL from the smallest place outwards, and the physical type each one is.
-_PLACES: Final = ((3, "bd"), (2, "ro"), (1, "wa"), (8, "lvl"), (7, "bu"), (4, "si"))
-
-
-def human_name(raw: str, context: Context) -> FhirJson | None:
-    """A HumanName of an XPN."""
-    parts = Parts(raw, context)
-    suffixes = [text for n in (4, 6, 14) if (text := parts.whole(n))]
-    found = _name((parts(1), parts.whole(2), parts.whole(3), parts.whole(5)), suffixes)
-    if not found:
-        return None
-    if (kind := parts(7)) and (use := _use(kind, "name-use", 7, context)):
-        found = {"use": use, **found}
-    if len(parts) > 9 and (span := _validity(parts, (12, 13, 10), context)):
-        found["period"] = span
-    return found
-
-
-def display_name(raw: str, context: Context) -> str | None:
-    """An XPN as people write it."""
-    parts = Parts(raw, context)
-    return " ".join(word for n in (5, 2, 3, 1, 4) if (word := parts(n))) or None
-
-
-def family_name(raw: str, context: Context) -> str | None:
-    """The family name of an XPN, or all there is of it."""
-    parts = Parts(raw, context)
-    return parts(1) or parts.whole(2) or None
-
-
-def _name(parts: tuple[str, str, str, str], suffixes: list[str]) -> FhirJson:
-    family, first, further, prefix = parts
-    found: FhirJson = {"family": family} if family else {}
-    given = [text for text in (first, further) if text]
-    if given:
-        found["given"] = given
-    if prefix:
-        found["prefix"] = [prefix]
-    if suffixes:
-        found["suffix"] = suffixes
-    return found if family or given else {}
-
-
-def _use(kind: str, concept_map: str, component: int, context: Context) -> str:
-    concept = context.terminology.map(concept_map).translate(kind)
-    if concept is None:
-        context.unmapped(concept_map, kind, component=component)
-        return ""
-    return concept.target
-
-
-def _validity(parts: Parts, at: tuple[int, int, int], context: Context) -> FhirJson | None:
-    """The period of two date components, else of the date range before v2.7."""
-    start, end, span = at
-    if parts(start) or parts(end):
-        return period(parts(start), parts(end), context)
-    return period(parts(span, 1), parts(span, 2), context)
+#: Components of a PL from the largest place inwards, and the physical type each one is.
+_PLACES: Final = (4, 7, 8, 1, 2, 3)
+_KINDS: Final = ("si", "bu", "lvl", "wa", "ro", "bd")
 
 
 def address(raw: str, context: Context) -> FhirJson | None:
@@ -84,9 +40,9 @@ def address(raw: str, context: Context) -> FhirJson | None:
         return None
     kind = parts(7)
     for name in ("use", "type") if kind else ():
-        if target := _use(kind, f"address-{name}", 7, context):
+        if target := use_of(kind, f"address-{name}", 7, context):
             found[name] = target
-    if len(parts) > 11 and (span := _validity(parts, (13, 14, 12), context)):
+    if len(parts) > 11 and (span := validity(parts, (13, 14, 12), context)):
         found["period"] = span
     if tract := parts(10):
         url = _STRUCTURES + "iso21090-ADXP-censusTract"
@@ -109,7 +65,7 @@ def contact_point(raw: str, context: Context) -> FhirJson | None:
     value = _number(parts)
     system = ""
     if equipment:
-        system = _use(equipment, "telecom-system", 3, context)
+        system = use_of(equipment, "telecom-system", 3, context)
     elif mail:
         system = "email"
     is_mail = system == "email" or (use == "NET" and bool(mail))
@@ -119,6 +75,8 @@ def contact_point(raw: str, context: Context) -> FhirJson | None:
     found: FhirJson = {"system": "email" if is_mail else system or "phone", "value": value}
     if target := _telecom_use(use, equipment, context):
         found["use"] = target
+    if extensions := _number_parts(parts):
+        found["extension"] = extensions
     if len(parts) > 12 and (span := period(parts(13), parts(14), context)):
         found["period"] = span
     rank = parts(18)
@@ -139,26 +97,54 @@ def _number(parts: Parts) -> str:
     return parts.whole(1)
 
 
+def _number_parts(parts: Parts) -> list[FhirJson]:
+    """The parts of a number, for those who dial them one by one."""
+    return [
+        {"url": f"{_STRUCTURES}contactpoint-{kind}", "valueString": text}
+        for n, kind in _NUMBER_PARTS
+        if (text := parts(n))
+    ]
+
+
 def _telecom_use(use: str, equipment: str, context: Context) -> str:
     by_equipment = context.terminology.map("telecom-system-use").translate(equipment)
     if by_equipment and by_equipment.target:
         return by_equipment.target
-    return _use(use, "telecom-use", 2, context) if use else ""
+    return use_of(use, "telecom-use", 2, context) if use else ""
 
 
 def practitioner(raw: str, context: Context) -> FhirJson | None:
-    """A Reference to the Practitioner of an XCN; only a display where there is no number."""
+    """A Reference to the Practitioner of an XCN; only a display where there is no number.
+
+    The companion field, where a row names one, is the address.
+    """
     return _remembered("xcn", raw, context)
 
 
 def _xcn(raw: str, context: Context) -> FhirJson | None:
     parts = Parts(raw, context)
     suffixes = [text for n in (5, 7, 21) if (text := parts.whole(n))]
-    name = _name((parts(2), parts.whole(3), parts.whole(4), parts.whole(6)), suffixes)
+    name = name_of((parts(2), parts.whole(3), parts.whole(4), parts.whole(6)), suffixes)
     identifier = _person_number(
         parts.whole(1), (parts(9), parts(9, 2), parts(9, 3)), parts(13), context
     )
+    if len(parts) > 9:
+        _say_more(parts, name, identifier, context)
     return _person(identifier, name, context)
+
+
+def _say_more(parts: Parts, name: FhirJson, identifier: FhirJson | None, context: Context) -> None:
+    """What the rarer components of an XCN say of the name and of the number."""
+    if name:
+        tell_apart(name, parts, 2, context)
+        if (kind := parts(10)) and (use := use_of(kind, "name-use", 10, context)):
+            name["use"] = use
+        if span := validity(parts, (19, 20, 17), context):
+            name["period"] = span
+        put_in_order(name, parts(18))
+    if identifier is not None:
+        check_digit(identifier, parts(11), parts(12))
+        assigned_by(identifier, parts(14))
 
 
 def interpreter(raw: str, context: Context) -> FhirJson | None:
@@ -171,7 +157,7 @@ def _ndl(raw: str, context: Context) -> FhirJson | None:
     if context.sub not in parts.raw(1) and len(parts) > 1:
         return _xcn(raw, context)  # many senders write an XCN here
     suffixes = [text for n in (5, 7) if (text := parts(1, n))]
-    name = _name((parts(1, 2), parts(1, 3), parts(1, 4), parts(1, 6)), suffixes)
+    name = name_of((parts(1, 2), parts(1, 3), parts(1, 4), parts(1, 6)), suffixes)
     named = (parts(1, 9), parts(1, 10), parts(1, 11))
     return _person(_person_number(parts(1), named, "", context), name, context)
 
@@ -196,6 +182,8 @@ def _person(identifier: FhirJson | None, name: FhirJson, context: Context) -> Fh
     resource: FhirJson = {"resourceType": "Practitioner", "identifier": [identifier]}
     if name:
         resource["name"] = [name]
+    if context.companion and (where := address(context.companion, context)):
+        resource["address"] = [where]
     key = ("practitioner", identifier["system"], identifier["value"])
     return context.refer(resource, key, display)
 
@@ -220,6 +208,8 @@ def _xon(raw: str, context: Context) -> FhirJson | None:
     identifier: FhirJson = {"system": system, "value": value}
     if typed := type_of(kind, context, 7):
         identifier = {"type": typed, **identifier}
+    check_digit(identifier, parts(4), parts(5))
+    assigned_by(identifier, parts(8))
     resource: FhirJson = {"resourceType": "Organization", "identifier": [identifier]}
     if name:
         resource["name"] = name
@@ -253,27 +243,45 @@ def location(raw: str, context: Context) -> FhirJson | None:
     return _remembered("pl", raw, context)
 
 
-def _pl(raw: str, context: Context) -> FhirJson | None:
+def place(raw: str, context: Context) -> FhirJson | None:
+    """The Location of a PL itself, for a message about the place; None where none is named."""
     parts = Parts(raw, context)
-    names = {n: parts(n) for n, _ in _PLACES}
-    known = [(n, kind) for n, kind in _PLACES if names[n]]
-    description = parts.whole(9)
-    if not known:
-        return {"display": description} if description else None
-    inner = [names[n] for n in (4, 7, 8, 1, 2, 3)]
-    display = ", ".join(name for name in reversed(inner) if name)
-    resource: FhirJson = {
-        "resourceType": "Location",
+    inner = _inner(parts)
+    return _location(inner, parts.whole(9), context) if inner else None
+
+
+def _inner(parts: Parts) -> list[str]:
+    """Facility, building, floor, ward, room, bed; [] where none is named."""
+    names = [parts(n) for n in _PLACES]
+    return names if any(names) else []
+
+
+def _location(inner: list[str], description: str, context: Context) -> FhirJson:
+    kind = next(k for n, k in zip(reversed(inner), reversed(_KINDS), strict=True) if n)
+    found: FhirJson = {
         "identifier": [
             {"system": own_system("location", context), "value": "/".join(filter(None, inner))}
         ],
         "mode": "instance",
-        "name": display,
-        "physicalType": {"coding": [{"system": _PHYSICAL_TYPE, "code": known[0][1]}]},
+        "name": _shown(inner),
+        "physicalType": {"coding": [{"system": _PHYSICAL_TYPE, "code": kind}]},
     }
     if description:
-        resource["description"] = description
-    return context.refer(resource, ("location", *inner), display)
+        found["description"] = description
+    return found
+
+
+def _shown(inner: list[str]) -> str:
+    return ", ".join(name for name in reversed(inner) if name)
+
+
+def _pl(raw: str, context: Context) -> FhirJson | None:
+    parts = Parts(raw, context)
+    inner, description = _inner(parts), parts.whole(9)
+    if not inner:
+        return {"display": description} if description else None
+    resource = {"resourceType": "Location", **_location(inner, description, context)}
+    return context.refer(resource, ("location", *inner), _shown(inner))
 
 
 def _remembered(kind: str, raw: str, context: Context) -> FhirJson | None:

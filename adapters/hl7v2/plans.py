@@ -99,7 +99,8 @@ def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan
         for runner in (rule.anchor, *rule.others):
             reads |= runner.reads_elsewhere
         reads |= {(place.segment, place.field) for place in rule.at if rule.rule.at}
-    reads |= {(place.split("-")[0], int(place.split("-")[1])) for place in message_map.merge}
+    for merge in message_map.merges:
+        reads |= {(at.segment, at.field) for at in (merge.survivor, merge.retired)}
     return Plan(
         map=message_map,
         grouping=Grouping(message_map.groups),
@@ -110,7 +111,7 @@ def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan
 
 def _links(refs: Mapping[str, str]) -> tuple[Link, ...]:
     return tuple(
-        Link(linker(path), to.removesuffix("*"), is_all=to.endswith("*"))
+        Link(linker(path), to.removesuffix("*"), is_all=to.endswith("*"), is_everything=to == "*")
         for path, to in refs.items()
     )
 

@@ -22,7 +22,7 @@ from tests.support.tree import ROOT
 
 A31 = message_of(PID, trigger="ADT^A31").encode()
 A08 = message_of(PID, "PV1|1|O||||||||||||||||V1", trigger="ADT^A08").encode()
-A02 = message_of(PID, trigger="ADT^A02").encode()
+A02 = message_of(PID, trigger="ADT^Q99").encode()
 RUBBISH = b"GET / HTTP/1.1"
 T02 = message_of(
     PID, "TXA|1|DS||||||||||D1", "OBX|1|TX|A^A^L||text||||||F", trigger="MDM^T02"
@@ -111,7 +111,7 @@ def test_a_line_a_message_in_the_order_of_the_files():
     lines = [json.loads(line) for line in report.output]
     assert [kinds(line)[0] for line in lines] == ["Patient", "MessageHeader", "MessageHeader"]
     assert any(remark.startswith("two.hl7[1]: ADT^A31: Patient 1") for remark in report.remarks)
-    assert any(remark.startswith("two.hl7[2]: ADT^A02: no map") for remark in report.remarks)
+    assert any(remark.startswith("two.hl7[2]: ADT^Q99: no map") for remark in report.remarks)
     assert report.remarks[-1] == "-: cannot be read"
 
 
@@ -133,10 +133,10 @@ def test_the_exit_code_is_that_of_the_worst(payloads, code):
 
 def test_the_remarks_count_what_no_map_reads():
     payload = message_of(
-        f"{PID}{'|' * 19}yes", "GT1|1||x", "ZPD|1", "ZPD|2", trigger="ADT^A31"
+        f"{PID}{'|' * 19}yes", "UB2|1|x", "ZPD|1", "ZPD|2", trigger="ADT^A31"
     ).encode()
     report = convert_files([("f", payload)], mapper(), source_of)
-    assert report.remarks[-1].endswith("not mapped: PID-27, GT1 (all 2), ZPD (all 2)")
+    assert report.remarks[-1].endswith("not mapped: PID-27, UB2 (all 2), ZPD (all 2)")
 
 
 def test_a_source_with_a_charset_is_read_with_it():
