@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from adapters.hl7v2.context import Context, Parts
+from adapters.terminology import ConceptMap
 from hie.kernel.fhir import FhirJson
 
 #: OBX-2 values whose lines are the document itself.
@@ -108,3 +109,12 @@ def document_type(raw: str, context: Context) -> str | None:
     parts = Parts(raw, context)
     at = 3 if segment is not None and segment.field(2) == "RP" else 2
     return media_type(parts(at), parts(at + 1), context) or None
+
+
+def conclusion(raw: str, context: Context, concepts: ConceptMap) -> str | None:
+    """The text of an OBX whose code, or whose code's suffix, is that of a conclusion."""
+    parts = Parts(raw, context)
+    codes = (parts(1), parts(4), parts(1, 2), parts(4, 2))
+    if not any(concepts.exact(code) for code in codes if code):
+        return None
+    return lines_of(context) or None

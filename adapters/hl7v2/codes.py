@@ -85,6 +85,13 @@ def codeable_concept(
     return _copy(found)
 
 
+def inner_concept(
+    raw: str, context: Context, concepts: ConceptMap | None = None
+) -> FhirJson | None:
+    """A CodeableConcept of a CE or CWE that is itself a component (SPS.1)."""
+    return codeable_concept(raw.replace(context.sub, context.component), context, concepts)
+
+
 def _copy(concept: FhirJson) -> FhirJson:
     """A CodeableConcept of its own: what is remembered must not change with a resource."""
     copy = dict(concept)
