@@ -53,6 +53,7 @@ bench: setup  ## print the measured numbers beside their floors (BENCH_ARGS="rec
 	@$(BIN)/python -m bench.run $(BENCH_ARGS)
 
 docs: setup  ## write docs/reference from the code and the tables in config/
+	@$(BIN)/python docs/elements.py
 	@$(BIN)/python docs/generate.py
 
 clean:  ## remove .venv, caches and the data folder ./var

@@ -154,13 +154,18 @@ class Journal:
             )
         )
 
-    async def reopen(self, conn: AsyncConnection, message_ids: Sequence[MessageId]) -> int:
-        """Put parked or kept messages back in the queue; others are left alone."""
+    async def reopen(
+        self,
+        conn: AsyncConnection,
+        message_ids: Sequence[MessageId],
+        states: Sequence[State] = (State.PARKED, State.KEPT),
+    ) -> int:
+        """Put messages in one of the states back in the queue; others are left alone."""
         result = await conn.execute(
             update(inbound_message)
             .where(
                 inbound_message.c.pk.in_(message_ids),
-                inbound_message.c.state.in_([State.PARKED.value, State.KEPT.value]),
+                inbound_message.c.state.in_([state.value for state in states]),
             )
             .values(state=State.RECEIVED.value, stage="", reason="")
         )

@@ -26,7 +26,26 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
 
     [tolerance] [acknowledgement] [sequence] [limits]   # see adapters/wire_policy.py
 
-    [overrides]                                 # read by the mapper, the last word per source
+    attested_verification = true                # what it says a patient verified, counts
+
+    [expected]                                  # silence beyond it is an alarm
+    interval = "15m"                            # a number with s, m, h or d
+    quiet_hours = ["22:00-06:00"]               # in its time zone; these do not count as silence
+    quiet_days = ["saturday", "sunday"]
+
+    [codes]                                     # see adapters/source_codes.py
+    marital-status = "shared/marital.csv"       # instead of `<id>/marital-status.csv`
+
+    [drop]
+    folder = "/srv/sftp/ghh/in"                 # its files are this source's, see adapters/drop.py
+
+    [overrides]                                 # read by the mapper, over `config/`
+    codes.administrative-sex.1 = "male"         # concept map, code, target
+    [[overrides.rows."PID[Patient]"]]           # rows put before those of a segment map
+    from = 31
+    to = "gender"
+    as = "code"
+    concept = "administrative-sex"
 """
 
 import re
@@ -37,6 +56,8 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from adapters.expected import read_expected
+from adapters.source_codes import read_codes
 from adapters.sources import OrganizationRef, Source, SourceRegistry
 from adapters.table_reader import TableReader
 from adapters.wire_policy import read_tolerances, read_wire_policy
@@ -46,6 +67,7 @@ from hie.kernel.ids import SourceId
 
 _ID: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 _URI: Final = re.compile(r"^[a-z][a-z0-9+.-]*:\S+$")
+_FOLDER: Final = re.compile(r"^/.+")
 _FINGERPRINT: Final = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -70,8 +92,12 @@ def load_sources(folder: Path, *, allow_adhoc: bool) -> SourceRegistry:
 
 def _ambiguities(sources: list[Source]) -> list[str]:
     seen: dict[tuple[str, str, str], Source] = {}
+    folders: dict[str, Source] = {}
     faults = []
     for source in sources:
+        if source.drop_folder and folders.setdefault(source.drop_folder, source) is not source:
+            other = folders[source.drop_folder]
+            faults.append(f"{source.id}.toml [drop]: `folder` is the same as in {other.id}.toml")
         key = (source.application, source.facility, source.certificate)
         if key in seen:
             faults.append(f"{source.id}.toml: `match` is the same as in {seen[key].id}.toml")
@@ -89,14 +115,15 @@ def _read(path: Path, faults: list[str]) -> Source | None:
         faults.append(f"{path.name}: must be TOML in UTF-8 ({error})")
         return None
     reader = TableReader(path.name, content)
-    source = _source(SourceId(path.stem), reader)
+    source = _source(path.parent, SourceId(path.stem), reader)
     faults += reader.faults
     return None if reader.faults else source
 
 
-def _source(source_id: SourceId, reader: TableReader) -> Source:
+def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
     match, organization = reader.table("match"), reader.table("organization", required=True)
     tolerance = reader.table("tolerance")
+    zone = _time_zone(reader)
     source = Source(
         id=source_id,
         name=reader.text("name", required=True),
@@ -109,7 +136,7 @@ def _source(source_id: SourceId, reader: TableReader) -> Source:
         application=match.text("application"),
         facility=match.text("facility"),
         certificate=_certificate(match),
-        time_zone=_time_zone(reader),
+        time_zone=zone,
         charset=reader.text("charset"),
         own_authority=reader.text("own_authority", form=_URI, kind="a URI")
         or f"urn:hie:authority:{source_id}",
@@ -117,6 +144,10 @@ def _source(source_id: SourceId, reader: TableReader) -> Source:
         severities=_severities(reader.table("severity"), read_tolerances(tolerance)),
         processing_ids=tolerance.names("processing_ids"),
         wire=read_wire_policy(reader, tolerance),
+        expected=read_expected(reader.table("expected"), zone),
+        attests_verification=bool(reader.switch("attested_verification")),
+        codes=read_codes(folder, source_id, reader.table("codes")),
+        drop_folder=reader.table("drop").text("folder", form=_FOLDER, kind="an absolute path"),
         overrides=MappingProxyType(reader.table("overrides").rest()),
     )
     if not (source.application or source.facility or source.certificate):
@@ -141,6 +172,7 @@ def _time_zone(reader: TableReader) -> str:
         ZoneInfo(name or "UTC")
     except (ValueError, OSError, KeyError):
         reader.fault("time_zone", "an IANA time zone, such as `America/New_York`")
+        return ""
     return name
 
 

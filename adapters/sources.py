@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from adapters.expected import Expected
 from adapters.terminology import Concept
 from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import Severity
@@ -58,8 +59,11 @@ class Source:
         severities: conformance rule to severity, where it differs from the default.
         processing_ids: MSH-11 values taken; empty = those of the profile.
         wire: how it is answered, numbered and paced.
+        expected: how often it speaks; None = it did not say.
+        attests_verification: its `Consent.verification` counts as the patient's word.
         overrides: the source's last word on maps, read by the mapper.
         codes: its own codes by concept map, of its CSV files; these come before `overrides`.
+        drop_folder: a folder whose files are this source's; empty = none.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -76,8 +80,11 @@ class Source:
     severities: Mapping[str, Severity] = field(default_factory=lambda: _EMPTY)
     processing_ids: frozenset[str] = frozenset()
     wire: WirePolicy = field(default_factory=WirePolicy)
+    expected: Expected | None = None
+    attests_verification: bool = False
     overrides: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     codes: Mapping[str, Mapping[str, Concept]] = field(default_factory=lambda: _EMPTY)
+    drop_folder: str = ""
     is_adhoc: bool = False
 
     @property

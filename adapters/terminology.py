@@ -6,14 +6,18 @@ asked. A code without a row is unmapped, which the caller reports.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 
+#: Code systems that FHIR binds its own code elements to; `/sid/` names other people's.
+_FHIR_OWN: Final = re.compile(r"^http://hl7\.org/fhir/(?!sid/)")
+_URI: Final = re.compile(r"^[a-z][a-z0-9+.-]*:\S+$")
 HEADER: Final = ["code", "target", "display", "system"]
 
 
@@ -64,6 +68,12 @@ class ConceptMap:
     def translate(self, code: str) -> Concept | None:
         """The concept of a code, in the sender's case or any other; None when unmapped."""
         return self._concepts.get(code) or self._folded.get(code.upper())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether targets are codes FHIR itself lists: no others would be valid."""
+        systems = {c.system for c in self._concepts.values() if c.target}
+        return bool(systems) and all(s == "" or _FHIR_OWN.match(s) for s in systems)
 
     @property
     def targets(self) -> Mapping[str, Concept]:
@@ -127,20 +137,49 @@ def load_terminology(folder: Path) -> Terminology:
     return Terminology({path.stem: _load(path) for path in sorted(folder.glob("*.csv"))})
 
 
-def _load(path: Path) -> ConceptMap:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    header, *rows = csv.reader(line for line in lines if line.strip() and line[0] != "#")
+def read_concepts(path: Path, place: str) -> dict[str, Concept]:
+    """The rows of one CSV file, by code.
+
+    Args:
+        path: the file.
+        place: its name in errors.
+
+    Raises:
+        HieError: INVALID, one issue for each row that is wrong, naming file, row and what is
+            expected; rows are counted below the header, without notes and blank lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        header, *rows = csv.reader(line for line in lines if line.strip() and line[0] != "#")
+    except (OSError, ValueError) as error:
+        raise _faulty([f"`{place}`: must be a CSV file in UTF-8 with a header"]) from error
     if header != HEADER:
-        raise _fault(path, f"the header must be `{','.join(HEADER)}`")
+        raise _faulty([f"`{place}`: the header must be `{','.join(HEADER)}`"])
     concepts: dict[str, Concept] = {}
+    faults = []
     for number, row in enumerate(rows, start=1):
-        if len(row) != len(HEADER) or not row[0]:
-            raise _fault(path, f"row {number} must have a code and {len(HEADER)} columns")
-        if row[0] in concepts:
-            raise _fault(path, f"row {number} repeats its code")
-        concepts[row[0]] = Concept(target=row[1], display=row[2], system=row[3])
-    return ConceptMap(path.stem, concepts)
+        if fault := _fault_of(row, concepts):
+            faults.append(f"`{place}`: row {number} {fault}")
+        else:
+            concepts[row[0]] = Concept(target=row[1], display=row[2], system=row[3])
+    if faults:
+        raise _faulty(faults)
+    return concepts
 
 
-def _fault(path: Path, text: str) -> HieError:
-    return HieError(Category.INVALID, f"`{path.name}`: {text}")
+def _fault_of(row: list[str], concepts: Mapping[str, Concept]) -> str:
+    if len(row) != len(HEADER) or not row[0]:
+        return f"must have a code and {len(HEADER)} columns"
+    if row[0] in concepts:
+        return "repeats its code"
+    if any(cell != cell.strip() for cell in row):
+        return "must have no white space at the ends of its cells"
+    return "must have a URI as `system`" if row[3] and not _URI.match(row[3]) else ""
+
+
+def _load(path: Path) -> ConceptMap:
+    return ConceptMap(path.stem, read_concepts(path, path.name))
+
+
+def _faulty(faults: list[str]) -> HieError:
+    return HieError(Category.INVALID, "; ".join(faults), [Issue(text=fault) for fault in faults])

@@ -178,16 +178,16 @@ def _walk(node: FhirJson, type_name: str, at: str, depth: int) -> Iterator[Issue
     if depth > MAX_DEPTH:
         yield _fault(at, f"expected at most {MAX_DEPTH} levels", "too-costly")
         return
-    elements = _elements(type_name)
+    known = elements(type_name)
     for name in node:
-        element = elements.get(name.removeprefix("_"))
+        element = known.get(name.removeprefix("_"))
         if element is None or (name.startswith("_") and element.type):
             shown = name if NAME.match(name) else "?"
             yield _fault(f"{at}.{shown}", f"no element of {type_name} in R4", "structure")
         else:
             path = f"{at}.{element.path}"
             yield from _values(node, name, element, path, depth)
-    yield from _absent(node, elements.values(), at)
+    yield from _absent(node, known.values(), at)
 
 
 def _values(node: FhirJson, name: str, element: _Element, at: str, depth: int) -> Iterator[Issue]:
@@ -288,7 +288,7 @@ def _fault(at: str, text: str, code: str) -> Issue:
 
 
 @lru_cache(maxsize=2048)
-def _elements(type_name: str) -> Mapping[str, _Element]:
+def elements(type_name: str) -> Mapping[str, _Element]:
     """The elements of a type by their JSON names; ValueError for a type without a model."""
     fields: Any = get_fhir_model_class(type_name).model_fields
     made = (
@@ -391,4 +391,4 @@ def _located(type_name: str, loc: Sequence[str | int]) -> tuple[str, str]:
 
 
 def _known(type_name: str, part: str) -> _Element | None:
-    return _elements(type_name).get(part.removeprefix("_")) if type_name else None
+    return elements(type_name).get(part.removeprefix("_")) if type_name else None

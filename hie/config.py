@@ -2,12 +2,16 @@
 
 from adapters.hl7v2.charset import codec_of
 from adapters.hl7v2.conform import Conformer
+from adapters.hl7v2.elements import faults_of_maps, faults_of_source, load_elements, refuse
 from adapters.hl7v2.mapper import Mapper
-from adapters.hl7v2.maps import load_maps
+from adapters.hl7v2.maps import Maps, load_maps
+from adapters.hl7v2.plans import overlay
 from adapters.hl7v2.rules import load_rules
+from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
-from adapters.sources import SourceRegistry
+from adapters.sources import Source, SourceRegistry
 from consent.settings import load_consent_settings
+from hie.kernel.errors import HieError
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
 from mpi.settings import load_mpi_settings
@@ -22,10 +26,28 @@ class Config:
             folder / "sources", allow_adhoc=not settings.is_production
         )
         self.index: SearchIndex = load_index(folder / "fhir")
-        self.mapper = Mapper(load_maps(folder))
-        for source in self.sources.all():
-            self.mapper.check(source)
+        maps = load_maps(folder)
+        elements = load_elements(folder / "fhir" / "elements.json")
+        refuse(faults_of_maps(maps, elements))
+        self.terminology = maps.terminology
+        self.mapper = Mapper(maps)
+        refuse(fault for source in self.sources.all() for fault in self._faults(source, maps))
+        refuse(
+            fault
+            for source in self.sources.all()
+            for fault in faults_of_source(source, overlay(maps, source), elements)
+        )
         self.conformer = Conformer(load_rules(folder / "hl7v2" / "conformance.toml"))
         self.conformer.rules.check(self.sources.all(), codec_of)
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
+
+    def _faults(self, source: Source, maps: Maps) -> list[str]:
+        """What is wrong with a source's codes and rows."""
+        faults = faults_of(source.id, source.codes, maps.terminology)
+        if not faults:
+            try:
+                self.mapper.check(source)
+            except HieError as error:
+                faults = [error.text]
+        return faults

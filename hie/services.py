@@ -1,11 +1,14 @@
 """The hub without its listeners: what serves, works and is asked by commands, made and joined."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Self
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.journal import Journal
+from adapters.message import State
 from consent.evaluate import Law
 from consent.labels import Labeller
 from consent.repository import ConsentRepository
@@ -24,6 +27,7 @@ from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
 from hie.flow.carry import FhirFlow
+from hie.flow.codes import CodeTasks
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
 from hie.flow.place import Origin, Placer
@@ -38,6 +42,8 @@ from hie.store.criteria import Criteria
 from hie.store.predicate import Visibility
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
+from hie.tasks.service import Tasks
+from hie.translations.service import Translations
 from hie.worker import Worker
 from mpi.service import Mpi
 from mpi.survivorship import Survivorship
@@ -115,6 +121,16 @@ class Services:
             self.writer,
             self.consent,
         )
+        self.tasks = Tasks(self.db, self.ring, self.keys)
+        self.codes = CodeTasks(
+            self.tasks,
+            Translations(self.db, self.ring, self.keys),
+            config.mapper,
+            config.terminology,
+            _Queue(self.journal),
+            self.audit,
+            self.clock,
+        )
         ingest = Ingest(
             config.sources,
             config.mapper,
@@ -125,6 +141,7 @@ class Services:
             self.ring,
             config.index,
             self.directory,
+            self.codes,
             self.clock,
         )
         self.worker = Worker(self.db, self.journal, ingest)
@@ -195,6 +212,21 @@ class Services:
         )
         async with self.db.transaction() as conn:
             return (await self.tokens.issue(conn, grant)).bearer
+
+
+class _Queue:
+    """Puts worked-off messages back in the journal's queue."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def reopen(
+        self, conn: AsyncConnection, message_ids: Sequence[MessageId], reason: str, actor: str
+    ) -> int:
+        """How many were put back."""
+        del reason, actor
+        states = (State.PROCESSED, State.KEPT, State.PARKED)
+        return await self._journal.reopen(conn, message_ids, states)
 
 
 def _security(labeller: Labeller) -> Any:

@@ -73,6 +73,8 @@ class Worker:
         """Work off the next messages; how many."""
         async with self._db.reading() as conn:
             messages = await self._journal.waiting(conn, BATCH)
+            if messages:
+                await self._ingest.refresh(conn)
         prepared: list[Prepared] = []
         for message in messages:
             try:

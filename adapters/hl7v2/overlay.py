@@ -45,7 +45,7 @@ class SourceTerms:
             return self._base
         found = self._base
         for name, codes in source.overrides.get("codes", {}).items():
-            found = found.overlaid({name: _concepts(source, name, codes)})
+            found = found.overlaid({name: _concepts(source, name, codes, self._base)})
         found = found.overlaid(source.codes)
         # A map that is gone since is no reason to stop the feed; its codes are unmapped again.
         found = found.overlaid({m: c for m, c in decided.items() if m in found.names})
@@ -55,12 +55,19 @@ class SourceTerms:
         return found
 
 
-def _concepts(source: Source, name: str, codes: Any) -> dict[str, Concept]:
+def _concepts(source: Source, name: str, codes: Any, terms: Terminology) -> dict[str, Concept]:
     """The rows of `[overrides.codes.<map>]`: code to target."""
     place = f"{source.id}.toml [overrides.codes.{name}]"
+    if name not in terms.names:
+        text = f"{place}: its name must be that of a table of `config/terminology/`"
+        raise HieError(Category.INVALID, text)
     if not isinstance(codes, dict):
         raise HieError(Category.INVALID, f"{place}: must be a table of code and target")
+    table = terms.map(name)
     for code, target in codes.items():
-        if not isinstance(target, str):
-            raise HieError(Category.INVALID, f"{place}: `{code}` must be a text, the target")
+        is_known = isinstance(target, str) and (not target or target in table.targets)
+        if not is_known:
+            listed = ", ".join(sorted(table.targets))
+            text = f"{place}: `{code}` must be a target of `{name}.csv`, one of {listed}"
+            raise HieError(Category.INVALID, text)
     return {code: Concept(target=target) for code, target in codes.items()}

@@ -18,13 +18,14 @@ from adapters.sources import Source, SourceRegistry
 from hie.audit.event import AuditRecord
 from hie.audit.repository import AuditLog
 from hie.crypto import KeyRing
+from hie.flow.codes import CodeTasks
 from hie.flow.directory import Directory
 from hie.flow.place import Origin, Placed, Placement, Placer
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import Draft, SourceIdentifier, Submission, WriteMode
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references
-from hie.kernel.ids import PersonId, SourceRecordId
+from hie.kernel.ids import MessageId, PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from hie.store.index import SearchIndex
 from mpi.model import Identified
@@ -65,6 +66,7 @@ class Ingest:
         ring: KeyRing,
         index: SearchIndex,
         directory: Directory,
+        codes: CodeTasks,
         clock: Clock,
     ) -> None:
         self._sources = sources
@@ -76,7 +78,12 @@ class Ingest:
         self._ring = ring
         self._index = index
         self._directory = directory
+        self._codes = codes
         self._clock = clock
+
+    async def refresh(self, conn: AsyncConnection) -> None:
+        """Take up what staff decided about codes; before messages are prepared."""
+        await self._codes.refresh(conn)
 
     def prepare(self, message: Message) -> Prepared:
         """Parse and map a message; pure.
@@ -111,9 +118,7 @@ class Ingest:
         """
         waiting: list[_Identified] = []
         claimed = await self._journal.claim(conn, [one.message.id for one in batch])
-        for prepared in batch:
-            if prepared.message.id not in claimed:
-                continue
+        for prepared in await self._with_codes(conn, batch, claimed):
             if prepared.submission is None:
                 await self._keep(conn, prepared.message)
                 continue
@@ -123,6 +128,23 @@ class Ingest:
                 waiting = []
             waiting.append(await self._identify(conn, prepared, prepared.submission))
         await self._store(conn, waiting)
+
+    async def _with_codes(
+        self,
+        conn: AsyncConnection,
+        batch: Sequence[Prepared],
+        claimed: frozenset[MessageId],
+    ) -> list[Prepared]:
+        """The claimed messages, their unmapped codes counted, none mapped before its answer."""
+        mine = [prepared for prepared in batch if prepared.message.id in claimed]
+        coded = [p.submission for p in mine if p.submission is not None and p.submission.codes]
+        if not coded:
+            return mine
+        late = await self._codes.note(conn, coded)
+        if not late:
+            return mine
+        await self._codes.refresh(conn)
+        return [self.prepare(p.message) if p.message.id in late else p for p in mine]
 
     async def _keep(self, conn: AsyncConnection, message: Message) -> None:
         reason = f"no map reads {message.trigger or 'its type'}"

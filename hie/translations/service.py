@@ -102,4 +102,4 @@ class Translations:
         )
 
     def _key(self, source_id: str, concept_map: str, code: str) -> str:
-        return self._ring.blind(_DOMAIN, source_id, concept_map, code)
+        return self._ring.blind(_DOMAIN, source_id, concept_map, code.upper())
