@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from adapters.hl7v2.conditions import Condition, Reads, condition
 from adapters.hl7v2.context import Context
@@ -10,10 +10,13 @@ from adapters.hl7v2.datatypes import Tools
 from adapters.hl7v2.er7 import Segment
 from adapters.hl7v2.mapmodel import Row, SegmentMap
 from adapters.hl7v2.rows import RowRunner, compile_row
-from adapters.hl7v2.shapes import element, linker, merge, setter, shape, takes_many
+from adapters.hl7v2.shapes import Linker, element, linker, merge, setter, shape, takes_many
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 
+#: Ends an `into` whose n-th segment fills the n-th entry; a path has one digit for it.
+_NTH: Final = "[n]"
+_MOST: Final = 10
 #: Puts a constant into an object.
 Fixed = Callable[[FhirJson], None]
 
@@ -23,15 +26,17 @@ class Link:
     """A reference that tables ask for.
 
     Attributes:
-        put: sets it in its owner.
+        put: sets it in its owner; gives the Reference.
         rule: to which rule's draft.
-        is_all: to every draft of the rule in the same group, or of the message.
+        is_all: to every draft of the rule in the same group.
+        is_everything: to every other draft of the message.
         is_needed: its owner may not be without it.
     """
 
-    put: Callable[[FhirJson, str], None]
+    put: Linker
     rule: str
     is_all: bool = False
+    is_everything: bool = False
     is_needed: bool = False
 
 
@@ -58,6 +63,7 @@ class Making:
     resource: FhirJson
     pending: list[Pending] = field(default_factory=list)
     slots: dict[tuple[str, str], FhirJson] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,7 @@ class SegmentRunner:
     def _fill(self, segment: Segment, target: FhirJson, context: Context) -> bool:
         fields = segment.fields
         count = len(fields)
+        context.target = target
         wrote = False
         for n, row in self.rows:
             if not n:
@@ -121,6 +128,10 @@ class SegmentRunner:
     def _target(self, segment: Segment, making: Making, context: Context) -> FhirJson:
         """The element of `into` this segment fills: its own, or that of its slot."""
         into, slot = self.map.into, self.map.slot
+        if into.endswith(_NTH):
+            name = self.map.name
+            number = making.counts[name] = making.counts.get(name, -1) + 1
+            return element(into.replace(_NTH, f"[{number % _MOST}]"))(making.resource)
         if not takes_many(into):
             return element(into)(making.resource)
         text = context.text(segment.field(slot)) if slot else ""
@@ -197,10 +208,10 @@ def _fixed(segment_map: SegmentMap, kind: str) -> tuple[Fixed, ...]:
 
 
 def _fixed_row(row: Row, value: Any) -> Fixed:
-    put, unless, make = setter(row.to), row.unless, shape(value)
+    put, unless, make = setter(row.to), row.unless.split(), shape(value)
 
     def run(target: FhirJson) -> None:
-        if not unless or unless not in target:
+        if not any(name in target for name in unless):
             put(target, make(None, None))
 
     return run
@@ -217,5 +228,5 @@ def _note_reads(
         return
     many = row.is_whole or takes_many(row.to)
     reads[row.place.field] = reads.get(row.place.field, False) or many
-    if row.companion:
-        reads.setdefault(row.companion, False)
+    for n in filter(None, (row.companion, *row.also)):
+        reads.setdefault(n, False)

@@ -1,7 +1,8 @@
 """The small language of `when` and `keys` in the tables, compiled to functions.
 
 A condition is terms joined by ` & `: `PV1-45` (has a value), `!PV1-45` (has none), `RXC` (the
-segment is there), `PV1-2 = P`, `PV1-2 != P`, `OBX-2 in ED RP`, `OBX-2 !in ED RP`. A part of a key
+segment is there), `PV1-2 = P`, `PV1-2 != P`, `OBX-2 in ED RP`, `OBX-2 !in ED RP`; in place of a
+term may stand several joined by ` | `, one of which must hold. A part of a key
 is a word taken as it stands, `OBX-4` (must have a value), `OBX-4?` (may be empty), `OBR-3:EI`,
 `PV1-19:CX` (system and value), `PID-3:own` (the source's own number), `OBX-3:code` (code or text)
 or `@patient` (the key of that draft).
@@ -45,12 +46,22 @@ def condition(text: str) -> tuple[Condition | None, Reads]:
     """
     if not text:
         return None, frozenset()
-    terms = [_term(term.strip()) for term in text.split(" & ")]
+    terms = [_either(term.strip()) for term in text.split(" & ")]
     reads = frozenset(read for _, found in terms for read in found)
     if len(terms) == 1:
         return terms[0][0], reads
     checks = [check for check, _ in terms]
     return (lambda context: all(check(context) for check in checks)), reads
+
+
+def _either(text: str) -> tuple[Condition, Reads]:
+    """A term, or several of which one must hold."""
+    terms = [_term(term.strip()) for term in text.split(" | ")]
+    if len(terms) == 1:
+        return terms[0]
+    checks = [check for check, _ in terms]
+    reads = frozenset(read for _, found in terms for read in found)
+    return (lambda context: any(check(context) for check in checks)), reads
 
 
 def _term(text: str) -> tuple[Condition, Reads]:

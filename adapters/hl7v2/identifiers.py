@@ -14,6 +14,7 @@ from hie.kernel.fhir import FhirJson
 
 IDENTIFIER_TYPES: Final = "identifier-type"
 NATIONAL: Final = "identifier-system"
+_STRUCTURES: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
 def authority(parts: tuple[str, str, str], context: Context, kind: str = "") -> str:
@@ -110,9 +111,29 @@ def _cx(raw: str, context: Context, default: str) -> FhirJson | None:
     if system or (default and kind in ("", "MR", "PI")):
         found["system"] = system or default
     found["value"] = value
-    if len(parts) > 6 and (span := period(parts(7), parts(8), context)):
-        found["period"] = span
+    check_digit(found, parts(2), parts(3))
+    if len(parts) > 5:
+        assigned_by(found, parts(6))
+        if span := period(parts(7), parts(8), context):
+            found["period"] = span
     return found
+
+
+def check_digit(identifier: FhirJson, digit: str, scheme: str) -> None:
+    """Keep the check digit a number was sent with, and how it is worked out."""
+    found = [
+        {"url": _STRUCTURES + kind, "valueString": text}
+        for kind, text in (("identifier-checkDigit", digit), ("namingsystem-checkDigit", scheme))
+        if text and digit
+    ]
+    if found:
+        identifier["extension"] = found
+
+
+def assigned_by(identifier: FhirJson, facility: str) -> None:
+    """Say at which facility a number was given out; the system says under whose authority."""
+    if facility:
+        identifier["assigner"] = {"display": facility}
 
 
 def identifier_of(raw: str, context: Context, *, is_own: bool = False) -> SourceIdentifier | None:
@@ -145,6 +166,14 @@ def placer_ei(raw: str, context: Context) -> FhirJson | None:
 def filler_ei(raw: str, context: Context) -> FhirJson | None:
     """The filler's half of an EIP."""
     return _half(raw, 2, "FILL", context)
+
+
+def group_ei(raw: str, context: Context) -> FhirJson | None:
+    """An Identifier of a placer group number: an EI, or the placer's half of an EIP."""
+    if context.sub not in raw:
+        return ei(raw, context)
+    parts = Parts(raw, context)
+    return _entity((parts(1, 1), parts(1, 2), parts(1, 3), parts(1, 4)), context)
 
 
 def _half(raw: str, n: int, kind: str, context: Context) -> FhirJson | None:

@@ -6,7 +6,8 @@ Spec: HL7 v2.8.2 11.6.3 (PRD), 11.6.4 (CTD), 2.A.52 (PLN)
 from adapters.hl7v2.context import Context, Parts
 from adapters.hl7v2.er7 import NULL
 from adapters.hl7v2.identifiers import authority, own_system, period, type_of
-from adapters.hl7v2.people import address, contact_point, display_name, human_name
+from adapters.hl7v2.names import display_name, human_name
+from adapters.hl7v2.people import address, contact_point
 from hie.kernel.fhir import FhirJson
 
 
@@ -17,8 +18,8 @@ def provider(_raw: str, context: Context) -> FhirJson | None:
     """
     identifiers = [made for raw in _repetitions(7, context) if (made := _number(raw, context))]
     names = [made for raw in _repetitions(2, context) if (made := human_name(raw, context))]
-    spoken = [made for raw in _repetitions(2, context) if (made := display_name(raw, context))]
-    display = spoken[0] if spoken else ""
+    spoken = (display_name(raw, context) for raw in _repetitions(2, context))
+    display = next((text for text in spoken if text), "")
     if not identifiers:
         return {"display": display} if display else None
     resource: FhirJson = {"resourceType": "Practitioner", "identifier": identifiers}

@@ -17,6 +17,8 @@ from hie.kernel.fhir import FhirJson
 RowRunner = Callable[[str, list[str], FhirJson, Context], bool]
 
 _SHIFTED: Final = "MSH"
+#: The `as` of a row that takes an element away instead of giving one.
+CLEAR: Final = "clear"
 
 
 def compile_row(
@@ -27,6 +29,8 @@ def compile_row(
     Raises:
         HieError: INVALID when a key of the row names what is not there.
     """
+    if row.convert == CLEAR:
+        return 0, _clearing(top_of(row.to), when)
     put = _writer(row, tools)
     place = row.place
     if place is None:
@@ -36,6 +40,17 @@ def compile_row(
     # MSH-1 is the separator itself, so the cut line has every later field one place earlier.
     n = place.field - 1 if segment_map.segment == _SHIFTED else place.field
     return n, _own(row, place, put, when, clears=not segment_map.into)
+
+
+def _clearing(top: str, when: Condition | None) -> RowRunner:
+    """A row that says that a stored element no more holds."""
+
+    def run(_raw: str, _fields: list[str], target: FhirJson, context: Context) -> bool:
+        if top not in target and (when is None or when(context)):
+            context.nulls.add(top)
+        return False
+
+    return run
 
 
 #: Converts one raw value and puts it in its place; whether there was anything to put.
@@ -136,10 +151,13 @@ def _elsewhere(row: Row, place: Place, put: _Writer, when: Condition | None) -> 
         raw = segment.field(n) if segment is not None else ""
         if not raw or raw == NULL or (when is not None and not when(context)):
             return False
-        context.companion = ""
         if not is_header and not is_whole:
             raw = raw.split(context.repetition_mark, 1)[0]
+        # What is wrong with it is told where it stands.
+        here = context.segment, context.field
+        context.segment, context.field, context.companion = segment, n, ""
         put(raw, target, context)
+        context.segment, context.field = here
         # A neighbour's field adds to a resource, but is no reason to make one.
         return False
 

@@ -14,6 +14,8 @@ from hie.kernel.fhir import FhirJson
 
 Setter = Callable[[FhirJson, Any], None]
 Shape = Callable[[Any, Any], Any]
+#: Sets a link to a draft; gives the Reference it stands in, None for a plain URL.
+Linker = Callable[[FhirJson, str], FhirJson | None]
 
 _STEP: Final = re.compile(r"^(?P<name>[A-Za-z_][A-Za-z0-9]*)(?P<list>\[(?P<index>\d?)\])?$")
 _PART: Final = re.compile(r"^\$(\d+)$")
@@ -53,7 +55,7 @@ def setter(path: str) -> Setter:
     return deep
 
 
-def linker(path: str) -> Callable[[FhirJson, str], None]:
+def linker(path: str) -> Linker:
     """Puts a link to a draft where `path` says: a Reference, beside any display, or a plain URL.
 
     Raises:
@@ -62,17 +64,30 @@ def linker(path: str) -> Callable[[FhirJson, str], None]:
     if path.endswith("url"):
         return setter(path)
     *inner, (name, position) = [_step(text, path) for text in path.split(".")]
+    if position is not None and position != _APPEND:
+        entry = element(path)
+
+        def meet(target: FhirJson, link: str) -> FhirJson:
+            reference = entry(target)
+            reference["reference"] = link
+            return reference
+
+        return meet
     if position is None:
 
-        def join(target: FhirJson, link: str) -> None:
+        def join(target: FhirJson, link: str) -> FhirJson:
             holder = descend(target, inner) if inner else target
-            holder.setdefault(name, {})["reference"] = link
+            reference: FhirJson = holder.setdefault(name, {})
+            reference["reference"] = link
+            return reference
 
         return join
 
-    def add(target: FhirJson, link: str) -> None:
+    def add(target: FhirJson, link: str) -> FhirJson:
         # Drafts are each linked once, so there is no need to look for the same one.
-        descend(target, inner).setdefault(name, []).append({"reference": link})
+        reference: FhirJson = {"reference": link}
+        descend(target, inner).setdefault(name, []).append(reference)
+        return reference
 
     return add
 

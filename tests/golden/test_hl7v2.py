@@ -99,7 +99,7 @@ def links_of(node: object) -> set[str]:
         own = {
             child
             for name, child in node.items()
-            if name in ("reference", "url") and str(child).startswith("urn:hie:")
+            if name in ("reference", "url") and re.fullmatch(r"urn:hie:[^:]+", str(child))
         }
         return own.union(*(links_of(child) for child in node.values()))
     if isinstance(node, list):

@@ -269,7 +269,10 @@ def test_an_insurance_has_its_payor_plan_group_and_holder():
         ("G7", None),
     ]
     assert coverage["subscriberId"] == "POL1"
-    assert coverage["subscriber"] == {"display": "JOHN DOE"}
+    assert coverage["subscriber"] == {
+        "reference": "urn:hie:subscriber-1",
+        "display": "JOHN DOE",
+    }
     assert faults_of(coverage) == []
 
 
@@ -631,20 +634,94 @@ def test_each_pair_of_a_merge_counts_and_one_without_a_retired_number_does_not()
     second = "PID|2||P2^^^GH^MR||ROE^SAM"
     submission = submission_of(PID, "MRG|P8^^^GH^MR", second, "MRG|P7^^^GH^MR", trigger="ADT^A40")
     assert [m.retired.value for m in submission.merges] == ["P8", "P7"]
-    assert len(drafts_of(submission, "Patient")) == 1
+    assert [d.name for d in drafts_of(submission, "Patient")] == ["patient", "p2-patient"]
     assert submission_of(PID, trigger="ADT^A40").merges == ()
-    assert submission_of(PID, "MRG|P1^^^GH^MR", trigger="ADT^A40").merges == ()
+    # Whoever carries out a merge of a number with itself opens a task.
+    assert len(submission_of(PID, "MRG|P1^^^GH^MR", trigger="ADT^A40").merges) == 1
 
 
 def test_provenance_points_to_what_was_made_and_to_the_message():
     submission = submission_of("EVN|A01|20260131|||5^CLERK^ANN", PID, "AL1|1|DA|1^A^L")
     found = resource_of(submission, "Provenance")
-    names = {d.name for d in submission.drafts} - {"provenance", "practitioner-1"}
+    names = {d.name for d in submission.drafts} - {"provenance"}
     assert {t["reference"] for t in found["target"]} == {f"urn:hie:{name}" for name in names}
     assert found["recorded"] == "2026-01-31T09:30:00.000Z"
-    assert [e["what"]["identifier"]["value"] for e in found["entity"]] == ["M1", "7"]
-    assert found["agent"][1]["who"]["identifier"]["value"] == "1234567893"
+    sources = [e["what"]["identifier"]["value"] for e in found["entity"]]
+    assert sources == ["M1", "urn:hie:authority:general:ADT1", "7"]
+    assert [a["type"]["coding"][0]["code"] for a in found["agent"]] == [
+        "author",
+        "transmitter",
+        "enterer",
+    ]
+    assert found["agent"][0]["who"]["identifier"]["value"] == "1234567893"
     assert faults_of(found) == []
+
+
+def test_provenance_says_of_each_resource_which_segments_it_was_made_of():
+    submission = submission_of(
+        PID,
+        "OBR|1||F1^LAB|CBC^Count^L",
+        "OBX|1|NM|1^A^L||5||||||F",
+        "OBX|2|TX|2^B^L||first||||||F",
+        "OBX|3|TX|2^B^L||second||||||F",
+        "NTE|1||well",
+        "OBX|4|NM|3^C^L||5||||||F|||||9^TECH^TOM",
+        trigger="ORU^R01",
+    )
+    found = resource_of(submission, "Provenance")
+    origins = {t["reference"][8:]: t["extension"][0]["valueString"] for t in found["target"]}
+    assert origins["patient"] == "PID[1]"
+    assert origins["observation-1"] == "OBX[1]"
+    assert origins["observation-2"] == "OBX[2] OBX[3] NTE[1]"
+    assert origins["observation-3"] == "OBX[4]"
+    assert origins["practitioner-1"] == "OBX[4]"
+    assert {t["extension"][0]["url"] for t in found["target"]} == {"urn:hie:extension:segments"}
+
+
+def test_an_order_that_names_who_entered_it_has_a_provenance_of_its_own():
+    orc = "ORC|NW|P1^GH|F1^LAB||||||20260131090000-0500|1^IN^ANN|2^CHECK^BOB|3^ASK^CLEO"
+    obr = "OBR|1|P1^GH|F1^LAB|CBC^Count^L"
+    submission = submission_of(PID, orc, obr, trigger="ORU^R01")
+    message, order = sorted(
+        (d for d in drafts_of(submission, "Provenance")), key=lambda d: d.name != "provenance"
+    )
+    agents = [
+        (a["type"]["coding"][0]["code"], a["who"]["display"]) for a in order.resource["agent"]
+    ]
+    assert agents == [("enterer", "ANN IN"), ("verifier", "BOB CHECK"), ("author", "CLEO ASK")]
+    assert order.resource["target"] == [{"reference": "urn:hie:order-1"}]
+    assert order.resource["activity"]["coding"][0]["code"] == "CREATE"
+    assert order.resource["occurredDateTime"] == "2026-01-31T09:00:00-05:00"
+    assert "urn:hie:order-provenance-1" not in str(message.resource)
+    assert faults_of(order.resource) == []
+    asked = submission_of(PID, "ORC|NW|P1^GH|||||||||3^ASK^CLEO", obr, trigger="ORU^R01")
+    assert len(drafts_of(asked, "Provenance")) == 1
+
+
+def test_a_patient_record_that_names_who_changed_it_says_so():
+    pid = PID + "|" * 25 + "20260130120000-0500|CLINIC7"
+    found = [d.resource for d in drafts_of(submission_of(pid), "Provenance")]
+    changed = next(
+        p for p in found if p.get("activity", {}).get("coding", [{}])[0]["code"] != "A01"
+    )
+    assert changed["target"] == [{"reference": "urn:hie:patient"}]
+    assert changed["agent"][0]["who"]["display"] == "CLINIC7"
+    assert changed["occurredDateTime"] == "2026-01-30T12:00:00-05:00"
+    assert faults_of(changed) == []
+
+
+def test_the_program_that_wrote_a_message_is_said():
+    submission = submission_of("SFT|Acme^L|2.1|Feeder|B77|made up|20250101", PID)
+    found = resource_of(submission, "Provenance")
+    assert found["contained"][0]["deviceName"] == [{"name": "Feeder", "type": "manufacturer-name"}]
+    assert {"role": "derivation", "what": {"reference": "#software"}} in found["entity"]
+    assert faults_of(found) == []
+    assert not [place for place in submission.unmapped if place.startswith("SFT")]
+
+
+def test_what_is_wrong_with_a_neighbours_field_is_told_where_it_stands():
+    submission = submission_of("EVN|A01|notadate", PID)
+    assert ("EVN-2", "datatype") in rules_of(submission)
 
 
 def test_a_source_has_the_last_word_on_codes_and_rows():
@@ -690,11 +767,11 @@ def test_overrides_that_cannot_be_used_fail_at_start_up(overrides, named):
 
 
 def test_a_trigger_without_a_map_is_kept_whole():
-    submission = submission_of(PID, trigger="ADT^A02")
+    submission = submission_of(PID, trigger="ADT^Q99")
     assert submission.drafts == ()
     assert [f.rule for f in submission.findings] == ["unmapped-message"]
     assert {"MSH-9", "PID-3", "PID-5"} <= set(submission.unmapped)
-    assert not mapper().supports("ADT^A02")
+    assert not mapper().supports("ADT^Q99")
     assert mapper().supports("ADT^A01")
 
 
