@@ -27,6 +27,8 @@ class Message:
     Attributes:
         answer: what was sent back; empty while a FHIR write is open.
         key: the row's own data key; wrapped, wrapped_by: as it is stored.
+        application: when its outcome is told to the sender's own listener: `AL`, `ER`, `SU`;
+            empty = never.
     """
 
     id: MessageId
@@ -44,6 +46,28 @@ class Message:
     key: DataKey
     wrapped: bytes
     wrapped_by: int | None
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a message whose sender may want to be told so.
+
+    Attributes:
+        state: the state it has come to.
+        findings: why it was refused; reason: why it is parked.
+        condition: `AL`, `ER` or `SU`: which outcomes the sender wants told.
+        key: the message's own data key.
+    """
+
+    message_id: MessageId
+    source_id: SourceId
+    state: State
+    payload: bytes
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""
+    condition: str
+    key: DataKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

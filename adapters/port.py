@@ -40,6 +40,7 @@ class Peer:
         subject: common name of that certificate.
         source_id: whose the way in is: a drop folder of one source; None = not told by it.
         batch: where in a batch the payload came; None = alone.
+        quirks: what the payload's frame had that MLLP does not know, as names of rules.
     """
 
     address: str
@@ -48,6 +49,20 @@ class Peer:
     subject: str | None = None
     source_id: SourceId | None = None
     batch: BatchPlace | None = None
+    quirks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceStep:
+    """A source's sequence number moving on with a message it counted.
+
+    Attributes:
+        before: the last number accepted until now; None = none yet.
+        after: from now on; None = the next one decides.
+    """
+
+    before: int | None
+    after: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +75,12 @@ class JournalEntry:
         is_accepted: whether the sender may forget the message; else it is kept as refused.
         trigger: `ADT^A01`; empty when the message could not be read that far.
         partition: messages of equal partition are worked off in order, one at a time.
-        answer: what to send back unless the message is a repeat.
+        answer: what to send back unless the message is a repeat; empty = nothing.
+        application: when its outcome is told to the sender's own listener: `AL`, `ER`, `SU`,
+            empty = never.
+        step: stored with it; None = the message is not numbered.
+        is_link: it only asks for the expected sequence number: there is nothing to work off,
+            and a repeat of it is answered afresh.
         batch: where it came in a batch; None = alone.
     """
 
@@ -75,6 +95,9 @@ class JournalEntry:
     findings: tuple[Finding, ...]
     answer: bytes
     batch: BatchPlace | None = None
+    application: str = ""
+    step: SequenceStep | None = None
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +125,14 @@ class JournalPort(Protocol):
         Raises:
             HieError: nothing was stored and nothing may be acknowledged.
         """
+        ...
+
+    async def first_answer(self, entry: JournalEntry) -> bytes | None:
+        """The answer that the accepted message which this one repeats got; None = none such."""
+        ...
+
+    async def last_sequence(self, source_id: SourceId) -> int | None:
+        """The last sequence number accepted from a source; None = none yet."""
         ...
 
 

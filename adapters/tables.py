@@ -41,6 +41,8 @@ inbound_message = Table(
     Column("control_id", LargeBinary, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    # MSH-16 where the outcome is told to the sender's own listener; empty = never.
+    Column("application", String(2), nullable=False, server_default=""),
     Column("batch_pk", BigInteger),  # the batch it came in, and its place there, 1-based
     Column("batch_number", Integer),
     UniqueConstraint("repeat_key"),
@@ -48,6 +50,33 @@ inbound_message = Table(
     Index("ix_inbound_message_control", "control_key"),
     Index("ix_inbound_message_source", "source_id", "pk"),
     Index("ix_inbound_message_batch", "batch_pk", "batch_number"),
+)
+
+#: Sequence number protocol: the last MSH-13 accepted from each source; null = none yet.
+link_sequence = Table(
+    "link_sequence",
+    metadata,
+    Column("source_id", String(200), primary_key=True),
+    Column("last", BigInteger),
+    Column("changed_us", BigInteger, nullable=False),
+)
+
+outbound_acknowledgement = Table(
+    "outbound_acknowledgement",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("message_pk", BigInteger, nullable=False),  # acknowledged, once
+    Column("source_id", String(200), nullable=False),
+    Column("code", String(2), nullable=False),  # MSA-1
+    Column("state", String(10), nullable=False),
+    Column("reason", Text, nullable=False),  # why it was not delivered; no patient data
+    Column("attempts", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("settled_us", BigInteger),
+    Column("payload", LargeBinary, nullable=False),  # under the message's key; gone once delivered
+    UniqueConstraint("message_pk"),
+    Index("ix_outbound_acknowledgement_queue", "state", "source_id", "pk"),
 )
 
 inbound_batch = Table(

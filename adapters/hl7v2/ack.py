@@ -46,7 +46,7 @@ _MOST_ERRORS: Final = 20
 _ECHO_CHARACTERS: Final = 250
 _SCAN_BYTES: Final = 8192
 #: MSH fields an answer gives back, MSH-10 first.
-_ECHOED: Final = (10, 3, 4, 5, 6, 9, 11, 12, 18)
+_ECHOED: Final = (10, 15, 16, 13, 3, 4, 5, 6, 9, 11, 12, 18)
 _STANDARD: Final = Delimiters()
 _VERSION: Final = re.compile(r"^\d\.\d{1,2}(\.\d{1,2})?$")
 _EVENT: Final = re.compile(r"^[A-Z][A-Z0-9]{2}$")
@@ -82,6 +82,8 @@ class Echo:
         opening: MSH-1 to MSH-6, sender and receiver changed over.
         kind: MSH-9.
         closing: from MSH-11 on.
+        asking: the same where the answer is a message of its own and wants an accept
+            acknowledgement (MSH-15 AL, MSH-16 NE).
         codec: Python codec of the answer's bytes.
     """
 
@@ -90,15 +92,24 @@ class Echo:
     opening: str
     kind: str
     closing: str
+    asking: str
     codec: str
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an answer gives back of a message: as sent, but for control characters."""
+    """What an answer gives back of a message, or is decided by; without control characters.
+
+    Attributes:
+        accept, application: MSH-15 and MSH-16, when which acknowledgement is wanted.
+        sequence: MSH-13.
+    """
 
     echo: Echo
     control_id: str
+    accept: str = ""
+    application: str = ""
+    sequence: str = ""
 
 
 def header_of(message: Message) -> Header:
@@ -139,7 +150,7 @@ def decide(findings: Sequence[Finding]) -> AckCode:
     return AckCode.REJECT if REJECTING.intersection(errors) else AckCode.ERROR
 
 
-def acknowledge(
+def acknowledge(  # noqa: PLR0913 - the fields of one answer
     header: Header,
     code: AckCode,
     findings: Sequence[Finding] = (),
@@ -147,6 +158,8 @@ def acknowledge(
     answer_id: str,
     now_us: int,
     text: str = "",
+    expected: int | None = None,
+    is_application: bool = False,
 ) -> bytes:
     """The answer as bytes, segments ended by CR, without control characters.
 
@@ -157,6 +170,8 @@ def acknowledge(
         answer_id: MSH-10 of the answer.
         now_us: MSH-7 of the answer.
         text: MSA-3 where nothing is wrong; below v2.5 a refusal's first finding stands there.
+        expected: MSA-4 of the sequence number protocol.
+        is_application: it is sent as a message of its own, to the sender's listener.
     """
     echo = header.echo
     marks, field = echo.delimiters, echo.delimiters.field
@@ -165,10 +180,12 @@ def acknowledge(
     if errors and not has_locations:
         text = errors[0].text
     written = (echo.opening, _timestamp(now_us // SECOND_US), "", echo.kind, answer_id)
-    msh = field.join((*written, echo.closing))
+    msh = field.join((*written, echo.asking if is_application else echo.closing))
     msa = field.join(("MSA", code.value, header.control_id))
-    if text:
+    if text or expected is not None:
         msa += field + _escaped(text, marks)
+    if expected is not None:
+        msa += f"{field}{expected}"
     lines = [msh, msa]
     if errors:
         lines += _locations(errors, marks) if has_locations else [_old_locations(errors, marks)]
@@ -181,8 +198,14 @@ def acknowledge(
 
 def _header(fields: Sequence[str], sent: Delimiters, codec: str) -> Header:
     sent_fields = [_printable(fields[n - 1]) if n <= len(fields) else "" for n in _ECHOED]
-    control_id, *rest = sent_fields
-    return Header(_echo(tuple(rest), sent, codec), control_id)
+    control_id, accept, application, sequence, *rest = sent_fields
+    return Header(
+        echo=_echo(tuple(rest), sent, codec),
+        control_id=control_id,
+        accept=accept.strip(),
+        application=application.strip(),
+        sequence=sequence.strip(),
+    )
 
 
 def _printable(raw: str) -> str:
@@ -200,13 +223,16 @@ def _echo(sent_fields: tuple[str, ...], sent: Delimiters, codec: str) -> Echo:
     encoding = f"{marks.component}{marks.repetition}{marks.escape}{marks.subcomponent}"
     application, facility, to_application, to_facility = parties
     opening = ("MSH", encoding, to_application, to_facility, application, facility)
-    closing = [processing_id or "P", version] + ([*[""] * 5, charset] if charset else [])
+    head = [processing_id or "P", version]
+    closing = head + ([*[""] * 5, charset] if charset else [])
+    asking = [*head, "", "", "AL", "NE", *(["", charset] if charset else [])]
     return Echo(
         delimiters=marks,
         version=numbers,
         opening=marks.field.join(opening),
         kind=_message_type(_part(kind, sent, 2), numbers, marks.component),
         closing=marks.field.join(closing),
+        asking=marks.field.join(asking),
         codec=codec,
     )
 

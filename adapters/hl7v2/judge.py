@@ -8,16 +8,18 @@ Spec: HL7 v2.8.2 chapter 2, section 2.9.2 (original mode: AA, AE, AR).
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.hl7v2 import ack, charset, er7
+from adapters.hl7v2 import ack, charset, er7, modes
 from adapters.hl7v2.ack import Header
 from adapters.hl7v2.conform import Conformer
 from adapters.hl7v2.er7 import Message, Segment
+from adapters.hl7v2.modes import Reply
 from adapters.hl7v2.rules import NOWHERE, Place, Rules
 from adapters.port import Peer
 from adapters.sources import Source, SourceRegistry
+from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import AckCode, Finding
 from hie.kernel.errors import HieError
 from hie.kernel.ids import SourceId
@@ -30,6 +32,13 @@ _BATCH: Final = re.compile(rb"[\s\xef\xbb\xbf]{0,16}(?:FHS|BHS)")
 _CONTROL: Final = re.compile("[\x01-\x08\x0b\x0e-\x1f\x7f]")
 _TRIGGER: Final = re.compile(r"^[A-Z0-9]{2,7}(?:\^[A-Z0-9]{2,4})?$")
 _HEADER: Final = "MSH"
+_NO_REPLY: Final = Reply(code=AckCode.REJECT)
+#: MSH-11.2, table 0207: archive, restore, initial load; `T` is the current state of things.
+_PAST_MODES: Final = frozenset("ARI")
+_NO_VALUES: Final = re.compile(r"^[^A-Za-z0-9\x80-\U0010ffff]*$")
+_NOWHERE_TO_SEND: Final = "application-ack-nowhere"
+#: Findings whose words stand in MSA-3 of an acceptance, the first that there is.
+_TOLD: Final = ("not-mapped", _NOWHERE_TO_SEND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +60,28 @@ class Verdict:
 
     Attributes:
         header: for the answer.
+        code: AA, AE or AR.
+        reply: what of it the sender is told, and where.
         control_id: MSH-10 as sent.
         trigger: `ADT^A01`; empty when there is none of that form.
         text: MSA-3 of an acceptance, where the sender should know something.
+        source: None = could not be told.
+        is_bare: no field beyond the header says anything.
+        is_gated: refused whatever a policy says.
     """
 
     source_id: SourceId
     header: Header
-    code: AckCode
-    findings: tuple[Finding, ...]
+    code: AckCode = AckCode.REJECT
+    reply: Reply = _NO_REPLY
+    findings: tuple[Finding, ...] = ()
     control_id: str
     trigger: str
     partition: str
     text: str = ""
+    source: Source | None = None
+    is_bare: bool = False
+    is_gated: bool = False
 
 
 class Judge:
@@ -115,10 +133,29 @@ class Judge:
             message = er7.parse(payload, source.charset)
         gate = list(self._gate(message, source, len(payload), is_cut=is_cut))
         if gate or source is None:
-            return self._verdict(message, source, tuple(gate))
+            return self._verdict(message, source, tuple(gate), is_gated=True)
         conformance = self._conformer.conform(message, source)
-        extra = tuple(self._remarks(message, source))
+        extra = (*self._remarks(message, source), *self._quirks(peer, source))
         return self._verdict(message, source, conformance.findings + extra)
+
+    def reweighed(self, verdict: Verdict, findings: tuple[Finding, ...]) -> Verdict:
+        """The same verdict with other findings, and what follows from them."""
+        code = ack.decide(findings)
+        policy = verdict.source.wire if verdict.source else WirePolicy()
+        header = verdict.header
+        reply = modes.reply_of(code, header.accept, header.application, policy)
+        if reply.is_nowhere:
+            findings += (
+                self.rules.finding(_NOWHERE_TO_SEND, verdict.source, Place(_HEADER, 1, 16)),
+            )
+        told = next((f.text for rule in _TOLD for f in findings if f.rule == rule), "")
+        return replace(
+            verdict,
+            code=code,
+            reply=reply,
+            findings=findings,
+            text=told if code.is_positive else "",
+        )
 
     def _source(self, message: Message, peer: Peer) -> Source | None:
         if peer.source_id is not None:
@@ -137,17 +174,25 @@ class Judge:
             rule, detail = "too-large", str(self._settings.message_bytes)
         source = self._registry.for_message("", "", peer.certificate, peer.subject)
         header = ack.scan_header(b"" if is_batch else payload)
-        findings = (self.rules.finding(rule, None, NOWHERE, detail),)
-        known = source.id if source and not source.is_adhoc else UNKNOWN_SOURCE
-        return Verdict(
+        findings = (self.rules.finding(rule, None, NOWHERE, detail), *self._quirks(peer, source))
+        if source and source.is_adhoc:
+            source = None
+        known = source.id if source else UNKNOWN_SOURCE
+        verdict = Verdict(
             source_id=known,
             header=header,
-            code=ack.decide(findings),
-            findings=findings,
             control_id=header.control_id,
             trigger="",
             partition=known,
+            source=source,
+            is_gated=True,
         )
+        return self.reweighed(verdict, findings)
+
+    def _quirks(self, peer: Peer, source: Source | None) -> Iterator[Finding]:
+        """What was odd about the frame; the source's file says whether that may be."""
+        for rule in sorted(peer.quirks):
+            yield self.rules.finding(rule, source)
 
     def _gate(
         self, message: Message, source: Source | None, size: int, *, is_cut: bool
@@ -176,13 +221,21 @@ class Judge:
             yield rules.finding("message-type", None, Place(_HEADER, 1, 9))
         taken = (source.processing_ids if source else None) or self._settings.processing_ids
         if message.processing_id and message.processing_id not in taken:
-            yield rules.finding("processing-id", None, Place(_HEADER, 1, 11))
+            detail = ", ".join(sorted(taken))
+            yield rules.finding("processing-id", None, Place(_HEADER, 1, 11), detail)
+        mode = message.segments[0].value(11, 2)
+        modes_taken = source.wire.processing_modes if source else frozenset()
+        if mode and modes_taken and mode not in modes_taken:
+            detail = ", ".join(sorted(modes_taken))
+            yield rules.finding("processing-mode", None, Place(_HEADER, 1, 11, 0, 2), detail)
 
     def _remarks(self, message: Message, source: Source) -> Iterator[Finding]:
         """What conformance does not look at and a policy may weigh."""
         rules = self.rules
         if not message.processing_id:
             yield rules.finding("processing-id-empty", source, Place(_HEADER, 1, 11))
+        if message.segments[0].value(11, 2) in _PAST_MODES:
+            yield rules.finding("processing-mode-past", source, Place(_HEADER, 1, 11, 0, 2))
         if not self._supports(message.trigger):
             yield rules.finding("not-mapped", source, Place(_HEADER, 1, 9))
         for segment in message.segments:
@@ -193,37 +246,51 @@ class Judge:
                 return
 
     def _verdict(
-        self, message: Message, source: Source | None, findings: tuple[Finding, ...]
+        self,
+        message: Message,
+        source: Source | None,
+        findings: tuple[Finding, ...],
+        *,
+        is_gated: bool = False,
     ) -> Verdict:
-        code = ack.decide(findings)
-        kept = next((found.text for found in findings if found.rule == "not-mapped"), "")
-        return Verdict(
+        verdict = Verdict(
             source_id=source.id if source else UNKNOWN_SOURCE,
             header=ack.header_of(message),
-            code=code,
-            findings=findings,
             control_id=message.segments[0].field(10)[: _CONTROL_ID_CHARACTERS + 1],
             trigger=message.trigger if _TRIGGER.match(message.trigger) else "",
             partition=partition_of(message, source),
-            text=kept if code.is_positive else "",
+            source=source,
+            is_bare=all(_NO_VALUES.match(s.raw[3:]) for s in message.segments[1:]),
+            is_gated=is_gated,
         )
+        return self.reweighed(verdict, findings)
 
 
 def partition_of(message: Message, source: Source | None) -> str:
-    """Source and the patient's identifier of the source's own authority; else the source alone.
+    """The partition a message is worked off in; the first of `partitions_of`."""
+    return partitions_of(message, source)[0]
 
-    Messages of one partition are worked off in order. It holds an identifier in clear: the
-    journal keeps a keyed hash of it.
+
+def partitions_of(message: Message, source: Source | None) -> tuple[str, ...]:
+    """Source and number of every patient a message is about; else the source alone.
+
+    The first is the message's own; a merge, a move or a swap has further ones (the later PIDs,
+    every MRG-1), each once. A number is that of the source's own authority. Messages of one
+    partition are worked off in order, so one with several needs all of them. They hold numbers
+    in clear: the journal keeps keyed hashes.
     """
     if source is None:
-        return UNKNOWN_SOURCE
-    patient = message.first("PID")
-    number = _own_number(patient, source) if patient else ""
-    return f"{source.id}|{number}" if number else source.id
+        return (UNKNOWN_SOURCE,)
+    places = [(pid, 3) for pid in message.all("PID")] + [(mrg, 1) for mrg in message.all("MRG")]
+    numbers = [_own_number(segment, field, source) for segment, field in places]
+    first = numbers[0] if numbers and places[0][0].name == "PID" else ""
+    further = dict.fromkeys(number for number in numbers if number and number != first)
+    main = f"{source.id}|{first}" if first else source.id
+    return (main, *(f"{source.id}|{number}" for number in further))
 
 
-def _own_number(patient: Segment, source: Source) -> str:
-    for identifier in patient.reps(3):
+def _own_number(segment: Segment, field: int, source: Source) -> str:
+    for identifier in segment.reps(field):
         authority = identifier.component(4)
         system = source.system_of(authority.sub(1), authority.sub(2), authority.sub(3))
         if system == source.own_authority and not identifier.component(1).is_null:

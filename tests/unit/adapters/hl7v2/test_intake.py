@@ -77,7 +77,7 @@ class MemoryJournal:
             same = (known.source_id, known.control_id, known.content_hash) == (
                 *(entry.source_id, entry.control_id, entry.content_hash),
             )
-            if same and known.is_accepted:
+            if same and known.is_accepted and not entry.is_link:
                 return Journaled(message_id=MessageId(number), answer=known.answer, is_repeat=True)
         self.entries.append(entry)
         if entry.step:
@@ -459,7 +459,7 @@ def asking(accept: str, application: str, *, sender: str = "FEED", number: str =
 async def test_enhanced_mode_answers_with_commit_codes(wired: Hl7Intake, journal: MemoryJournal):
     assert er7.parse(await taken(wired, asking("AL", "NE"))).get("MSA-1") == "CA"
     refused = er7.parse(await taken(wired, asking("ER", "NE").replace(b"|N1|", b"||")))
-    assert (refused.get("MSA-1"), refused.get("ERR-2")) == ("CE", "MSH^1^10")
+    assert (refused.get("MSA-1"), refused.get("ERR-2.3")) == ("CE", "10")
     assert [entry.application for entry in journal.entries] == ["", ""]
 
 

@@ -1,0 +1,85 @@
+"""Which acknowledgements a message gets: original and enhanced mode. Pure.
+
+The table, `*` for the letter that the outcome gives (accepted, error, reject):
+
+    MSH-15       on the connection            MSH-16, from the sender's own listener
+    empty        A*                           -
+    AL           C*                           } AL: AA or AE, ER: AE alone, SU: AA alone, after the
+    ER           CE, CR only                  } message was worked off; NE, empty: none
+    SU           CA only                      }
+    NE           A* as MSH-16 says, where the sender has no listener; else nothing
+
+A message that was refused has no application acknowledgement beside its CE or CR. Where
+MSH-16 asks for one and the sender's file names no listener, none is sent: a second frame on
+the sender's connection would be taken for the answer to its next message. The finding
+`application-ack-nowhere` and MSA-3 say so.
+Spec: HL7 v2.8.2 chapter 2, 2.9.2 (original mode is MSH-15 NE, MSH-16 AL), 2.9.3 (enhanced
+mode); table 0155.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from adapters.wire_policy import WirePolicy
+from hie.kernel.envelope import AckCode
+
+ALWAYS: Final = "AL"
+ERRORS: Final = "ER"
+SUCCESSES: Final = "SU"
+NEVER: Final = "NE"
+_CONDITIONS: Final = frozenset({ALWAYS, ERRORS, SUCCESSES, NEVER})
+_COMMIT: Final = MappingProxyType(
+    {
+        AckCode.ACCEPT: AckCode.COMMIT_ACCEPT,
+        AckCode.ERROR: AckCode.COMMIT_ERROR,
+        AckCode.REJECT: AckCode.COMMIT_REJECT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a sender is to get for a message.
+
+    Attributes:
+        code: MSA-1 of the answer on the connection; None = no answer.
+        application: condition, `AL`, `ER` or `SU`, of the application acknowledgement that
+            goes to the sender's listener; empty = none.
+        is_nowhere: one was asked for and there is no listener to send it to.
+    """
+
+    code: AckCode | None
+    application: str = ""
+    is_nowhere: bool = False
+
+
+def is_wanted(condition: str, *, is_good: bool) -> bool:
+    """Whether table 0155's condition asks for an acknowledgement of that outcome."""
+    return condition in (ALWAYS, SUCCESSES if is_good else ERRORS)
+
+
+def reply_of(outcome: AckCode, accept: str, application: str, policy: WirePolicy) -> Reply:
+    """The reply to a message.
+
+    Args:
+        outcome: AA, AE or AR, as original mode would say it.
+        accept: MSH-15. What table 0155 does not know counts as empty: who asks for nothing
+            that can be understood is answered, never kept waiting.
+        application: MSH-16; what table 0155 does not know counts as NE.
+        policy: of the sender.
+    """
+    if policy.is_original or accept not in _CONDITIONS:
+        return Reply(code=outcome)
+    if application not in _CONDITIONS:
+        application = NEVER
+    has_listener = policy.application_to is not None
+    is_good = outcome.is_positive
+    if accept == NEVER and not has_listener:
+        return Reply(code=outcome if is_wanted(application, is_good=is_good) else None)
+    code = _COMMIT[outcome] if is_wanted(accept, is_good=is_good) else None
+    if application == NEVER or not (is_good or accept == NEVER):
+        return Reply(code=code)
+    if has_listener:
+        return Reply(code=code, application=application)
+    return Reply(code=code, is_nowhere=True)
