@@ -1,11 +1,14 @@
 """The hub: its services behind listeners, with workers and jobs."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import time as TimeOfDay  # noqa: N812 - a time of day, not the module
+from pathlib import Path
 
 import structlog
 
 from adapters.batches import Batches
+from adapters.drop import DropFolder, DropSettings
 from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.frame import FrameLimits
 from adapters.hl7v2.intake import Hl7Intake
@@ -14,6 +17,7 @@ from adapters.hl7v2.receive import MllpReceiver, ReceiverSettings
 from adapters.hl7v2.tls import TlsSettings
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
+from hie.kernel.ids import SourceId
 from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
@@ -78,7 +82,9 @@ class Hub(Services):
             ],
             self.metrics,
         )
+        self.drops = [DropFolder(self.intake, found) for found in self._drop_settings()]
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: list[asyncio.Task[None]] = []
         self.site = Site(self, self.intake, self.metrics, self._is_working)
 
     def _receiver_settings(self, port: int, tls: TlsSettings | None) -> ReceiverSettings:
@@ -91,6 +97,21 @@ class Hub(Services):
             connections=limits.connections,
             idle_seconds=limits.idle_seconds,
         )
+
+    def _drop_settings(self) -> Iterator[DropSettings]:
+        """The hub's own drop folder and those of the sources."""
+        drop, file_bytes = self.settings.drop, self.settings.limits.batch_bytes
+        folders: list[tuple[Path, SourceId | None]] = [
+            (Path(source.drop_folder), source.id)
+            for source in self.config.sources.all()
+            if source.drop_folder
+        ]
+        if drop.folder:
+            folders.append((drop.folder, None))
+        for folder, owner in folders:
+            yield DropSettings(
+                folder=folder, source_id=owner, seconds=drop.seconds, file_bytes=file_bytes
+            )
 
     async def _chain(self) -> None:
         await self.sequencer.chain(self.clock.now_us())
@@ -108,6 +129,7 @@ class Hub(Services):
         for receiver in self.receivers:
             await receiver.start()
         await self.site.start()
+        self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
         self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
         self.worker.notify()
         self.jobs.start()
@@ -117,6 +139,10 @@ class Hub(Services):
         """Stop listening, finish what is in flight, stop working; may be called twice."""
         for receiver in self.receivers:
             await receiver.stop()
+        for task in self._watching:
+            task.cancel()  # a file it is at is resumed at the next start
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        self._watching = []
         await self.site.stop()
         self.worker.stop()
         if self._tasks:

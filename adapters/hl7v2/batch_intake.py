@@ -36,7 +36,7 @@ _HELD_BYTES: Final = 16 * 1024 * 1024  # of messages in work; one longer goes al
 _ANSWER_CODE: Final = re.compile(rb"[\r\n]MSA.([AC][AER])")
 _LONGEST_ID: Final = 199
 
-Write = Callable[[bytes], None]
+Write = Callable[[bytes], object]
 
 
 class BatchBook(Protocol):
