@@ -307,7 +307,8 @@ ONE, TWO, FIVE = ({"value": Decimal(n)} for n in (1, 2, 5))
         ("TS", "202601310930", {"valueDateTime": "2026-01-31T09:30:00-05:00"}),
         ("TM", "0930", {"valueTime": "09:30:00"}),
         ("NR", "1^2", {"valueRange": {"low": ONE, "high": TWO}}),
-        ("XPN", "DOE^JANE", {"valueString": "DOE^JANE"}),
+        ("XPN", "DOE^JANE", {"valueString": "JANE DOE"}),
+        ("ZZ", "own^type", {"valueString": "own^type"}),
         ("", "loose", {"valueString": "loose"}),
         ("TS", "soon", {"valueString": "soon"}),
     ],
@@ -332,9 +333,9 @@ def test_a_repeated_value_is_one_component_each():
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
-        ("F", "final", None),
-        ("P", "preliminary", None),
-        ("C", "corrected", None),
+        ("F", "final", "unknown"),
+        ("P", "preliminary", "unknown"),
+        ("C", "corrected", "unknown"),
         ("X", "cancelled", "not-performed"),
         ("W", "entered-in-error", None),
         ("D", "entered-in-error", None),
@@ -434,7 +435,8 @@ def test_a_printed_report_is_part_of_the_report_unless_it_was_wrong():
         assert drafts_of(submission, "Observation") == []
         return resource_of(submission, "DiagnosticReport").get("presentedForm", [])
 
-    assert forms("F") == [{"contentType": "application/pdf", "data": "SGk=", "title": "Report"}]
+    printed = {"contentType": "application/pdf", "title": "Report", "url": "urn:hie:binary-1"}
+    assert forms("F") == [printed]
     assert forms("W") == []
 
 
@@ -694,7 +696,7 @@ def test_an_order_that_names_who_entered_it_has_a_provenance_of_its_own():
     assert order.resource["occurredDateTime"] == "2026-01-31T09:00:00-05:00"
     assert "urn:hie:order-provenance-1" not in str(message.resource)
     assert faults_of(order.resource) == []
-    asked = submission_of(PID, "ORC|NW|P1^GH|||||||||3^ASK^CLEO", obr, trigger="ORU^R01")
+    asked = submission_of(PID, "ORC|NW|P1^GH||||||||||3^ASK^CLEO", obr, trigger="ORU^R01")
     assert len(drafts_of(asked, "Provenance")) == 1
 
 
