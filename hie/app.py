@@ -24,6 +24,8 @@ from hie.settings import Settings
 from hie.web import Metrics
 
 STOP_SECONDS = 20.0
+#: How soon a silent source is seen, and one that spoke again.
+WATCH_SECONDS = 15.0
 _log = structlog.get_logger(__name__)
 
 
@@ -77,15 +79,31 @@ class Hub(Services):
         self.jobs = Jobs(
             [
                 Job("audit-chain", 1.0, self._chain, 30.0),
+                Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
                 Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
             self.metrics,
         )
         self.drops = [DropFolder(self.intake, found) for found in self._drop_settings()]
+        self._measure_feeds()
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
         self.site = Site(self, self.intake, self.metrics, self._is_working)
+
+    def _measure_feeds(self) -> None:
+        """Count unmapped codes and silent sources, by names of the hub's own."""
+        unmapped = self.metrics.counter(
+            "hie_unmapped_codes_total",
+            "Codes that no concept map knows, once a message and code.",
+            "source",
+            "concept_map",
+        )
+        self.codes.on_counted = unmapped.inc
+        late = self.metrics.counter("hie_source_late_total", "Times a source was late.", "source")
+        self.watch.on_late = late.inc
+        text = "Sources silent for longer than they said."
+        self.metrics.gauge("hie_late_sources", text, lambda: len(self.watch.late()))
 
     def _receiver_settings(self, port: int, tls: TlsSettings | None) -> ReceiverSettings:
         limits = self.settings.limits
@@ -132,6 +150,8 @@ class Hub(Services):
         self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
         self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
         self.worker.notify()
+        await self.watch.start()
+        await self.watch.look()
         self.jobs.start()
         _log.info("hub.started", http_port=self.site.port, mllp_port=self.receivers[0].port)
 

@@ -26,8 +26,10 @@ from hie.config import Config
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
+from hie.feeds.watch import SourceWatch
 from hie.flow.carry import FhirFlow
 from hie.flow.codes import CodeTasks
+from hie.flow.desk import Desk
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
 from hie.flow.place import Origin, Placer
@@ -131,6 +133,9 @@ class Services:
             self.audit,
             self.clock,
         )
+        self.desk = Desk(
+            self.tasks, self.codes, _Queue(self.journal), self.mpi, self.audit, self.clock
+        )
         ingest = Ingest(
             config.sources,
             config.mapper,
@@ -162,6 +167,7 @@ class Services:
             outcome.refusal,
             self.clock,
         )
+        self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
 
     async def __aenter__(self) -> Self:
