@@ -8,11 +8,12 @@ that of the next message.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
 from adapters.hl7v2 import ack, er7
+from adapters.hl7v2.batch import is_batch
 from adapters.hl7v2.frame import VT, Framer, Payload, frame
 from adapters.hl7v2.tls import TlsSettings, client_context
 from hie.kernel.errors import Category, HieError
@@ -191,6 +192,26 @@ def read_reply(payload: bytes, answer: bytes) -> Reply:
     error = message.first("ERR")
     text = (msa.value(3) if msa else "") or (error.value(8) if error else "")
     return Reply(control_id=control_id, code=code, text=text, answer=answer)
+
+
+def read_batch_reply(answer: bytes) -> tuple[Reply, ...]:
+    """One reply per message of a batch, by its MSA; the whole answer's where it is no batch."""
+    replies = []
+    for one in split_messages(answer):
+        reply = read_reply(b"", one)
+        echoed = er7.parse(one).get("MSA-2") if reply.code else ""
+        replies.append(replace(reply, control_id=echoed))
+    return tuple(replies)
+
+
+def as_batch(content: bytes) -> bytes:
+    """A file as one batch: as it is where it has an envelope, else enclosed in BHS and BTS."""
+    if is_batch(content):
+        return content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    messages = split_messages(content)
+    if not messages:
+        return b""
+    return b"".join((b"BHS|^~\\&\r", *messages, b"BTS|%d\r" % len(messages)))
 
 
 def split_messages(content: bytes) -> tuple[bytes, ...]:

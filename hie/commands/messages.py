@@ -5,16 +5,26 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from adapters.hl7v2.convert import Report, SourceFinder, convert_files, lint_files
 from adapters.hl7v2.er7 import Message
-from adapters.hl7v2.send import Destination, send_all, split_messages
+from adapters.hl7v2.send import (
+    Destination,
+    as_batch,
+    read_batch_reply,
+    send_all,
+    split_messages,
+)
 from adapters.hl7v2.tls import TlsSettings
 from adapters.sources import Source, adhoc_source
 from hie.commands.parser import Group, command, settings_of
 from hie.config import Config
 from hie.kernel.errors import Category, HieError
 from hie.settings import Settings
+
+_MESSAGE_SECONDS: Final = 30.0  # for the answer to a message
+_BATCH_SECONDS: Final = 600.0  # for the answer to a whole batch
 
 
 def register(group: Group) -> None:
@@ -32,11 +42,16 @@ def register(group: Group) -> None:
     )
     arguments.add_argument("--certificate", type=Path, metavar="PEM", help="client certificate")
     arguments.add_argument("--key", type=Path, metavar="PEM", help="its private key")
+    arguments.add_argument(
+        "--batch", action="store_true", help="send each file as one batch, in one frame"
+    )
     arguments = command(
         group,
         "convert",
         "Show what HL7 v2 messages become: one Bundle a line; stores nothing.",
-        lambda a: convert(settings_of(), a.files, a.source),
+        lambda a: coverage(settings_of(), a)
+        if a.coverage or a.json
+        else convert(settings_of(), a.files, a.source),
     )
     arguments.add_argument("files", nargs="+", metavar="FILE", help="a file, or - for input")
     arguments.add_argument("--source", default="", help="read as this source's; else by MSH-3, -4")
@@ -56,14 +71,21 @@ async def send(arguments: argparse.Namespace) -> int:
     host, _, port = arguments.to.rpartition(":")
     if not port.isdigit():
         raise HieError(Category.INVALID, "`--to`: expected HOST:PORT")
-    payloads = [m for file in arguments.files for m in split_messages(file.read_bytes())]
+    tls = _client_tls(arguments)
+    contents = [file.read_bytes() for file in arguments.files]
+    if arguments.batch:
+        payloads = [batch for content in contents if (batch := as_batch(content))]
+    else:
+        payloads = [message for content in contents for message in split_messages(content)]
     if not payloads:
         raise HieError(Category.INVALID, "the files hold no message")
-    destination = Destination(host=host, port=int(port), tls=_client_tls(arguments))
+    seconds = _BATCH_SECONDS if arguments.batch else _MESSAGE_SECONDS
+    destination = Destination(host=host, port=int(port), tls=tls, timeout_seconds=seconds)
     refused = 0
-    async for reply in send_all(payloads, destination):
-        print(f"{reply.control_id}\t{reply.code}\t{reply.text}", flush=True)
-        refused += reply.code not in ("AA", "CA")
+    async for answer in send_all(payloads, destination):
+        for reply in read_batch_reply(answer.answer) if arguments.batch else [answer]:
+            print(f"{reply.control_id}\t{reply.code}\t{reply.text}", flush=True)
+            refused += reply.code not in ("AA", "CA")
     return 1 if refused else 0
 
 

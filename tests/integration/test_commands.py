@@ -51,6 +51,11 @@ def test_what_was_sent_can_be_listed_replayed_read_and_verified_beside_the_hub(s
         ["C2", "AA"],
     ]
     assert sent.returncode == 0
+    together = served.run("send", "--batch", messages["good"], *to)
+    assert [line.split("\t")[:2] for line in together.stdout.splitlines()] == [
+        line.split("\t")[:2]
+        for line in served.run("send", messages["good"], *to).stdout.splitlines()
+    ]
     refused = served.run("send", messages["bad"], *to)
     assert (refused.returncode, refused.stdout.split("\t")[1]) == (1, "AE")
     assert '"event":"message.refused"' in served.log.read_text()

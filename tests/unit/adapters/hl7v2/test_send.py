@@ -17,6 +17,8 @@ from adapters.hl7v2.send import (
     Destination,
     MllpClient,
     Reply,
+    as_batch,
+    read_batch_reply,
     read_reply,
     send_all,
     split_messages,
@@ -290,3 +292,26 @@ async def test_a_large_message_is_not_stopped_by_the_servers_own_limit(sink: Sin
         )
         assert response.status == 200
     assert sink.taken == [body]
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def test_a_file_becomes_a_batch_unless_it_is_one():
+    message = b"MSH|^~\\&|A|B|||2026||ADT^A01|1|P|2.5\r"
+    whole = b"\xef\xbb\xbfFHS|^~\\&\rBHS|\r" + message + b"BTS|1\rFTS|1\r"
+    assert as_batch(whole) == whole[3:]
+    assert as_batch(message * 2) == b"BHS|^~\\&\r" + message * 2 + b"BTS|2\r"
+    assert as_batch(message.replace(b"\r", b"\r\n")) == b"BHS|^~\\&\r" + message + b"BTS|1\r"
+    assert as_batch(b"\r\n") == b""
+
+
+def test_a_batch_answer_is_one_reply_a_message():
+    def ack(code: bytes, control_id: bytes) -> bytes:
+        return b"MSH|^~\\&|A|B|||2026||ACK|1|P|2.5\rMSA|%s|%s|why\r" % (code, control_id)
+
+    answer = b"BHS|^~\\&\r" + ack(b"AA", b"C-1") + ack(b"AE", b"C-2") + b"BTS|2\r"
+    found = [(r.control_id, r.code, r.text) for r in read_batch_reply(answer)]
+    assert found == [("C-1", "AA", "why"), ("C-2", "AE", "why")]
+    assert [r.code for r in read_batch_reply(ack(b"AR", b"B-1"))] == ["AR"]
+    assert [r.code for r in read_batch_reply(b"rubbish")] == [""]
