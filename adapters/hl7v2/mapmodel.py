@@ -80,7 +80,7 @@ class SegmentMap:
         scope: which segments add to a resource made of another kind: those of its `group` only,
             those `inside` it too (of the groups within), or, unless it says so, those of the
             group or else of the nearest group `around` it; with `beside`, where there are none,
-            those of the other groups in the one around.
+            those of the other groups in the one around, if that is not the message.
         when: condition for the whole segment.
         needs: elements without which what was made is dropped.
         refs: element to resource rule: the draft of this very segment, else the nearest.

@@ -306,8 +306,8 @@ def _segments(
         if name in at.segments:
             return [(at, segment) for segment in at.heads(name)]
         at = at.parent if segment_map.scope != GROUP else None
-    if segment_map.scope != BESIDE or node.parent is None:
-        return ()
+    if segment_map.scope != BESIDE or node.parent is None or node.parent.parent is None:
+        return ()  # beside an order of the message stand other orders
     return [(at, s) for at in node.parent.children if at is not node for s in at.heads(name)]
 
 

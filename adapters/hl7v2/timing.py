@@ -11,7 +11,7 @@ from typing import Any, Final
 from adapters.hl7v2 import temporal
 from adapters.hl7v2.context import Context, Parts
 from adapters.hl7v2.durations import as_duration, length_of, lettered, seconds_of
-from adapters.hl7v2.quantities import number
+from adapters.hl7v2.quantities import composite_quantity, number
 from hie.kernel.fhir import FhirJson
 
 #: `Q6H`: every six hours; `Q2J135`: every second week on Monday, Wednesday, Friday; `5ID`.
@@ -136,12 +136,19 @@ def per_time(raw: str, context: Context) -> FhirJson | None:
 
 
 def old_dosages(raw: str, context: Context) -> list[FhirJson] | None:
-    """Dosages of the repetitions of a TQ (RXE-1, ORC-7), one each; without the amount (TQ.1)."""
+    """Dosages of the repetitions of a TQ (RXE-1, ORC-7), one each.
+
+    The amount (TQ.1) of the first is left to the order, which says it better.
+    """
     parts = [part for part in raw.split(context.repetition_mark) if part][:_DOSAGES]
-    found = [made for part in parts if (made := _old_dosage(part, context))]
-    for number_of, dosage in enumerate(found if len(found) > 1 else (), start=1):
-        dosage["sequence"] = number_of
-    return found or None
+    found = [_old_dosage(part, context) for part in parts]
+    for place, dosage in enumerate(found if len(found) > 1 else (), start=1):
+        dosage["sequence"] = place
+        amount = Parts(parts[place - 1], context).raw(1) if place > 1 else ""
+        dose = composite_quantity(amount, context) if amount else None
+        if dose:
+            dosage["doseAndRate"] = [{"doseQuantity": dose}]
+    return found if any(found) else None
 
 
 def _old_dosage(raw: str, context: Context) -> FhirJson:
@@ -213,6 +220,10 @@ def dosage_text(_raw: str, context: Context) -> None:
     made = context.target.get("dosageInstruction") or ()
     dosages: list[FhirJson] = list(made)
     for dosage in dosages:
+        # Route and site are the order's, however many instructions it has.
+        for name in ("route", "site", "method"):
+            if name in dosages[0]:
+                dosage.setdefault(name, dosages[0][name])
         repeat = dosage.get("timing", {}).get("repeat", {})
         if "timeOfDay" in repeat:
             repeat.pop("when", None)

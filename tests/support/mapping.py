@@ -53,6 +53,12 @@ def tools() -> Tools:
     return tools_of(maps())
 
 
+def segment(name: str, **fields: str) -> str:
+    """A segment by the numbers of its fields: `segment("ORC", _1="NW", _9="20260131")`."""
+    values = {int(number[1:]): value for number, value in fields.items()}
+    return "|".join([name, *(values.get(n, "") for n in range(1, max(values, default=0) + 1))])
+
+
 def message_of(*segments: str, trigger: str = "ADT^A01") -> er7.Message:
     """A message of these segments, with a header unless they begin with one."""
     header = () if segments and segments[0].startswith("MSH") else (MSH.format(trigger=trigger),)

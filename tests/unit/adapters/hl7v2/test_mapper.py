@@ -530,61 +530,6 @@ def test_a_patient_who_asks_for_protection_is_labelled():
     assert "meta" not in resource_of(submission_of(PID, "PD1" + "|" * 12 + "N"), "Patient")
 
 
-@pytest.mark.parametrize(
-    ("control", "order", "status"),
-    [
-        ("NW", "", "active"),
-        ("CA", "", "cancelled"),
-        ("DC", "", "stopped"),
-        ("HD", "", "on-hold"),
-        ("SC", "CM", "completed"),
-        ("RE", "", "unknown"),
-    ],
-)
-def test_a_prescription_has_the_status_of_its_order(control, order, status):
-    orc = f"ORC|{control}|RX1^GH|||{order}"
-    found = resource_of(
-        submission_of(PID, orc, "RXE||1^Pill^L", trigger="RDE^O11"), "MedicationRequest"
-    )
-    assert found["status"] == status
-    assert faults_of(found) == []
-
-
-def test_a_compound_is_a_medication_inside_the_order():
-    found = resource_of(
-        submission_of(
-            PID, "ORC|NW|RX1^GH", "RXE||1^Cream^L", "RXC|B|2^Base^L|5|g", trigger="RDE^O11"
-        ),
-        "MedicationRequest",
-    )
-    (medication,) = found["contained"]
-    assert found["medicationReference"]["reference"] == f"#{medication['id']}"
-    assert medication["ingredient"][0]["strength"]["numerator"]["value"] == 5
-    assert faults_of(found) == []
-
-
-def test_the_timing_before_an_order_holds_where_it_has_none_of_its_own():
-    before = submission_of(PID, "ORC|NW|RX1", "TQ1|1||BID", "RXE||1^Pill^L", trigger="RDE^O11")
-    after = submission_of(
-        PID, "ORC|NW|RX1", "TQ1|1||BID", "RXE||1^Pill^L", "TQ1|1||TID", trigger="RDE^O11"
-    )
-    frequencies = [
-        resource_of(s, "MedicationRequest")["dosageInstruction"][0]["timing"]["repeat"]["frequency"]
-        for s in (before, after)
-    ]
-    assert frequencies == [2, 3]
-
-
-def test_a_dispense_names_its_prescription_and_its_lot():
-    rxd = "RXD|1|1^Pill^L|20260221|30|TAB||RX9|||||||||||LOT1|20280101"
-    found = resource_of(
-        submission_of(PID, "ORC|RE||D1^GH", rxd, trigger="RDS^O13"), "MedicationDispense"
-    )
-    assert found["authorizingPrescription"][0]["identifier"] == {"value": "RX9"}
-    assert found["contained"][0]["batch"] == {"lotNumber": "LOT1", "expirationDate": "2028-01-01"}
-    assert faults_of(found) == []
-
-
 TXA = "TXA|1|DS|TX|20260203||20260203||||||D1^GH|||||AU||AV"
 
 

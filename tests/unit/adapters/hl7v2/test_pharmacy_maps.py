@@ -1,0 +1,421 @@
+"""What orders, dispenses and administrations of medicines become."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from hie.kernel.envelope import Submission, WriteMode
+from tests.support.fhir_r4 import faults_of
+from tests.support.mapping import (
+    NOWHERE,
+    PID,
+    drafts_of,
+    resource_of,
+    rules_of,
+    segment,
+    submission_of,
+)
+
+
+def order(*segments: str, trigger: str = "RDE^O11", **options: Any) -> dict[str, Any]:
+    """The one MedicationRequest of a message."""
+    submission = submission_of(PID, *segments, trigger=trigger, **options)
+    found = drafts_of(submission, "MedicationRequest")[0].resource
+    assert faults_of(found) == []
+    return found
+
+
+def dosage(*segments: str, trigger: str = "RDE^O11", **options: Any) -> dict[str, Any]:
+    """The first instruction of that order."""
+    instruction: dict[str, Any] = order(*segments, trigger=trigger, **options)["dosageInstruction"][
+        0
+    ]
+    return instruction
+
+
+@pytest.mark.parametrize(
+    ("control", "given", "status"),
+    [
+        ("NW", "", "active"),
+        ("CA", "", "cancelled"),
+        ("OC", "", "cancelled"),
+        ("DC", "", "stopped"),
+        ("OD", "", "stopped"),
+        ("HD", "", "on-hold"),
+        ("RL", "", "active"),
+        ("RF", "", "active"),
+        ("XO", "", "active"),
+        ("RP", "", "stopped"),
+        ("RO", "", "active"),
+        ("SC", "CM", "completed"),
+        ("SC", "ER", "entered-in-error"),
+        ("NW", "HD", "on-hold"),
+    ],
+)
+def test_a_prescription_has_the_status_of_its_order(control, given, status):
+    assert order(f"ORC|{control}|RX1^GH|||{given}", "RXE||1^Pill^L")["status"] == status
+
+
+def test_a_control_that_says_nothing_of_the_status_leaves_the_stored_one():
+    submission = submission_of(PID, "ORC|RE|RX1^GH", "RXE||1^Pill^L", trigger="RDE^O11")
+    whole, stated = drafts_of(submission, "MedicationRequest")
+    assert (whole.mode, whole.resource["status"]) == (WriteMode.CREATE_IF_ABSENT, "unknown")
+    assert stated.mode is WriteMode.PATCH
+    assert "status" not in stated.resource
+
+
+def test_an_order_and_what_the_pharmacy_makes_of_it_are_one_resource():
+    asked = submission_of(PID, "ORC|NW|RX1^GH", "RXO|1^Pill^L|5||mg", trigger="OMP^O09")
+    encoded = submission_of(PID, "ORC|NW|RX1^GH", "RXE||1^Pill^L|5||mg", trigger="RDE^O11")
+    keys = {d.key for s in (asked, encoded) for d in drafts_of(s, "MedicationRequest")}
+    assert len(keys) == 1
+    assert resource_of(asked, "MedicationRequest")["intent"] == "original-order"
+    assert resource_of(encoded, "MedicationRequest")["intent"] == "order"
+
+
+def test_a_control_without_detail_changes_the_order_sent_before():
+    reason = segment("ORC", _1="DC", _2="RX1^GH", _16="^Rash")
+    submission = submission_of(PID, reason, trigger="OMP^O09")
+    whole, stated = drafts_of(submission, "MedicationRequest")
+    assert stated.resource["status"] == "stopped"
+    assert stated.resource["statusReason"] == {"text": "Rash"}
+    assert "medicationCodeableConcept" not in stated.resource
+    assert faults_of(whole.resource) == []
+
+
+def test_a_later_order_of_another_kind_of_medicine_takes_the_first_away():
+    single = order("ORC|NW|RX1^GH", "RXE||1^Cream^L")
+    compound = order("ORC|XO|RX1^GH", "RXE||1^Cream^L", "RXC|B|2^Base^L|5|g")
+    assert single["medicationReference"] is None
+    assert compound["medicationCodeableConcept"] is None
+    assert compound["medicationReference"]["reference"] == "#medication"
+
+
+def test_a_compound_is_a_medication_inside_the_order():
+    found = order("ORC|NW|RX1^GH", "RXE||1^Cream^L", "RXC|B|2^Base^L|5|g", "RXC|A|3^Acid^L|1|g")
+    (medication,) = found["contained"]
+    assert [i["isActive"] for i in medication["ingredient"]] == [False, True]
+    assert medication["ingredient"][0]["strength"]["numerator"]["value"] == 5
+
+
+def test_form_and_strength_are_a_product_beside_the_code():
+    rxe = segment("RXE", _2="1^Pill^L", _6="TAB^Tablet", _25="10", _26="mg", _33="5", _34="mL")
+    found = order("ORC|NW|RX1^GH", rxe)
+    assert found["supportingInformation"] == [{"reference": "#medication"}]
+    (product,) = found["contained"]
+    strength = product["ingredient"][0]["strength"]
+    assert (strength["numerator"]["value"], strength["denominator"]["unit"]) == (10, "mL")
+    assert found["medicationCodeableConcept"]["coding"][0]["code"] == "1"
+
+
+def test_a_second_code_of_the_medicine_stands_beside_the_first():
+    rxe = segment("RXE", _2="314076^Lisinopril^RXN", _31="00093-1026-01^Lisinopril^NDC")
+    systems = [c["system"] for c in order("ORC|NW|R1", rxe)["medicationCodeableConcept"]["coding"]]
+    assert systems == [
+        "http://www.nlm.nih.gov/research/umls/rxnorm",
+        "http://hl7.org/fhir/sid/ndc",
+    ]
+
+
+def test_a_dose_is_an_amount_or_a_range():
+    low_only = dosage("ORC|NW|R1", "RXE||1^Pill^L|5||mg")["doseAndRate"][0]
+    both = dosage("ORC|NW|R1", "RXE||1^Pill^L|5|10|mg")["doseAndRate"][0]
+    assert low_only["doseQuantity"]["value"] == 5
+    assert (both["doseRange"]["low"]["value"], both["doseRange"]["high"]["value"]) == (5, 10)
+
+
+def test_an_amount_per_time_is_a_rate():
+    rate = dosage("ORC|NW|R1", segment("RXE", _2="1^Drip^L", _3="1000", _5="mL", _22="H8"))
+    ratio = rate["doseAndRate"][0]["rateRatio"]
+    assert (ratio["numerator"]["value"], ratio["denominator"]["value"]) == (1000, 8)
+    assert ratio["denominator"]["code"] == "h"
+
+
+def test_the_timing_before_an_order_holds_where_it_has_none_of_its_own():
+    before = dosage("ORC|NW|RX1", "TQ1|1||BID", "RXE||1^Pill^L")
+    after = dosage("ORC|NW|RX1", "TQ1|1||BID", "RXE||1^Pill^L", "TQ1|1||TID")
+    assert [d["timing"]["repeat"]["frequency"] for d in (before, after)] == [2, 3]
+
+
+def test_a_tapering_dose_is_one_instruction_each():
+    found = order(
+        "ORC|NW|RX1",
+        "RXE||1^Pill^L|4||TAB",
+        "TQ1|1|4^TAB|QD|||2^d||||||S",
+        "TQ1|2|2^TAB|QD|||3^d",
+        "RXR|PO",
+    )
+    steps = found["dosageInstruction"]
+    assert [s["sequence"] for s in steps] == [1, 2]
+    assert [s["doseAndRate"][0]["doseQuantity"]["value"] for s in steps] == [4, 2]
+    assert [len(s["doseAndRate"]) for s in steps] == [1, 1]
+    assert all("route" in s for s in steps)
+
+
+@pytest.mark.parametrize(
+    ("tq1", "bounds"),
+    [
+        ({"_6": "7^d"}, {"boundsDuration": {"value": 7, "code": "d"}}),
+        (
+            {"_7": "20260101", "_6": "7^d"},
+            {"boundsPeriod": {"start": "2026-01-01", "end": "2026-01-08"}},
+        ),
+        (
+            {"_8": "20260108", "_6": "1^W"},
+            {"boundsPeriod": {"start": "2026-01-01", "end": "2026-01-08"}},
+        ),
+        (
+            {"_7": "202601010800", "_8": "20260108"},
+            {"boundsPeriod": {"start": "2026-01-01T08:00:00-05:00", "end": "2026-01-08"}},
+        ),
+    ],
+)
+def test_how_long_is_a_period_or_a_duration(tq1, bounds):
+    repeat = dosage("ORC|NW|R1", "RXE||1^Pill^L", segment("TQ1", _1="1", _3="QD", **tq1))["timing"][
+        "repeat"
+    ]
+    found = {name: repeat[name] for name in bounds}
+    if "boundsDuration" in found:
+        found["boundsDuration"] = {k: found["boundsDuration"][k] for k in ("value", "code")}
+    assert found == bounds
+
+
+def test_without_a_time_zone_an_order_has_dates_and_says_so():
+    submission = submission_of(
+        PID,
+        segment("ORC", _1="NW", _2="R1", _9="202601010800"),
+        "RXE||1^Pill^L",
+        "TQ1|1||QD||||202601010800",
+        trigger="RDE^O11",
+        source=NOWHERE,
+    )
+    found = resource_of(submission, "MedicationRequest")
+    assert found["authoredOn"] == "2026-01-01"
+    assert (
+        found["dosageInstruction"][0]["timing"]["repeat"]["boundsPeriod"]["start"] == "2026-01-01"
+    )
+    assert ("ORC-9", "no-time-zone") in rules_of(submission)
+
+
+def test_as_needed_is_said_by_pattern_or_priority():
+    by_pattern = dosage("ORC|NW|R1", "RXE||1^P^L", "TQ1|1||Q6H PRN")
+    by_priority = dosage("ORC|NW|R1", "RXE||1^P^L", "TQ1|1||Q6H||||||PRN")
+    for found in (by_pattern, by_priority):
+        assert found["asNeededBoolean"] is True
+        assert found["timing"]["repeat"]["period"] == 6
+
+
+@pytest.mark.parametrize(
+    ("segments", "trigger"),
+    [
+        (["ORC|NW|R1", "RXE|2&TAB^Q8H&0600,1400^D10^^^S|1^Pill^L"], "RDE^O11"),
+        (["ORC|NW|R1|||||2&TAB^Q8H&0600,1400^D10^^^S", "RXO|1^Pill^L"], "OMP^O09"),
+        (["ORC|NW|R1|||||2&TAB^Q8H&0600,1400^D10^^^S", "RXE||1^Pill^L"], "RDE^O11"),
+    ],
+)
+def test_the_timing_of_old_versions_stands_in_the_order_itself(segments, trigger):
+    found = dosage(*segments, trigger=trigger)
+    repeat = found["timing"]["repeat"]
+    assert repeat["timeOfDay"] == ["06:00:00", "14:00:00"]
+    assert repeat["boundsDuration"]["value"] == 10
+    if "RXE|2" in segments[1] or "RXO" in segments[1]:
+        assert found["doseAndRate"][0]["doseQuantity"]["value"] == 2
+
+
+def test_repetitions_of_the_old_timing_are_steps_of_a_taper():
+    found = order("ORC|NW|R1", "RXE|4&TAB^QD^D2~2&TAB^QD^D3|1^Pill^L")["dosageInstruction"]
+    assert [d["sequence"] for d in found] == [1, 2]
+    assert [d["doseAndRate"][0]["doseQuantity"]["value"] for d in found] == [4, 2]
+
+
+def test_every_instruction_has_a_text():
+    composed = dosage("ORC|NW|R1", "RXE||1^Pill^L|1|2|TAB", "TQ1|1||BID|||7^d", "RXR|PO^Oral")
+    assert composed["text"] == "1 TAB to 2 TAB, Oral, BID, for 7 d"
+    given = dosage("ORC|NW|R1", "RXE||1^Pill^L|1||TAB||^One at night", "TQ1|1||QHS")
+    assert given["text"] == given["patientInstruction"] == "One at night"
+    spoken = dosage("ORC|NW|R1", "RXE||1^P^L|1||TAB||^x", segment("TQ1", _3="QD", _11="As told"))
+    assert spoken["text"] == "As told"
+
+
+def test_who_asks_is_the_prescriber_else_the_sender_of_a_new_order():
+    named = order(segment("ORC", _1="NW", _2="R1", _12="7^DOC^DAN^^^^^^GH"), "RXE||1^P^L")
+    new = order("ORC|NW|R1^GH", "RXE||1^P^L")
+    assert named["requester"]["display"] == "DAN DOC"
+    assert new["requester"]["display"] == "General Hospital"
+    assert "requester" not in order("ORC|XO|R1^GH", "RXE||1^P^L")
+
+
+def test_the_time_of_a_later_event_is_not_when_the_order_was_written():
+    assert "authoredOn" in order(segment("ORC", _1="NW", _2="R1", _9="20260101"), "RXE||1^P^L")
+    assert "authoredOn" not in order(segment("ORC", _1="DC", _2="R1", _9="20260105"), "RXE||1^P^L")
+
+
+def test_what_the_prescriber_wrote_beside_the_encoded_order_fills_it_up():
+    rxo = segment("RXO", _1="1^Pill^L", _2="5", _4="mg", _13="2", _20="I10^Hypertension^I10")
+    found = order("ORC|NW|R1", rxo, "RXR|IV", "RXE||1^Pill^L|1||TAB", "ORC|NW|R2", "RXE||2^X^L")
+    assert found["dispenseRequest"]["numberOfRepeatsAllowed"] == 2
+    assert found["reasonCode"][0]["text"] == "Hypertension"
+    assert found["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["unit"] == "TAB"
+    assert found["dosageInstruction"][0]["route"]["coding"][0]["code"] == "IVINJ"
+
+
+def test_one_order_never_takes_the_timing_of_another():
+    submission = submission_of(
+        PID, "ORC|NW|R1", "TQ1|1||BID", "RXO|1^A^L", "ORC|NW|R2", "RXO|2^B^L", trigger="OMP^O09"
+    )
+    second = drafts_of(submission, "MedicationRequest")[1].resource
+    assert "dosageInstruction" not in second
+
+
+@pytest.mark.parametrize(
+    ("patient_class", "order_type", "category"),
+    [("I", "", "inpatient"), ("O", "", "outpatient"), ("I", "O", "outpatient"), ("E", "", None)],
+)
+def test_the_setting_is_that_of_the_order_else_of_the_visit(patient_class, order_type, category):
+    found = order(
+        f"PV1|1|{patient_class}", segment("ORC", _1="NW", _2="R1", _29=order_type), "RXE||1^P^L"
+    )
+    codes = [c["coding"][0]["code"] for c in found.get("category", [])]
+    assert codes == ([category] if category else [])
+
+
+# Dispenses
+
+
+def dispensed(*segments: str) -> Submission:
+    return submission_of(PID, *segments, trigger="RDS^O13")
+
+
+def test_a_dispense_names_its_prescription_and_its_lot():
+    rxd = segment(
+        "RXD",
+        _1="1",
+        _2="1^Pill^L",
+        _3="20260221",
+        _4="30",
+        _5="TAB",
+        _7="RX9",
+        _18="LOT1",
+        _19="20280101",
+        _20="TEV^Teva^MVX",
+    )
+    found = resource_of(dispensed("ORC|RE||D1^GH", rxd), "MedicationDispense")
+    (prescription,) = found["authorizingPrescription"]
+    assert prescription["identifier"] == {"type": {"text": "prescription number"}, "value": "RX9"}
+    product = found["contained"][0]
+    assert product["batch"] == {"lotNumber": "LOT1", "expirationDate": "2028-01-01"}
+    assert product["manufacturer"]["display"] == "Teva"
+    assert faults_of(found) == []
+
+
+def test_a_dispense_that_repeats_its_order_points_to_it_and_never_changes_it():
+    submission = dispensed("ORC|RE|R1^GH|D1^GH", "RXE||1^P^L|1||TAB", "RXD|1|1^P^L|20260221|30")
+    (prescription,) = drafts_of(submission, "MedicationRequest")
+    (dispense,) = drafts_of(submission, "MedicationDispense")
+    assert prescription.mode is WriteMode.CREATE_IF_ABSENT
+    assert dispense.resource["authorizingPrescription"] == [
+        {
+            "type": "MedicationRequest",
+            "identifier": {"system": "urn:oid:2.16.840.1.113883.19.1", "value": "R1"},
+            "reference": "urn:hie:prescription-1",
+        }
+    ]
+    assert dispense.resource["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "status"),
+    [
+        ("RE", "completed"),
+        ("OF", "completed"),
+        ("CA", "cancelled"),
+        ("DC", "stopped"),
+        ("HD", "on-hold"),
+        ("UF", "declined"),
+        ("UA", "declined"),
+    ],
+)
+def test_a_dispense_has_the_status_of_its_order_control(control, status):
+    orc = segment("ORC", _1=control, _3="D1^GH", _16="^Why")
+    found = resource_of(dispensed(orc, "RXD|1|1^P^L|20260221"), "MedicationDispense")
+    assert found["status"] == status
+    assert ("statusReasonCodeableConcept" in found) is (status != "completed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("N", "FFC"), ("P", "FFP"), ("Q", "RFP"), ("R", "RFC"), ("S", "MS")]
+)
+def test_part_and_full_fills_are_told_apart(kind, code):
+    rxd = segment("RXD", _1="1", _2="1^P^L", _3="20260221", _8="2", _33=kind)
+    found = resource_of(dispensed("ORC|RE||D1^GH", rxd), "MedicationDispense")
+    assert found["type"]["coding"][0]["code"] == code
+    assert found["extension"][0]["valueInteger"] == 2
+
+
+@pytest.mark.parametrize(("done", "was"), [("G", True), ("T", True), ("N", False), ("4", False)])
+def test_a_substitution_is_said_only_where_one_was_made(done, was):
+    rxd = segment("RXD", _1="1", _2="1^P^L", _3="20260221", _11=done)
+    found = resource_of(dispensed("ORC|RE||D1^GH", rxd), "MedicationDispense")
+    assert found["substitution"]["wasSubstituted"] is was
+
+
+# Administrations
+
+
+def given(rxa: str, *more: str) -> dict[str, Any]:
+    submission = submission_of(PID, "ORC|RE|R1^GH|A1^GH", rxa, *more, trigger="RAS^O17")
+    found = resource_of(submission, "MedicationAdministration")
+    assert faults_of(found) == []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("completion", "action", "status"),
+    [
+        ("CP", "A", "completed"),
+        ("", "", "completed"),
+        ("PA", "A", "stopped"),
+        ("RE", "A", "not-done"),
+        ("NA", "A", "not-done"),
+        ("CP", "D", "entered-in-error"),
+    ],
+)
+def test_an_administration_has_the_status_of_its_completion(completion, action, status):
+    rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="1^P^L", _20=completion, _21=action)
+    assert given(rxa)["status"] == status
+
+
+def test_a_refusal_keeps_its_reason():
+    rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="1^P^L", _18="^Refused", _20="RE")
+    assert given(rxa)["statusReason"] == [{"text": "Refused"}]
+
+
+def test_an_administration_has_dose_route_and_the_order_it_carries_out():
+    rxa = segment("RXA", _1="0", _2="1", _3="202602220800", _5="1^P^L", _6="5", _7="mg")
+    found = given(rxa, "RXR|IM^Intramuscular^HL70162|LA^Left arm^HL70163")
+    assert found["dosage"]["dose"]["value"] == Decimal(5)
+    assert found["dosage"]["route"]["coding"][0]["code"] == "IM"
+    assert found["request"]["identifier"]["value"] == "R1"
+    assert found["effectiveDateTime"] == "2026-02-22T08:00:00-05:00"
+
+
+def test_an_unknown_amount_or_time_is_not_made_up():
+    rxa = segment("RXA", _1="0", _2="1", _5="1^P^L", _6="999")
+    found = given(rxa)
+    assert "dosage" not in found
+    assert "effectiveDateTime" not in found
+    assert found["effectivePeriod"]["extension"][0]["valueCode"] == "unknown"
+
+
+def test_a_lot_that_was_given_is_the_products():
+    rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="1^P^L", _15="L1", _16="20270301")
+    found = given(rxa)
+    assert found["contained"][0]["batch"] == {"lotNumber": "L1", "expirationDate": "2027-03-01"}
+    assert found["medicationReference"]["reference"] == "#medication"
+
+
+def test_nothing_given_makes_no_administration():
+    rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="998^None^CVX")
+    submission = submission_of(PID, "ORC|RE|R1", rxa, trigger="RAS^O17")
+    assert drafts_of(submission, "MedicationAdministration") == []
