@@ -139,6 +139,11 @@ class SourceRegistry:
             return adhoc_source(application, facility)
         return found
 
+    def attests(self, source_id: str) -> bool:
+        """Whether the source's word that a patient verified a Consent counts."""
+        source = self.by_id(source_id)
+        return source is not None and source.attests_verification
+
     def for_message(
         self,
         application: str,
@@ -187,6 +192,8 @@ def _adhoc_source(application: str, facility: str) -> Source:
         application=application,
         facility=facility,
         own_authority=f"urn:hie:authority:{quote(source_id)}",
+        # There are no such sources but in development, where somebody tries things out.
+        attests_verification=True,
         is_adhoc=True,
     )
 

@@ -162,6 +162,8 @@ class ConsentService:
         repository: the compiled rows.
         directory: who the references of a Consent mean.
         trusted_sources: where patients and privacy officers record: needs no verification.
+        attests: whether a source's word that the patient verified a Consent counts, where the
+            regime takes such a word at all; nobody's does unless said so.
     """
 
     def __init__(
@@ -170,11 +172,13 @@ class ConsentService:
         repository: ConsentRepository,
         directory: HubDirectory,
         trusted_sources: Iterable[str] = (),
+        attests: Callable[[str], bool] = lambda _source: False,
     ) -> None:
         self.law = law
         self._repository = repository
         self._directory = directory
         self._trusted = frozenset(trusted_sources)
+        self._attests = attests
         self._reader = ConsentReader(law.settings, law.labels)
 
     def residual(
@@ -199,8 +203,8 @@ class ConsentService:
             version=consent.version,
             directory=self._directory,
         )
-        trusts = self.law.settings.regime.trusts_attested and is_verified(consent.resource)
-        is_in_effect = consent.source_id in self._trusted or trusts or not read.widens
+        attested = self._is_attested(consent.source_id, consent.resource)
+        is_in_effect = consent.source_id in self._trusted or attested or not read.widens
         if is_in_effect:
             return read
         return Directive(
@@ -219,19 +223,23 @@ class ConsentService:
             directive = self._reader.directive(
                 new, consent_id=old.id, version=old.version + 1, directory=self._directory
             )
-        attested = new is not None and is_verified(new)
         standing = writing_rule(
             Writer(source_id=source_id, is_trusted=source_id in self._trusted),
             directive,
             subject="",
             recorded_by=old.source_id,
             replaced=replaced,
-            is_verified=attested and self.law.settings.regime.trusts_attested,
+            is_verified=new is not None and self._is_attested(source_id, new),
         )
         is_lost = bool(_denials(replaced) - _denials(directive))
         return standing is Standing.EFFECTIVE or (
             standing is Standing.AWAITS_VERIFICATION and not is_lost
         )
+
+    def _is_attested(self, source_id: str, consent: FhirJson) -> bool:
+        """Whether a source says that the patient verified a Consent, and its word counts."""
+        takes_word = self.law.settings.regime.trusts_attested and self._attests(source_id)
+        return takes_word and is_verified(consent)
 
     async def recompile(
         self, conn: AsyncConnection, person_id: str, consents: Sequence[Recorded]

@@ -80,6 +80,7 @@ class Services:
             Law(config.consent),
             ConsentRepository(self.db, index.type_id, index.type_name),
             HubDirectory(self.directory.identified, self.directory.sources_of),
+            attests=config.sources.attests,
         )
         security = _security(self.labeller)
         self.repository = ResourceRepository(

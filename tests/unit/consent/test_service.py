@@ -58,6 +58,7 @@ DIRECTORY = HubDirectory(Directory().identified, Directory().sources_of)
 def service(tmp_path, regime="massachusetts", **settings):
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/unused.db")
     repository = ConsentRepository(database, len, str)
+    settings.setdefault("attests", lambda source: source == "hospital-adt")
     return ConsentService(law(regime), repository, DIRECTORY, **settings)
 
 
@@ -162,6 +163,31 @@ def test_a_widening_consent_waits_and_a_narrowing_one_counts(tmp_path):
 def test_where_patients_and_officers_record_no_verification_is_needed(tmp_path):
     hub = service(tmp_path, trusted_sources=["portal"])
     assert hub.directive(Stored(consent(provision("permit")), source_id="portal")).widens
+
+
+def test_a_source_that_is_not_listed_cannot_speak_for_the_patient(tmp_path):
+    verified = consent(provision("permit"), verification=[{"verified": True}])
+    hub = service(tmp_path)
+    waiting = hub.directive(Stored(verified, source_id="billing"))
+    assert (waiting.rules, waiting.ignored) == ((), "awaits-verification")
+    denial = Stored(consent(provision("deny")), source_id="billing")
+    assert hub.directive(denial).rules
+    assert not hub.may_replace("billing", denial, verified)
+    assert not hub.may_replace("billing", denial, None)
+
+
+def test_without_a_list_no_source_speaks_for_the_patient(tmp_path):
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/unused.db")
+    bare = ConsentService(law(), ConsentRepository(database, len, str), DIRECTORY)
+    verified = consent(provision("permit"), verification=[{"verified": True}])
+    assert bare.directive(Stored(verified)).ignored == "awaits-verification"
+
+
+def test_a_listed_source_may_replace_its_denial_by_what_the_patient_verified(tmp_path):
+    verified = consent(provision("permit"), verification=[{"verified": True}])
+    assert service(tmp_path).may_replace(
+        "hospital-adt", Stored(consent(provision("deny"))), verified
+    )
 
 
 def test_a_regime_may_refuse_the_senders_word(tmp_path):
