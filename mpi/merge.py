@@ -7,6 +7,7 @@ Spec: HL7 v2.5.1 §3.6.2; IHE ITI TF-2 §3.30.4.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +27,7 @@ from mpi.model import (
     PersonMove,
     Question,
     Record,
+    SourceMerged,
     TaskKind,
 )
 from mpi.repository import links, records, tasks
@@ -60,19 +62,29 @@ class SourceMerges:
         )
 
     async def find(
-        self, conn: AsyncConnection, source_id: SourceId, identifier: SourceIdentifier
+        self,
+        conn: AsyncConnection,
+        source_id: SourceId,
+        identifier: SourceIdentifier,
+        *,
+        besides: str = "",
     ) -> Record | None:
-        """The source's record that carries an identifier; the survivor of its merges."""
+        """The source's record that carries an identifier; the survivor of its merges.
+
+        Of several that carry it beside their own the newest, never the one `besides`.
+        """
         record = await records.find_record(conn, self.record_id(source_id, identifier))
         if record is None:
             value_hash = self._ring.blind("id", identifier.system, identifier.value)
-            named = await records.record_with_identifier(conn, source_id, value_hash)
+            named = await records.record_with_identifier(
+                conn, source_id, value_hash, besides=besides
+            )
             record = await records.find_record(conn, named) if named else None
         return (await records.survivor_of(conn, record))[0] if record else None
 
     async def merge(
         self, conn: AsyncConnection, merge: SourceMerge, source_id: SourceId, actor: Actor
-    ) -> tuple[PersonMove, ...]:
+    ) -> SourceMerged:
         """Retire an identifier, and join the two persons if the guard agrees.
 
         A merge of an identifier with itself, of one retired into another one already, or
@@ -91,12 +103,11 @@ class SourceMerges:
             raise HieError(Category.NOT_FOUND, text)
         passed = (await records.survivor_of(conn, named))[1] if named else frozenset()
         if gone in passed or gone == survivor.record_id:
-            await self._report_conflict(conn, survivor, survivor.person_id, actor)
-            return ()
+            return await self._report_conflict(conn, survivor, survivor.person_id, actor)
         retired = await records.find_record(conn, gone)
         if retired is None:
             await self._retire_unknown(conn, survivor, source_id, merge.retired, actor)
-            return ()
+            return SourceMerged(survivor=survivor.record_id)
         return await self._merge_records(conn, survivor, survivor.person_id, retired, actor)
 
     async def _merge_records(
@@ -106,18 +117,25 @@ class SourceMerges:
         person_id: PersonId,
         retired: Record,
         actor: Actor,
-    ) -> tuple[PersonMove, ...]:
+    ) -> SourceMerged:
         if retired.replaced_by is not None:
             standing, _ = await records.survivor_of(conn, retired)
             if standing.record_id != survivor.record_id:
-                await self._report_conflict(conn, survivor, person_id, actor)
-            return ()
+                return await self._report_conflict(conn, survivor, person_id, actor)
+            return SourceMerged()
         await self._retire(conn, retired.record_id, survivor.record_id, actor)
         if retired.person_id in (None, person_id):
-            await self._record(conn, survivor, person_id, retired, actor)
-            return ()
-        gone = PersonId(str(retired.person_id))
-        judged = await self._judge(conn, person_id, gone)
+            done = await self._record(conn, survivor, person_id, retired, actor)
+        else:
+            done = await self.unite(conn, survivor, PersonId(str(retired.person_id)), actor)
+        return replace(done, survivor=survivor.record_id, retired=retired.record_id)
+
+    async def unite(
+        self, conn: AsyncConnection, survivor: Record, gone: PersonId, actor: Actor
+    ) -> SourceMerged:
+        """Join a person to that of a record, if the guard agrees; else ask a steward."""
+        person_id = PersonId(str(survivor.person_id))
+        judged = await self.judge(conn, person_id, gone)
         is_stopped = bool(judged.vetoes) or judged.is_denied
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(
@@ -128,11 +146,12 @@ class SourceMerges:
             explained=_explained(survivor.record_id, judged),
         )
         if is_stopped:
-            proposed = self._candidate(judged)
-            await self._ask(conn, writes, (survivor.record_id, person_id), (proposed,), recorded)
+            proposed = self.candidate(judged)
+            await self.ask(conn, writes, (survivor.record_id, person_id), (proposed,), recorded)
             await writes.send(conn)
-            return ()
-        return await self._join(conn, writes, person_id, gone, recorded)
+            return SourceMerged(decision_id=recorded.id, is_stopped=True)
+        moves = await self._join(conn, writes, person_id, gone, recorded)
+        return SourceMerged(decision_id=recorded.id, moves=moves)
 
     async def _record(
         self,
@@ -141,12 +160,13 @@ class SourceMerges:
         person_id: PersonId,
         retired: Record,
         actor: Actor,
-    ) -> None:
+    ) -> SourceMerged:
         """Keep on record that a number was retired where no person had to change."""
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, DecisionKind.SOURCE_MERGE, actor)
         self._ledger.tell(writes, recorded, [survivor.record_id, retired.record_id], [person_id])
         await writes.send(conn)
+        return SourceMerged(decision_id=recorded.id)
 
     async def _join(
         self,
@@ -164,15 +184,23 @@ class SourceMerges:
         await writes.send(conn)
         return moved
 
-    async def _judge(self, conn: AsyncConnection, kept: PersonId, gone: PersonId) -> PersonScore:
-        """The retired person against the surviving one, record by record.
+    async def judge(
+        self,
+        conn: AsyncConnection,
+        kept: PersonId,
+        gone: PersonId,
+        only: SourceRecordId | None = None,
+    ) -> PersonScore:
+        """The retired person, or `only` one record of it, against the surviving one.
 
         That the source gave two numbers, and that a name was a placeholder, is what the merge
         is there to end: neither stops it.
         """
         opened = await self._finder.open(conn, await records.members(conn, [kept, gone]))
         here = [o for o in opened if o.member.person_id == kept]
-        there = [o for o in opened if o.member.person_id == gone]
+        there = [
+            o for o in opened if o.member.person_id == gone and only in (None, o.member.record_id)
+        ]
         judged = [self._judge_record(gone, record, here) for record in there] if here else []
         apart = await links.denied(conn, [o.member.record_id for o in here])
         ids = {o.member.record_id for o in there}
@@ -197,7 +225,8 @@ class SourceMerges:
         ]
         return judge_person(person_id, pairs, self._thresholds)
 
-    def _candidate(self, judged: PersonScore) -> Candidate:
+    def candidate(self, judged: PersonScore) -> Candidate:
+        """The person that was judged, as a task proposes it."""
         return Candidate(
             person_id=judged.person_id,
             bits=round(judged.best, 2),
@@ -207,13 +236,14 @@ class SourceMerges:
 
     async def _report_conflict(
         self, conn: AsyncConnection, survivor: Record, person_id: PersonId, actor: Actor
-    ) -> None:
+    ) -> SourceMerged:
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, DecisionKind.FLAG, actor)
-        await self._ask(conn, writes, (survivor.record_id, person_id), (), recorded)
+        await self.ask(conn, writes, (survivor.record_id, person_id), (), recorded)
         await writes.send(conn)
+        return SourceMerged(decision_id=recorded.id, is_stopped=True)
 
-    async def _ask(
+    async def ask(
         self,
         conn: AsyncConnection,
         writes: Writes,
@@ -221,6 +251,7 @@ class SourceMerges:
         proposed: tuple[Candidate, ...],
         recorded: Recorded,
     ) -> None:
+        """Ask a steward about what a source said of a record."""
         question = Question(
             kind=TaskKind.SOURCE_CONFLICT,
             record_id=subject[0],

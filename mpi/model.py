@@ -131,6 +131,8 @@ class TaskKind(StrEnum):
     DRIFT = "drift"
     DUPLICATE_PERSON = "duplicate-person"
     SOURCE_CONFLICT = "source-conflict"
+    SOURCE_LINK = "source-link"  # a source says that two persons are one (A24)
+    SOURCE_UNLINK = "source-unlink"  # a source says that one person is two (A37)
 
 
 class TaskState(StrEnum):
@@ -173,6 +175,24 @@ class PersonMove:
     source_record_id: SourceRecordId
     from_person: PersonId
     to_person: PersonId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceMerged:
+    """What a source's statement about two numbers did to the ledger.
+
+    Attributes:
+        decision_id: what to take back to undo it; 0 where nothing was decided.
+        moves: records that changed their person.
+        survivor, retired: records of which the second was retired into the first now.
+        is_stopped: the guard kept the two persons apart; a task asks about them.
+    """
+
+    decision_id: int = 0
+    moves: tuple[PersonMove, ...] = ()
+    survivor: SourceRecordId | None = None
+    retired: SourceRecordId | None = None
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ PRIORITIES = {
     TaskKind.OVERLAY: 1,
     TaskKind.SOURCE_CONFLICT: 2,
     TaskKind.DRIFT: 2,
+    TaskKind.SOURCE_UNLINK: 2,
+    TaskKind.SOURCE_LINK: 3,
     TaskKind.MARGIN: 3,
     TaskKind.POSSIBLE: 3,
     TaskKind.DUPLICATE_PERSON: 4,

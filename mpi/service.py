@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KeyRing
 from hie.db import Database
-from hie.kernel.envelope import SourceIdentifier, SourceMerge
+from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.keystore import KeyStore
@@ -21,11 +21,12 @@ from mpi.identify import Identification
 from mpi.learn import Learning, NameShares
 from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
-from mpi.model import Actor, Counts, Identified, PersonMove
+from mpi.model import Actor, Counts, DecisionKind, Identified, SourceMerged
 from mpi.normalize import Normalizer
 from mpi.repository import links
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
+from mpi.statements import SourceStatements
 from mpi.steward import Stewardship
 
 
@@ -57,6 +58,7 @@ class Mpi:
         self._merges = SourceMerges(
             ring, model.thresholds, self._ledger, self.review, finder, matcher
         )
+        self._statements = SourceStatements(self._ledger, self.review, self._merges)
         self._learning = Learning(model, ring, finder, matcher)
 
     async def start(self, conn: AsyncConnection, *, now_us: int) -> None:
@@ -117,18 +119,48 @@ class Mpi:
         source_id: SourceId,
         message_id: MessageId,
         now_us: int,
-    ) -> tuple[PersonMove, ...]:
-        """Carry out a source's merge (A40); the records whose person changed.
+    ) -> SourceMerged:
+        """Carry out what a source says of two numbers of patients (A40 and kin, A43, A24, A37).
 
-        The message's patient, the survivor, must have been identified before.
+        The message's patients must have been identified before.
 
         Raises:
-            HieError: NOT_FOUND when the survivor is unknown: park the message.
+            HieError: NOT_FOUND when one that must be known is not: park the message.
         """
         actor = Actor(
-            name=f"source:{source_id}", now_us=now_us, reason="source-merge", message_id=message_id
+            name=f"source:{source_id}",
+            now_us=now_us,
+            reason=f"source-{merge.kind.value}",
+            message_id=message_id,
         )
-        return await self._merges.merge(conn, merge, source_id, actor)
+        return await self._statements.carry_out(conn, merge, source_id, actor)
+
+    async def record_decision(
+        self,
+        conn: AsyncConnection,
+        kind: MergeKind,
+        *,
+        source_id: SourceId,
+        message_id: MessageId,
+        now_us: int,
+    ) -> int:
+        """Keep on record that a source merged or moved what is no patient; the decision's id."""
+        actor = Actor(
+            name=f"source:{source_id}",
+            now_us=now_us,
+            reason=f"source-{kind.value}",
+            message_id=message_id,
+        )
+        writes = self._ledger.writes()
+        recorded = await self._ledger.decision(conn, writes, DecisionKind.SOURCE_MERGE, actor)
+        await writes.send(conn)
+        return recorded.id
+
+    async def revive(
+        self, conn: AsyncConnection, retired: SourceRecordId, survivor: SourceRecordId
+    ) -> None:
+        """Let a record that a source merged away stand for itself again; part of an undo."""
+        await self._statements.revive(conn, retired, survivor)
 
     async def find_record(
         self, conn: AsyncConnection, source_id: SourceId, identifier: SourceIdentifier

@@ -194,7 +194,11 @@ class Ingest:
                     own_identifier(draft.resource, prepared.source.own_authority),
                     may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
                 )
-        touched = [await self._placer.merge(conn, origin, m) for m in submission.merges]
+        touched = [
+            (move.from_person, move.to_person)
+            for said in submission.merges
+            for move in (await self._placer.merge(conn, origin, said)).moves
+        ]
         return _Identified(
             prepared=prepared,
             submission=submission,

@@ -18,7 +18,7 @@ from hie.store.index import SearchIndex
 from hie.store.loader import Stored
 from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
-from mpi.model import Identified
+from mpi.model import Identified, SourceMerged
 from mpi.service import Mpi
 
 #: Elements whose parts a patch overlays one by one.
@@ -104,17 +104,18 @@ class Placer:
 
     async def merge(
         self, conn: AsyncConnection, origin: Origin, merge: SourceMerge
-    ) -> frozenset[PersonId]:
-        """Carry out a source's merge (A40), through the index's guard; persons touched."""
-        moves = await self._mpi.merge(
+    ) -> SourceMerged:
+        """Carry out what a source says of two patients, through the index's guard."""
+        merged = await self._mpi.merge(
             conn,
             merge,
             source_id=origin.source_id,
             message_id=origin.message_id,
             now_us=origin.now_us,
         )
-        await self.move(conn, origin, {m.source_record_id: m.to_person for m in moves})
-        return frozenset(p for m in moves for p in (m.from_person, m.to_person))
+        moved = {move.source_record_id: move.to_person for move in merged.moves}
+        await self.move(conn, origin, moved)
+        return merged
 
     async def move(
         self,

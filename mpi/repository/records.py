@@ -89,15 +89,23 @@ async def update_record(conn: AsyncConnection, record_id: str, **values: Any) ->
 
 
 async def record_with_identifier(
-    conn: AsyncConnection, source_id: str, value_hash: str
+    conn: AsyncConnection, source_id: str, value_hash: str, *, besides: str = ""
 ) -> SourceRecordId | None:
-    """The record of a source that carries an identifier now; the newest of several."""
+    """The record of a source that carries an identifier now; the newest of several.
+
+    Args:
+        conn: open connection.
+        source_id: the source.
+        value_hash: keyed hash of the identifier.
+        besides: a record that is not meant.
+    """
     xref = tables.identifier_xref
     found = await conn.scalar(
         select(xref.c.record_id)
         .where(
             xref.c.value_hash == value_hash,
             xref.c.source_id == source_id,
+            xref.c.record_id != besides,
             xref.c.valid_to_us.is_(None),
         )
         .order_by(xref.c.id.desc())
@@ -115,6 +123,16 @@ async def close_xrefs(
         update(xref)
         .where(xref.c.record_id == record_id, xref.c.valid_to_us.is_(None))
         .values(valid_to_us=now_us, replaced_by=replaced_by)
+    )
+
+
+async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: str) -> None:
+    """Let the identifiers of a record count again that ended when it was retired."""
+    xref = tables.identifier_xref
+    await conn.execute(
+        update(xref)
+        .where(xref.c.record_id == record_id, xref.c.replaced_by == replaced_by)
+        .values(valid_to_us=None, replaced_by=None)
     )
 
 

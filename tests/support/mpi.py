@@ -122,13 +122,14 @@ class Index:
         self._messages += 1
         statement = SourceMerge(survivor=mrn(survivor, source), retired=mrn(retired, source))
         async with self.db.transaction() as conn:
-            return await self.mpi.merge(
+            merged = await self.mpi.merge(
                 conn,
                 statement,
                 source_id=SourceId(source),
                 message_id=MessageId(self._messages),
                 now_us=START_US + self._messages * 1_000_000,
             )
+            return merged.moves
 
     async def tasks(self) -> list[Task]:
         """The review queue."""
