@@ -168,6 +168,7 @@ class Hl7Intake:
                 message_id=journaled.message_id,
                 source=verdict.source_id,
                 peer=peer.address,
+                certificate=peer.subject,
                 trigger=verdict.trigger,
                 answer=verdict.code.value,
                 rule=[f"{found.rule} {found.place}".strip() for found in verdict.findings],

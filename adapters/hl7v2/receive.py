@@ -1,96 +1,62 @@
-"""The MLLP listener: frames in, answers out, in order, over connections that stay open.
+"""The MLLP listener: who connects, over TLS with what certificate, and how many.
 
-A connection's messages are handed to the sink in the order of their frames, several at a
-time, so that a pipelining sender shares commits with itself; answers leave in that order.
-When too many wait, or the peer does not read its answers, reading stops and TCP slows the
-sender. Only this file of the adapter has sockets on the server side.
+Only this file and `adapters.hl7v2.connection` of the adapter have sockets on the server side.
+The listener shakes hands over TLS itself, so that whom it refuses is refused with a reason in
+the log; it reads its certificate again when the files change.
 """
 
 import asyncio
 import ssl
-from collections import Counter, deque
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Final
+import time
+from pathlib import Path
+from typing import Final
 
 import structlog
 
-from adapters.hl7v2.frame import (
-    FrameLimits,
-    Framer,
-    Hopeless,
-    Noise,
-    Oversize,
-    Payload,
-    Stranger,
-    Truncated,
-    frame,
-)
-from adapters.hl7v2.tls import TlsSettings, identity, server_context
-from adapters.port import FrameSink, Peer, Wire
+from adapters.hl7v2.connection import Connection
+from adapters.hl7v2.doorkeeper import Doorkeeper
+from adapters.hl7v2.receiver_settings import ReceiverCounts, ReceiverSettings
+from adapters.hl7v2.tls import TlsSettings, ends_at, refusal_of, server_context
+from adapters.port import FrameSink
+from adapters.pressure import Gate
 
-_log = structlog.get_logger(__name__)
+__all__ = ["MllpReceiver", "ReceiverCounts", "ReceiverSettings"]
 
-_ENDING_SECONDS: Final = 0.2  # how long the CR behind FS may take
 _HANDSHAKE_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 1.0
-_SORRY_TEXT: Final = b"this port speaks HL7 v2 over MLLP, it has no pages\r\n"
-_SORRY: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n" % len(_SORRY_TEXT) + _SORRY_TEXT
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverSettings:
-    """One listener.
-
-    Attributes:
-        port: 0 = one that is free.
-        tls: None = plain TCP.
-        connections: how many may be open at a time.
-        idle_seconds: silence after which a connection is closed.
-        frame_seconds: how long one frame may take to come in.
-        pipelined: messages of one connection that are worked on at a time; twice as many
-            may wait.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 2575
-    tls: TlsSettings | None = None
-    limits: FrameLimits = field(default_factory=FrameLimits)
-    connections: int = 256
-    idle_seconds: float = 300.0
-    frame_seconds: float = 300.0
-    pipelined: int = 16
-
-
-@dataclass(slots=True)
-class ReceiverCounts:
-    """What a listener has seen since it started."""
-
-    connections: int = 0
-    connections_refused: int = 0
-    connections_idle: int = 0
-    messages: int = 0
-    oversize: int = 0
-    truncated: int = 0
-    noise_bytes: int = 0
-    failures: int = 0
-    strangers: Counter[Stranger] = field(default_factory=Counter)
+_DAY_SECONDS: Final = 86_400.0
+_EXPIRY_DAYS: Final = 30
+_MOST_CERTIFICATES: Final = 1_000
+_log = structlog.get_logger(__name__)
 
 
 class MllpReceiver:
     """One listener and its connections."""
 
-    def __init__(self, sink: FrameSink, settings: ReceiverSettings) -> None:
+    def __init__(
+        self, sink: FrameSink, settings: ReceiverSettings, gate: Gate | None = None
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            sink: takes the messages.
+            settings: of this listener.
+            gate: closed while the hub has enough; nothing is read then.
+        """
         self.settings = settings
         self.counts = ReceiverCounts()
         self.sink = sink
-        self._open: set[_Connection] = set()
+        self.door = Doorkeeper(settings.connections, settings.connections_each)
+        self._gate = gate or Gate()
+        self._gate.watch(self._regulate)
+        self._held_bytes = 0
+        self._is_flooded = False
+        self._open: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._tls: _Tls | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
@@ -104,21 +70,35 @@ class MllpReceiver:
         """How many peers are connected."""
         return len(self._open)
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of messages is held in memory."""
+        return self._held_bytes
+
+    @property
+    def certificate_ends(self) -> float | None:
+        """When its own certificate ends, in seconds since 1970; None without TLS."""
+        return self._tls.ends if self._tls else None
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the hub takes more messages now."""
+        return self._gate.is_open and not self._is_flooded
+
     async def start(self) -> None:
         """Listen.
 
         Raises:
             OSError: the address is taken or a certificate cannot be read.
         """
-        tls = self.settings.tls
-        context = await asyncio.to_thread(server_context, tls) if tls else None
+        if self.settings.tls:
+            self._tls = _Tls(self.settings.tls)
+            await asyncio.to_thread(self._tls.load)
+            self.warn_of_expiry()
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self),
+            (lambda: _Handshake(self)) if self._tls else (lambda: Connection(self)),
             self.settings.host,
             self.settings.port,
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS if context else None,
-            ssl_shutdown_timeout=_SHUTDOWN_SECONDS if context else None,
         )
         self._sweeper = asyncio.create_task(self._sweep())
 
@@ -128,6 +108,8 @@ class MllpReceiver:
             return
         self._server.close()
         self._sweeper.cancel()
+        for handshake in tuple(self._handshakes):
+            handshake.cancel()
         endings = [asyncio.create_task(connection.finish()) for connection in self._open]
         if endings:
             await asyncio.wait(endings, timeout=grace_seconds)
@@ -135,24 +117,116 @@ class MllpReceiver:
             connection.abort()
         for ending in endings:
             ending.cancel()
-        await asyncio.gather(self._sweeper, *endings, return_exceptions=True)
+        await asyncio.gather(self._sweeper, *endings, *self._handshakes, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
 
-    def admit(self, connection: "_Connection") -> bool:
+    def warn_of_expiry(self) -> None:
+        """Log certificates that end soon: the listener's own, and those that peers have shown."""
+        if self._tls:
+            _warn_of(self._tls.ends, "own", self.settings.name)
+        for subject, ends in self.counts.certificates.items():
+            _warn_of(ends, subject, self.settings.name)
+
+    # --- what connections call ----------------------------------------------------------------
+
+    def admit(self, connection: Connection, certificate: str | None) -> bool:
         """Whether there is room for one more connection; it then counts as open."""
-        if len(self._open) >= self.settings.connections or self._server is None:
-            self.counts.connections_refused += 1
+        host = connection.host
+        if self._server is None or not (self.settings.tls or self.enter(host)):
             return False
+        if certificate and not self.door.join(certificate):
+            self._full(host)
+            return False
+        connection.keys = (host, certificate) if certificate else (host,)
         self.counts.connections += 1
         self._open.add(connection)
         return True
 
-    def forget(self, connection: "_Connection") -> None:
+    def enter(self, host: str) -> bool:
+        """Take a place for a connection from there."""
+        if self.door.enter(host):
+            return True
+        self._full(host)
+        return False
+
+    def forget(self, connection: Connection) -> None:
         """A connection is closed and has nothing left to do."""
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            self.door.leave(*connection.keys)
+
+    def hold(self, size: int) -> None:
+        """So many more bytes of messages are held in memory; less than 0 = fewer."""
+        self._held_bytes += size
+        limit = self.settings.held_bytes
+        is_flooded = self._held_bytes >= (limit // 2 if self._is_flooded else limit)
+        if is_flooded != self._is_flooded:
+            self._is_flooded = is_flooded
+            asyncio.get_running_loop().call_soon(self._regulate)
+
+    def saw_certificate(self, subject: str, expires: float, peer: str) -> None:
+        """A peer has shown a certificate that ends then, in seconds since 1970."""
+        known = self.counts.certificates
+        if subject not in known and len(known) >= _MOST_CERTIFICATES:
+            known.clear()
+        if known.get(subject) != expires:
+            known[subject] = expires
+            _warn_of(expires, subject, self.settings.name, peer)
+
+    async def secure(self, transport: asyncio.Transport, host: str) -> None:
+        """Shake hands with a peer that has a place, and let it in."""
+        connection, tls = Connection(self), self._tls
+        secured: asyncio.Transport | None = None
+        try:
+            if tls is not None:
+                secured = await asyncio.get_running_loop().start_tls(
+                    transport,
+                    connection,
+                    tls.context,
+                    server_side=True,
+                    ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                    ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+                )
+        except ssl.SSLError as error:
+            self.counts.handshakes_refused += 1
+            now = asyncio.get_running_loop().time()
+            self.door.tell("tls.refused", host, now, peer=host, reason=refusal_of(error))
+        except OSError:
+            self.counts.handshakes_lost += 1
+        finally:
+            if secured is None:
+                transport.abort()
+                self.door.leave(host)
+        if secured is not None:
+            connection.connection_made(secured)
+            if connection not in self._open:
+                self.door.leave(host)
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """A peer has connected that has to shake hands first."""
+        host = str((transport.get_extra_info("peername") or ("",))[0])
+        if self._server is None or not self.enter(host):
+            transport.abort()
+            return
+        transport.pause_reading()
+        handshake = asyncio.create_task(self.secure(transport, host))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _full(self, host: str) -> None:
+        self.counts.connections_refused += 1
+        now = asyncio.get_running_loop().time()
+        self.door.tell("connection.refused", host, now, peer=host, count=self.door.inside)
+
+    def _regulate(self) -> None:
+        for connection in tuple(self._open):
+            connection.regulate()
 
     async def _sweep(self) -> None:
+        warned = time.monotonic()
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self.settings.idle_seconds / 4))
             now = asyncio.get_running_loop().time()
@@ -160,188 +234,73 @@ class MllpReceiver:
                 if connection.is_overdue(now):
                     self.counts.connections_idle += 1
                     connection.abort()
+            if self._tls and self._tls.is_renewed():
+                await self._renew(self._tls)
+            if time.monotonic() - warned > _DAY_SECONDS:
+                warned = time.monotonic()
+                self.warn_of_expiry()
+
+    async def _renew(self, tls: "_Tls") -> None:
+        try:
+            await asyncio.to_thread(tls.load)
+        except (OSError, ValueError) as error:
+            # Half-written files: the old certificate stays in use, the next sweep looks again.
+            _log.warning("certificate.not_read", error=type(error).__name__)
+        else:
+            _log.info("certificate.renewed", source=self.settings.name)
+            self.warn_of_expiry()
 
 
-class _Connection(asyncio.Protocol):
-    """One peer."""
+class _Handshake(asyncio.Protocol):
+    """A peer that has connected and not yet said who it is."""
 
     def __init__(self, receiver: MllpReceiver) -> None:
         self._receiver = receiver
-        self._settings = receiver.settings
-        self._framer = Framer(receiver.settings.limits)
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._peer = Peer(address="", wire=Wire.MLLP)
-        self._waiting: deque[Payload | Oversize] = deque()
-        self._working: deque[tuple[asyncio.Task[bytes | None], int]] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._may_write = asyncio.Event()
-        self._may_write.set()
-        self._pause: asyncio.TimerHandle | None = None
-        self._held_bytes = 0
-        self._is_ending = False
-        self._is_closed = asyncio.Event()
-        self._active_at = self._frame_at = self._loop.time()
-
-    # --- what asyncio calls -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A peer has connected."""
-        if not isinstance(transport, asyncio.Transport) or not self._receiver.admit(self):
-            transport.close()
-            return
-        self._transport = transport
-        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        fingerprint, subject = identity(secure)
-        self._peer = Peer(
-            address=f"{host}:{port}", wire=Wire.MLLP, certificate=fingerprint, subject=subject
+        """Read nothing before TLS does."""
+        if isinstance(transport, asyncio.Transport):
+            self._receiver.begin(transport)
+
+
+class _Tls:
+    """A listener's TLS context, loaded again when its files change."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._stamp: tuple[int, ...] = ()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ends = 0.0
+
+    def load(self) -> None:
+        """Read the files.
+
+        Raises:
+            OSError, ValueError: they are not what they should be; the old ones stay in use.
+        """
+        stamp = self._now()
+        context = server_context(self._settings)
+        self.ends = ends_at(self._settings.certificate) if self._settings.certificate else 0.0
+        self.context, self._stamp = context, stamp
+
+    def is_renewed(self) -> bool:
+        """Whether a file has changed since it was read."""
+        return self._now() != self._stamp
+
+    def _now(self) -> tuple[int, ...]:
+        return tuple(_changed_at(path) for path in self._settings.files())
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _warn_of(ends: float, subject: str, listener: str, peer: str = "") -> None:
+    days = int((ends - time.time()) // _DAY_SECONDS)
+    if days < _EXPIRY_DAYS:
+        _log.warning(
+            "certificate.expiring", certificate=subject, count=days, source=listener, peer=peer
         )
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
-        if self._transport is None or self._is_ending:
-            return
-        self._active_at = self._loop.time()
-        if self._pause:
-            self._pause.cancel()
-            self._pause = None
-        was_inside = self._framer.is_inside
-        events = self._framer.receive(data)
-        if events or not was_inside:
-            self._frame_at = self._active_at
-        self._handle(events)
-        if self._framer.is_ending:
-            self._pause = self._loop.call_later(_ENDING_SECONDS, self._paused)
-
-    def eof_received(self) -> bool:
-        """The peer has sent all it will; over plain TCP it may still read its answers."""
-        self._handle(self._framer.close())
-        self._is_ending = True
-        self._close_when_done()
-        return self._transport is not None and self._settings.tls is None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; what has been begun is finished, answers have nowhere to go."""
-        if self._pause:
-            self._pause.cancel()
-        self._transport = None
-        self._waiting.clear()
-        self._may_write.set()
-        self._is_closed.set()
-        if self._writer is None:
-            self._receiver.forget(self)
-
-    def pause_writing(self) -> None:
-        """The peer does not read its answers."""
-        self._may_write.clear()
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
-        self._may_write.set()
-
-    # --- what the receiver calls --------------------------------------------------------------
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the peer has been silent, or busy with one frame, for too long."""
-        if self._framer.is_inside and now - self._frame_at > self._settings.frame_seconds:
-            return True
-        is_waiting_for_peer = self._writer is None or not self._may_write.is_set()
-        return is_waiting_for_peer and now - self._active_at > self._settings.idle_seconds
-
-    async def finish(self) -> None:
-        """Read no more, answer what came whole, close."""
-        self._is_ending = True
-        if self._transport:
-            self._transport.pause_reading()
-        self._handle(self._framer.pause())
-        while self._writer is not None:
-            await asyncio.wait([self._writer])
-        self._close_when_done()
-        if self._transport:
-            await self._is_closed.wait()
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._transport:
-            self._transport.abort()
-
-    # --- inside -------------------------------------------------------------------------------
-
-    def _paused(self) -> None:
-        self._pause = None
-        self._handle(self._framer.pause())
-
-    def _handle(self, events: list[Any]) -> None:
-        counts = self._receiver.counts
-        for event in events:
-            match event:
-                case Payload(data):
-                    counts.messages += 1
-                    self._held_bytes += len(data)
-                    self._waiting.append(event)
-                case Oversize():
-                    counts.oversize += 1
-                    self._waiting.append(event)
-                case Noise(size):
-                    counts.noise_bytes += size
-                case Truncated():
-                    counts.truncated += 1
-                case Hopeless(stranger):
-                    self._dismiss(stranger)
-        self._work()
-
-    def _dismiss(self, stranger: Stranger) -> None:
-        self._receiver.counts.strangers[stranger] += 1
-        _log.warning("not_mllp", peer=self._peer.address, speaks=stranger.value)
-        self._is_ending = True
-        if self._transport and stranger is Stranger.HTTP:
-            self._transport.write(_SORRY)
-        self._close_when_done()
-
-    def _work(self) -> None:
-        """Start what may start; stop reading while too much waits."""
-        while self._waiting and len(self._working) < self._settings.pipelined:
-            event = self._waiting.popleft()
-            size = len(event.data) if isinstance(event, Payload) else 0
-            self._working.append((asyncio.create_task(self._take(event)), size))
-        if self._working and self._writer is None:
-            self._writer = asyncio.create_task(self._write_answers())
-        if self._transport and not self._is_ending:
-            limit = self._settings.limits.payload_bytes
-            if len(self._waiting) >= self._settings.pipelined or self._held_bytes >= limit:
-                self._transport.pause_reading()
-            elif not self._waiting:
-                self._transport.resume_reading()
-
-    def _take(self, event: Payload | Oversize) -> Coroutine[Any, Any, bytes | None]:
-        sink = self._receiver.sink
-        if isinstance(event, Oversize):
-            return sink.refuse_oversize(event.head, self._peer)
-        return sink.take(event.data, self._peer)
-
-    async def _write_answers(self) -> None:
-        while self._working:
-            task, size = self._working[0]
-            await asyncio.wait([task])
-            await self._may_write.wait()
-            self._working.popleft()
-            self._held_bytes -= size
-            self._active_at = self._loop.time()
-            if task.cancelled() or task.exception():
-                # A sink that fails has answered nothing: the sender must not wait for more.
-                self._receiver.counts.failures += 1
-                _log.error("sink_failed", peer=self._peer.address)
-                self.abort()
-            elif self._transport and (answer := task.result()) is not None:
-                self._transport.write(frame(answer))
-            self._work()
-        self._writer = None
-        if self._transport is None:
-            self._receiver.forget(self)
-        elif self._is_ending:
-            self._close_when_done()
-
-    def _close_when_done(self) -> None:
-        if self._writer is None and not self._waiting and self._transport:
-            self._transport.close()

@@ -7,7 +7,25 @@ import hashlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import MappingProxyType
+from typing import Final, cast
+
+from cryptography import x509
+
+#: What OpenSSL calls a refusal, in words for an operator.
+_REFUSALS: Final = MappingProxyType(
+    {
+        "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client showed no certificate",
+        "HTTP_REQUEST": "the client speaks plain HTTP",
+        "WRONG_VERSION_NUMBER": "the client does not speak TLS",
+        "UNSUPPORTED_PROTOCOL": "the client's TLS is older than 1.2",
+        "VERSION_TOO_LOW": "the client's TLS is older than 1.2",
+        "NO_SHARED_CIPHER": "the client knows no cipher allowed here",
+        "TLSV1_ALERT_UNKNOWN_CA": "the client does not trust the hub's certificate",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client does not trust the hub's certificate",
+        "SSLV3_ALERT_BAD_CERTIFICATE": "the client does not trust the hub's certificate",
+    }
+)
 
 Subject = tuple[tuple[tuple[str, str], ...], ...]
 
@@ -28,6 +46,11 @@ class TlsSettings:
     private_key: Path | None = None
     authorities: Path | None = None
     is_client_required: bool = True
+
+    def files(self) -> tuple[Path, ...]:
+        """Those that are given."""
+        given = (self.certificate, self.private_key, self.authorities)
+        return tuple(path for path in given if path)
 
 
 def server_context(settings: TlsSettings) -> ssl.SSLContext:
@@ -71,3 +94,26 @@ def identity(connection: ssl.SSLObject | None) -> tuple[str | None, str | None]:
     subject = cast("Subject", (connection.getpeercert() or {}).get("subject", ()))
     names = [value for part in subject for name, value in part if name == "commonName"]
     return hashlib.sha256(binary).hexdigest(), names[0] if names else None
+
+
+def expires_at(connection: ssl.SSLObject | None) -> float | None:
+    """When the certificate a peer has shown ends, in seconds since 1970; None without one."""
+    until = (connection.getpeercert() or {}).get("notAfter") if connection else None
+    return float(ssl.cert_time_to_seconds(until)) if isinstance(until, str) else None
+
+
+def ends_at(certificate: Path) -> float:
+    """When the first certificate of a PEM file ends, in seconds since 1970.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+
+
+def refusal_of(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in words that name no one."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is refused: {error.verify_message}"
+    reason = error.reason or type(error).__name__
+    return _REFUSALS.get(reason, reason.lower().replace("_", " "))

@@ -37,13 +37,13 @@ class Authority:
         signed = own.sign(self._key, hashes.SHA256())
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Certificate:
+    def issue(self, name: str, *, not_after: datetime.datetime = NOT_AFTER) -> Certificate:
         """A certificate with this common name, good for 127.0.0.1 too."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         signed = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, key.public_key(), not_after)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -59,7 +59,10 @@ class Authority:
         return Certificate(certificate, private_key, signed.fingerprint(hashes.SHA256()).hex())
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        not_after: datetime.datetime = NOT_AFTER,
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
@@ -68,5 +71,5 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(NOT_BEFORE)
-            .not_valid_after(NOT_AFTER)
+            .not_valid_after(not_after)
         )
