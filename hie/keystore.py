@@ -107,6 +107,11 @@ class KeyStore:
         """The key with this id."""
         return (await self.by_ids(conn, [key_id]))[key_id]
 
+    async def owner_of(self, conn: AsyncConnection, key_id: int) -> str:
+        """Whose key it is; "" for one that is not there."""
+        rows = await conn.execute(select(data_key.c.owner).where(data_key.c.id == key_id))
+        return rows.scalar() or ""
+
     async def refuse_lost(self, key_file: Path) -> None:
         """Refuse a key file made just now for a database that was sealed with another.
 

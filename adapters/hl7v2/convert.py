@@ -20,6 +20,7 @@ from adapters.hl7v2.coverage import Coverage, coverage
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.mapper import Mapper
 from adapters.hl7v2.send import split_messages
+from adapters.hl7v2.tally import Tally, readable, tally_of
 from adapters.sources import Source
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.envelope import Draft, Finding, Severity, Submission, WriteMode
@@ -33,6 +34,7 @@ __all__ = [
     "Report",
     "convert",
     "convert_files",
+    "coverage_files",
     "lint_files",
     "split_messages",
     "to_json",
@@ -136,6 +138,36 @@ def convert_files(
         report.remarks += [f"{name}: {_line(finding)}" for finding in found.findings]
         report.remarks.append(f"{name}: {_summary(found)}")
         report.note(found.outcome)
+    return report
+
+
+def coverage_files(
+    files: Iterable[tuple[str, bytes]],
+    mapper: Mapper,
+    source_of: SourceFinder,
+    *,
+    is_json: bool = False,
+) -> Report:
+    """How many fields each message holds, how many are mapped and kept, and all of them together.
+
+    Args:
+        files: name and content, one message or more each.
+        mapper: the maps.
+        source_of: whose a message is.
+        is_json: one object a line, the last of them the total; else a table.
+    """
+    report, total = Report(), Tally()
+    rows: list[tuple[str, str, Tally]] = []
+    for name, payload in _messages(files):
+        found = convert(payload, mapper, source_of)
+        rows.append((name, found.trigger, tally_of(found.coverage)))
+        total.add(found.coverage)
+        report.note(found.outcome)
+    rows.append(("total", "", total))
+    if is_json:
+        report.output = [to_json(one.json(name, trigger)).decode() for name, trigger, one in rows]
+    else:
+        report.output = list(readable(rows))
     return report
 
 

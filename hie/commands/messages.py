@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from adapters.hl7v2.convert import Report, SourceFinder, convert_files, lint_files
+from adapters.hl7v2.convert import (
+    Report,
+    SourceFinder,
+    convert_files,
+    coverage_files,
+    lint_files,
+)
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.send import (
     Destination,
@@ -49,12 +55,14 @@ def register(group: Group) -> None:
         group,
         "convert",
         "Show what HL7 v2 messages become: one Bundle a line; stores nothing.",
-        lambda a: coverage(settings_of(), a)
-        if a.coverage or a.json
-        else convert(settings_of(), a.files, a.source),
+        lambda a: (coverage if a.coverage else convert)(settings_of(), a),
     )
     arguments.add_argument("files", nargs="+", metavar="FILE", help="a file, or - for input")
     arguments.add_argument("--source", default="", help="read as this source's; else by MSH-3, -4")
+    arguments.add_argument(
+        "--coverage", action="store_true", help="count fields present, mapped and kept, instead"
+    )
+    arguments.add_argument("--json", action="store_true", help="the counts as one object a line")
     arguments = command(
         group,
         "lint",
@@ -89,10 +97,19 @@ async def send(arguments: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def convert(settings: Settings, files: Sequence[str], source: str) -> int:
+def convert(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print one Bundle per message; findings and coverage on standard error."""
     config = Config(settings)
-    return _told(convert_files(_contents(files), config.mapper, _source_finder(config, source)))
+    finder = _source_finder(config, arguments.source)
+    return _told(convert_files(_contents(arguments.files), config.mapper, finder))
+
+
+def coverage(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print how many fields each message holds, and how many are mapped and kept."""
+    config = Config(settings)
+    finder = _source_finder(config, arguments.source)
+    contents = _contents(arguments.files)
+    return _told(coverage_files(contents, config.mapper, finder, is_json=arguments.json))
 
 
 def lint(settings: Settings, files: Sequence[str], source: str, *, is_deep: bool) -> int:

@@ -11,16 +11,18 @@ from typing import Any
 from sqlalchemy import Select, distinct, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.kernel.ids import MessageId, PersonId, SourceId
 from hie.keystore import KeyStore
 from hie.store.body import persons_named, serve
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader, Rows
+from hie.store.origins import VersionOrigin
 from hie.store.predicate import Visibility, bound, padded, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
 from hie.store.statements import Statements, current
-from hie.store.tables import resource
+from hie.store.tables import resource, resource_version
 
 MAX_VERSION = 2**31 - 1
 
@@ -93,6 +95,32 @@ class ResourceRepository(ResourceLoader):
             if len(rows) < count or len(found) >= count:
                 return found[:count]
             values["last"] = rows[-1].version - 1
+
+    async def origins(
+        self, conn: AsyncConnection, type_name: str, resource_id: str, limit: int = 100
+    ) -> list[VersionOrigin]:
+        """Which messages a resource's versions came from, newest first; [] for no such resource.
+
+        Columns only: no body is opened. Whoever shows it to somebody puts that on record.
+        """
+        r, v = resource.c, resource_version.c
+        rows = await conn.execute(
+            select(v.version, v.last_updated_us, v.source_id, v.message_id, r.person_id)
+            .join(resource, r.pk == v.resource_pk)
+            .where(r.type_id == self._index.type_id(type_name), r.id == resource_id)
+            .order_by(v.version.desc())
+            .limit(limit)
+        )
+        return [
+            VersionOrigin(
+                version=row.version,
+                last_updated_us=row.last_updated_us,
+                source_id=SourceId(row.source_id),
+                message_id=MessageId(row.message_id),
+                person_id=PersonId(row.person_id) if row.person_id else None,
+            )
+            for row in rows
+        ]
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Found:
         """One page of a search over a type other than Patient."""
