@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.hl7v2.conditions import Condition, Reads, condition
+from adapters.hl7v2.conditions import Condition, KeyPart, Reads, condition
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import Tools
 from adapters.hl7v2.er7 import Segment
-from adapters.hl7v2.mapmodel import Row, SegmentMap
+from adapters.hl7v2.mapmodel import Match, Row, SegmentMap
 from adapters.hl7v2.rows import RowRunner, compile_row
 from adapters.hl7v2.shapes import Linker, element, linker, merge, setter, shape, takes_many
 from hie.kernel.errors import Category, HieError
@@ -38,6 +38,17 @@ class Link:
     is_all: bool = False
     is_everything: bool = False
     is_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matcher:
+    """A `Match`, compiled."""
+
+    match: Match
+    link: Linker
+    back: Linker | None
+    mine: KeyPart
+    theirs: KeyPart
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from adapters.terminology import Terminology
 from hie.kernel.envelope import MergeKind, WriteMode
 
 #: Where the segments of a part are looked for, see `SegmentMap.scope`.
-AROUND, GROUP, INSIDE, BESIDE = "around", "group", "inside", "beside"
+AROUND, GROUP, INSIDE = "around", "group", "inside"
+BESIDE, PEER = "beside", "peer"
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
@@ -80,7 +81,9 @@ class SegmentMap:
         scope: which segments add to a resource made of another kind: those of its `group` only,
             those `inside` it too (of the groups within), or, unless it says so, those of the
             group or else of the nearest group `around` it; with `beside`, where there are none,
-            those of the other groups in the one around, if that is not the message.
+            those of the other groups in the one around, if that is not the message; with `peer`,
+            those of the other groups of its kind that are `alike`.
+        alike: fields in which the segment of a peer must equal that of the resource.
         when: condition for the whole segment.
         needs: elements without which what was made is dropped.
         refs: element to resource rule: the draft of this very segment, else the nearest.
@@ -93,11 +96,33 @@ class SegmentMap:
     into: str = ""
     slot: int = 0
     scope: str = AROUND
+    alike: tuple[int, ...] = ()
     when: str = ""
     needs: tuple[str, ...] = ()
     refs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     ignored: frozenset[int] = frozenset()
     rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Resources of one message that belong together by what they say, an entry of `matches`.
+
+    Attributes:
+        to: the resource rule looked among.
+        link: the reference to what is found, in the resource that looks.
+        back: the reference to who looked, in what is found; empty = none.
+        given: a field that must hold a value in the message, or nobody looks.
+        mine: parts of a key, worked out where the one that looks stands.
+        theirs: the same where each of the others stands; what is equal belongs together.
+    """
+
+    to: str
+    link: str
+    back: str = ""
+    given: Place
+    mine: tuple[str, ...]
+    theirs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +136,15 @@ class ResourceRule:
         mode: what the draft does to a stored resource.
         keys: business keys, the first that is complete counts, see `keys`.
         refs: element to resource rule: the nearest draft of it; with `*` behind the name all in
-            the same group, `*` alone = all of the message, directory entries too.
+            the same group, `*` alone = all of the message, directory entries too; several are
+            parted by blanks.
         origins: URL of an extension put on each reference of a `*`: the segments it was made of.
         when: condition at the first segment.
         is_once: only the first segment makes one.
         requires: rules that must have made a draft, or this resource would be invalid.
+        without: rules that say it better where they have made a draft in the same group.
+        is_fresh: `fresh`, made only of a segment that no rule before has taken.
+        matches: in order; the first that finds one counts.
         needs: elements without which no draft is made.
         founding: elements that are said of a new resource only; what is stored keeps its own.
         at: where the event time stands; the first that holds a time of day counts.
@@ -135,6 +164,9 @@ class ResourceRule:
     when: str = ""
     is_once: bool = False
     requires: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    is_fresh: bool = False
+    matches: tuple[Match, ...] = ()
     needs: tuple[str, ...] = ()
     founding: frozenset[str] = frozenset()
     at: tuple[str, ...] = ()

@@ -16,8 +16,9 @@ from adapters.hl7v2.drafts import drafts_of
 from adapters.hl7v2.er7 import Message, Segment
 from adapters.hl7v2.groups import Node, gather
 from adapters.hl7v2.links import Job, Links, origin_of
-from adapters.hl7v2.mapmodel import BESIDE, GROUP, INSIDE, Maps, SegmentMap
+from adapters.hl7v2.mapmodel import BESIDE, GROUP, INSIDE, PEER, Maps, ResourceRule, SegmentMap
 from adapters.hl7v2.maps import load_maps
+from adapters.hl7v2.matches import set_matches
 from adapters.hl7v2.merging import links_of, merges_of
 from adapters.hl7v2.moments import event_time, said_since, sent_time
 from adapters.hl7v2.overlay import Decided, SourceTerms
@@ -156,6 +157,7 @@ class _Run:
         for rule in plan.rules:
             self._make_all(rule, nodes.get(rule.rule.group, []))
         self._jobs = self._links.set(root)
+        set_matches(self._jobs, self._context)
         everywhere = [node for group in nodes.values() for node in group]
         self.merges = tuple(merges_of(plan.map.merges, everywhere, self._context))
 
@@ -191,9 +193,9 @@ class _Run:
     def _make_one(self, rule: Rule, node: Node, segment: Segment, made: int) -> bool:
         context, spec = self._context, rule.rule
         context.node, context.segment, context.field = node, segment, 0
-        if rule.when is not None and not rule.when(context):
-            return False
-        if any(key_of(context, name) is None for name in spec.requires):
+        if (rule.when is not None and not rule.when(context)) or not self._has_place(
+            spec, node, segment
+        ):
             return False
         making = Making({"resourceType": spec.type})
         context.nulls = set()
@@ -218,6 +220,14 @@ class _Run:
         self._links.add(job)
         remember_key(context, rule.rule.name, job.key)
         return True
+
+    def _has_place(self, spec: ResourceRule, node: Node, segment: Segment) -> bool:
+        """Whether what was made before leaves a place for a resource of a rule."""
+        if any(key_of(self._context, name) is None for name in spec.requires):
+            return False
+        if spec.is_fresh and segment.position in self.used:
+            return False
+        return not any(next(node.made(name), None) for name in spec.without)
 
     def _use(self, node: Node, head: Segment, runner: SegmentRunner) -> None:
         if head is not node.head:
@@ -297,6 +307,8 @@ def _segments(
 ) -> Sequence[tuple[Node, Segment]]:
     """The segments of another part, each with its group; `SegmentMap.scope` says which."""
     name = segment_map.segment
+    if segment_map.scope == PEER:
+        return list(_peers(segment_map, node, anchor))
     if name == anchor.name and segment_map.scope != INSIDE:
         return ((node, anchor),)
     if segment_map.scope == INSIDE:
@@ -309,6 +321,16 @@ def _segments(
     if segment_map.scope != BESIDE or node.parent is None or node.parent.parent is None:
         return ()  # beside an order of the message stand other orders
     return [(at, s) for at in node.parent.children if at is not node for s in at.heads(name)]
+
+
+def _peers(segment_map: SegmentMap, node: Node, anchor: Segment) -> Iterator[tuple[Node, Segment]]:
+    """The segments of the other groups of a group's kind that are like its own."""
+    wanted = [anchor.field(n) for n in segment_map.alike]
+    for at in node.parent.children if node.parent is not None else ():
+        if at is not node and at.group == node.group:
+            for segment in at.heads(segment_map.segment):
+                if [segment.field(n) for n in segment_map.alike] == wanted:
+                    yield at, segment
 
 
 def _trigger(message: Message) -> str:

@@ -16,7 +16,9 @@ from adapters.hl7v2.mapmodel import (
     BESIDE,
     GROUP,
     INSIDE,
+    PEER,
     Maps,
+    Match,
     MergeRule,
     MessageMap,
     Place,
@@ -201,14 +203,15 @@ def _segment_map(name: str, table: Table) -> SegmentMap:
     if not found:
         raise table.fault(name, "a name such as `PID[Patient]`")
     scope = table.text("scope") or AROUND
-    if scope not in (AROUND, GROUP, INSIDE, BESIDE):
-        raise table.fault("scope", f"`{AROUND}`, `{GROUP}`, `{INSIDE}` or `{BESIDE}`")
+    if scope not in (AROUND, GROUP, INSIDE, BESIDE, PEER):
+        raise table.fault("scope", f"`{AROUND}`, `{GROUP}`, `{INSIDE}`, `{BESIDE}` or `{PEER}`")
     segment_map = SegmentMap(
         name=name,
         segment=found["segment"],
         into=table.text("into"),
         slot=table.number("slot"),
         scope=scope,
+        alike=table.numbers("alike"),
         when=table.text("when"),
         needs=table.texts("needs"),
         refs=table.mapping("refs"),
@@ -254,6 +257,12 @@ def _rule(name: str, table: Table, lifecycles: Mapping[str, Lifecycle]) -> Resou
         when=table.text("when"),
         is_once=bool(table.take("once")),
         requires=table.texts("requires"),
+        without=table.texts("without"),
+        is_fresh=bool(table.take("fresh")),
+        matches=tuple(
+            _match(Table(f"[{name}] matches {number}", content))
+            for number, content in enumerate(table.items("matches"), start=1)
+        ),
         needs=table.texts("needs"),
         founding=frozenset(table.texts("founding")),
         at=table.texts("at"),
@@ -269,6 +278,24 @@ def _rule(name: str, table: Table, lifecycles: Mapping[str, Lifecycle]) -> Resou
         raise table.fault("mode", "another: versions of this `lifecycle` count whole")
     table.finish()
     return rule
+
+
+def _match(table: Table) -> Match:
+    given = place_of(table.text("given", required=True))
+    if given is None or not given.segment:
+        raise table.fault("given", "a field such as `OBR-26`")
+    match = Match(
+        to=table.text("to", required=True),
+        link=table.text("link", required=True),
+        back=table.text("back"),
+        given=given,
+        mine=table.texts("mine"),
+        theirs=table.texts("theirs"),
+    )
+    if not match.mine or len(match.mine) != len(match.theirs):
+        raise table.fault("theirs", "as many parts as `mine` has, and some")
+    table.finish()
+    return match
 
 
 def _message_map(name: str, table: Table, rules: Mapping[str, ResourceRule]) -> MessageMap:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from adapters.hl7v2.codes import CODING_SYSTEMS
-from adapters.hl7v2.compiled import Fixed, Link, SegmentRunner, compile_segment
+from adapters.hl7v2.compiled import Fixed, Link, Matcher, SegmentRunner, compile_segment
 from adapters.hl7v2.conditions import Condition, KeyPart, condition, key
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import CONVERTERS, Tools
 from adapters.hl7v2.groups import Grouping
-from adapters.hl7v2.mapmodel import Maps, MessageMap, Place, ResourceRule
+from adapters.hl7v2.mapmodel import Maps, Match, MessageMap, Place, ResourceRule
 from adapters.hl7v2.maps import place_of, read_row
 from adapters.hl7v2.moments import DEFAULT_AT
 from adapters.hl7v2.observed import ValueType
@@ -30,6 +30,7 @@ class Rule:
         anchor: its first part, whose segments each make a resource.
         others: the parts that add to it.
         at: places of the event time.
+        matchers: what it belongs together with.
     """
 
     rule: ResourceRule
@@ -42,6 +43,7 @@ class Rule:
     anchor: SegmentRunner
     others: tuple[SegmentRunner, ...]
     at: tuple[Place, ...]
+    matchers: tuple[Matcher, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan
         for runner in (rule.anchor, *rule.others):
             reads |= runner.reads_elsewhere
         reads |= {(place.segment, place.field) for place in rule.at if rule.rule.at}
+        reads |= {read for match in rule.rule.matches for read in _looked_at(match)}
     for merge in message_map.merges:
         reads |= {(at.segment, at.field) for at in (merge.survivor, merge.retired)}
     return Plan(
@@ -112,7 +115,8 @@ def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan
 def _links(refs: Mapping[str, str]) -> tuple[Link, ...]:
     return tuple(
         Link(linker(path), to.removesuffix("*"), is_all=to.endswith("*"), is_everything=to == "*")
-        for path, to in refs.items()
+        for path, several in refs.items()
+        for to in several.split()
     )
 
 
@@ -146,7 +150,26 @@ def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> Rule:
         anchor=anchor,
         others=tuple(part for part in others if part.rows),  # the rest has defaults alone
         at=tuple(_moment(rule, text) for text in rule.at or DEFAULT_AT),
+        matchers=tuple(_matcher(match, anchor.map.segment) for match in rule.matches),
     )
+
+
+def _matcher(match: Match, anchor: str) -> Matcher:
+    return Matcher(
+        match=match,
+        link=linker(match.link),
+        back=linker(match.back) if match.back else None,
+        mine=key(match.mine, _key_or_none, anchor),
+        theirs=key(match.theirs, _key_or_none, anchor),
+    )
+
+
+def _looked_at(match: Match) -> Iterable[tuple[str, int]]:
+    """The fields a match reads where the one that looks stands."""
+    for part in match.mine:
+        place = place_of(part.rstrip("?").partition(":")[0])
+        if place is not None:
+            yield place.segment, place.field
 
 
 def _moment(rule: ResourceRule, text: str) -> Place:
