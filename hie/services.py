@@ -7,6 +7,7 @@ from typing import Any, Self
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.hl7v2.deferred import AcknowledgementMaker
 from adapters.journal import Journal
 from adapters.message import State
 from consent.evaluate import Law
@@ -32,6 +33,7 @@ from hie.flow.codes import CodeTasks
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
+from hie.flow.moves import SourceMoves
 from hie.flow.place import Origin, Placer
 from hie.flow.resolve import Resolver
 from hie.golden import GoldenPatients
@@ -41,6 +43,7 @@ from hie.keystore import KeyStore
 from hie.overview import Overview
 from hie.settings import Settings
 from hie.store.criteria import Criteria
+from hie.store.moved import MoveLog
 from hie.store.predicate import Visibility
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
@@ -116,6 +119,8 @@ class Services:
     def _join_flow(self) -> None:
         config = self.config
         self.journal = Journal(self.db, self.ring, self.keys, self.clock)
+        # Whoever works a message off, a command too, queues what its sender wants to be told.
+        self.journal.outbox.make = AcknowledgementMaker(config.sources, self.clock).make
         self.placer = Placer(
             self.mpi,
             self.labeller,
@@ -137,10 +142,14 @@ class Services:
         self.desk = Desk(
             self.tasks, self.codes, _Queue(self.journal), self.mpi, self.audit, self.clock
         )
+        self.moves = SourceMoves(
+            self.mpi, self.placer, self.repository, MoveLog(config.index), self.ring
+        )
         ingest = Ingest(
             config.sources,
             config.mapper,
             self.placer,
+            self.moves,
             self.journal,
             self.audit,
             self.keys,

@@ -20,6 +20,7 @@ from hie.audit.repository import AuditLog
 from hie.crypto import KeyRing
 from hie.flow.codes import CodeTasks
 from hie.flow.directory import Directory
+from hie.flow.moves import SourceMoves
 from hie.flow.place import Origin, Placed, Placement, Placer
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import Draft, SourceIdentifier, Submission, WriteMode
@@ -60,6 +61,7 @@ class Ingest:
         sources: SourceRegistry,
         mapper: Mapper,
         placer: Placer,
+        moves: SourceMoves,
         journal: Journal,
         audit: AuditLog,
         keys: KeyStore,
@@ -72,6 +74,7 @@ class Ingest:
         self._sources = sources
         self._mapper = mapper
         self._placer = placer
+        self._moves = moves
         self._journal = journal
         self._audit = audit
         self._keys = keys
@@ -155,9 +158,8 @@ class Ingest:
         """Place, audit and settle what has been identified."""
         if not waiting:
             return
-        placed = await self._placer.place_all(
-            conn, [(one.origin, self._placements(one)) for one in waiting]
-        )
+        groups = [(one.origin, self._placements(one)) for one in waiting]
+        placed = await self._placer.place_all(conn, await self._moves.redirected(conn, groups))
         pairs = list(zip(waiting, placed, strict=True))
         records = [r for one, what in pairs for r in self._records(one, what)]
         await self._audit.append(conn, records)
@@ -194,11 +196,7 @@ class Ingest:
                     own_identifier(draft.resource, prepared.source.own_authority),
                     may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
                 )
-        touched = [
-            (move.from_person, move.to_person)
-            for said in submission.merges
-            for move in (await self._placer.merge(conn, origin, said)).moves
-        ]
+        touched = [await self._moves.carry_out(conn, origin, m) for m in submission.merges]
         return _Identified(
             prepared=prepared,
             submission=submission,
@@ -223,6 +221,8 @@ class Ingest:
                 resource=rewrite_references(draft.resource, resolved),
                 mode=_mode(draft, one.patients),
                 owner=records.get(submission.subject),
+                since=draft.since,
+                undoes=draft.undoes,
             )
             for draft in submission.drafts
         ]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.labels import Labeller
 from consent.service import ConsentService
+from hie.flow import visit
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson, objects
@@ -41,6 +42,8 @@ class Placement:
     Attributes:
         owner: source record it is filed under when it names no patient itself.
         label_mask: labels it has, whatever its content says.
+        since: when what it says began, a FHIR dateTime; what it changes of a visit is kept.
+        undoes: elements of a visit whose last change it takes back, see `hie.flow.visit`.
     """
 
     type: str
@@ -49,6 +52,8 @@ class Placement:
     mode: WriteMode = WriteMode.UPSERT
     owner: SourceRecordId | None = None
     label_mask: int = 0
+    since: str = ""
+    undoes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ class Placer:
             if stored.person_id
         }
         await self._writer.relink(conn, moves, origin.now_us)
-        await self._recompile(conn, {*before, *moves.values()})
+        await self.recompile(conn, {*before, *moves.values()})
 
     async def place(
         self, conn: AsyncConnection, origin: Origin, placements: Sequence[Placement]
@@ -175,7 +180,7 @@ class Placer:
         now_us = max((origin.now_us for origin, _ in groups), default=0)
         written = await self._writer.write(conn, versions, now_us)
         changed |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
-        await self._recompile(conn, changed)
+        await self.recompile(conn, changed)
         starts = [0, *ends]
         return [
             Placed(
@@ -301,7 +306,8 @@ class Placer:
             return [placement.owner]
         return list(dict.fromkeys(named))
 
-    async def _recompile(self, conn: AsyncConnection, persons: Iterable[PersonId]) -> None:
+    async def recompile(self, conn: AsyncConnection, persons: Iterable[PersonId]) -> None:
+        """Rebuild the rules of these persons' consents."""
         for person in sorted(persons):
             consents = await self._repository.of_person(conn, person, "Consent")
             await self._consent.recompile(conn, person, consents)
@@ -334,10 +340,13 @@ def _patched(placement: Placement, old: FhirJson) -> Placement:
         return placement
     merged = placement.resource
     if placement.mode is WriteMode.PATCH:
-        merged = {**old, **placement.resource}
+        said = visit.kept_numbers(old, placement.resource)
+        if old and (placement.since or placement.undoes):
+            old, said = visit.continued(old, said, placement.since, placement.undoes)
+        merged = {**old, **said}
         for name in _OVERLAID:
             # A discharge that does not repeat when the visit began leaves its beginning.
-            was, now = old.get(name), placement.resource.get(name)
+            was, now = old.get(name), said.get(name)
             if isinstance(was, dict) and isinstance(now, dict):
                 merged[name] = {**was, **now}
     return Placement(
@@ -346,4 +355,5 @@ def _patched(placement: Placement, old: FhirJson) -> Placement:
         resource={name: value for name, value in merged.items() if value is not None},
         mode=WriteMode.UPSERT,
         owner=placement.owner,
+        label_mask=placement.label_mask,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey
@@ -16,7 +16,7 @@ from hie.keystore import KeyStore
 from hie.store.body import decode, persons_named
 from hie.store.index import SearchIndex
 from hie.store.statements import current
-from hie.store.tables import compartment, resource
+from hie.store.tables import compartment, resource, resource_version
 
 _CHUNK = 500
 Rows = Sequence[Row[Any]]
@@ -50,6 +50,7 @@ class Head:
     is_deleted: bool
     source_id: str
     person_id: str | None
+    message_id: int = 0
 
 
 class ResourceLoader:
@@ -91,6 +92,7 @@ class ResourceLoader:
                     c.deleted,
                     c.source_id,
                     c.person_id,
+                    c.message_id,
                 ).where(c.id.in_(ids[start : start + _CHUNK]))
             )
             for row in rows:
@@ -101,6 +103,7 @@ class ResourceLoader:
                         is_deleted=bool(row.deleted),
                         source_id=row.source_id,
                         person_id=row.person_id,
+                        message_id=row.message_id,
                     )
         return found
 
@@ -113,6 +116,46 @@ class ResourceLoader:
             r.c.deleted.is_(False),
         )
         return [s for _, s in await self._stored(conn, (await conn.execute(query)).all())]
+
+    async def of_record(self, conn: AsyncConnection, record: str) -> list[Stored]:
+        """Every current resource filed under a source record; no rule is asked."""
+        r = resource.alias("r")
+        query = current(r).where(r.c.source_record_id == record, r.c.deleted.is_(False))
+        return [s for _, s in await self._stored(conn, (await conn.execute(query)).all())]
+
+    async def as_it_was(
+        self, conn: AsyncConnection, type_name: str, resource_id: str, version: int, record: str
+    ) -> FhirJson | None:
+        """An earlier version's content; None where it is gone or was a deletion.
+
+        Args:
+            conn: open connection.
+            type_name: its type.
+            resource_id: its id.
+            version: which version.
+            record: the source record it was filed under then.
+        """
+        r, b = resource.alias("r"), resource_version.alias("b")
+        v = resource_version.alias("v")
+        query: Select[Any] = (
+            select(r.c.pk, r.c.type_id, r.c.id, b.c.body_version, b.c.key_id, b.c.body)
+            .join_from(r, v, v.c.resource_pk == r.c.pk)
+            .join(b, and_(b.c.resource_pk == r.c.pk, b.c.version == v.c.body_version))
+            .where(
+                r.c.type_id == self._index.type_id(type_name),
+                r.c.id == resource_id,
+                v.c.version == version,
+                v.c.deleted.is_(False),
+            )
+        )
+        rows = (await conn.execute(query)).all()
+        if not rows:
+            return None
+        row = rows[0]
+        body = self._open(row, await self._keys.by_ids(conn, {row.key_id}))
+        others = await self._others(conn, [row], [persons_named(body)])
+        records = [record, *(other for _, other in others.get(row.pk, ()))]
+        return decode(body, resource_id=resource_id, records=records)
 
     async def count_by_type(self, conn: AsyncConnection) -> dict[str, int]:
         """How many current resources there are of each type."""

@@ -205,3 +205,42 @@ sp_composite = Table(
     PrimaryKeyConstraint("resource_pk", "param_id", "group_no"),
     Index("ix_sp_composite_value", "param_id", "type_id", "code", "value_code", "resource_pk"),
 )
+
+#: What a source merged or moved, by the decision that keeps it: what to take back to undo it.
+#: `retired` and `survivor` are source records where patients were merged.
+source_move = Table(
+    "source_move",
+    metadata,
+    Column("decision_id", Key, primary_key=True, autoincrement=False),
+    Column("source_id", String(200), nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("survivor", String(64)),
+    Column("retired", String(64)),
+    Column("undone_us", BigInteger),
+)
+
+#: Resources a move changed: the versions before and after, and the record each was filed under.
+source_move_item = Table(
+    "source_move_item",
+    metadata,
+    Column("decision_id", Key, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("before_version", Integer, nullable=False),
+    Column("after_version", Integer, nullable=False),
+    Column("from_record", String(64), nullable=False),
+    PrimaryKeyConstraint("decision_id", "type_id", "id"),
+)
+
+#: An account or visit that a source renumbered: what its old (or new) number's id leads to.
+resource_redirect = Table(
+    "resource_redirect",
+    metadata,
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("to_id", String(64), nullable=False),
+    Column("decision_id", Key, nullable=False, index=True),
+    PrimaryKeyConstraint("type_id", "id"),
+)
