@@ -7,6 +7,7 @@ from adapters.hl7v2.mapper import Mapper
 from adapters.hl7v2.maps import Maps, load_maps
 from adapters.hl7v2.plans import overlay
 from adapters.hl7v2.rules import load_rules
+from adapters.hl7v2.sensitivity import load_sensitivity
 from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
@@ -31,6 +32,8 @@ class Config:
         refuse(faults_of_maps(maps, elements))
         self.terminology = maps.terminology
         self.mapper = Mapper(maps)
+        table = folder / "hl7v2" / "sensitivity.toml"
+        self.sensitivity = load_sensitivity(table, maps.terminology)
         refuse(fault for source in self.sources.all() for fault in self._faults(source, maps))
         refuse(
             fault

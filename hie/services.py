@@ -35,6 +35,7 @@ from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
 from hie.flow.moves import SourceMoves
 from hie.flow.place import Origin, Placer
+from hie.flow.privacy import PrivacyFields
 from hie.flow.resolve import Resolver
 from hie.golden import GoldenPatients
 from hie.kernel.clock import Clock, SystemClock
@@ -157,6 +158,8 @@ class Services:
             config.index,
             self.directory,
             self.codes,
+            config.sensitivity,
+            PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring),
             self.clock,
         )
         self.worker = Worker(self.db, self.journal, ingest)

@@ -24,6 +24,7 @@ from adapters.hl7v2.moments import event_time, said_since, sent_time
 from adapters.hl7v2.overlay import Decided, SourceTerms
 from adapters.hl7v2.plans import Plan, Rule, compile_plans, key_of, overlay, remember_key
 from adapters.sources import Source
+from adapters.terminology import Terminology
 from hie.kernel.envelope import (
     Draft,
     Finding,
@@ -69,6 +70,10 @@ class Mapper:
         """
         self._plans_of(source)
         self._terms.of(source)
+
+    def terms_of(self, source: Source) -> Terminology:
+        """The concept maps that hold for a source."""
+        return self._terms.of(source)
 
     def learn(self, decided: Decided) -> None:
         """Let translations of codes that staff decided hold from the next message on."""

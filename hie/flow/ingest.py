@@ -6,12 +6,13 @@ before and never twice.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.hl7v2 import er7
 from adapters.hl7v2.mapper import Mapper
+from adapters.hl7v2.sensitivity import NOTHING, Privacy, Sensitivity
 from adapters.journal import Journal
 from adapters.message import Message, Settlement, State
 from adapters.sources import Source, SourceRegistry
@@ -22,6 +23,7 @@ from hie.flow.codes import CodeTasks
 from hie.flow.directory import Directory
 from hie.flow.moves import SourceMoves
 from hie.flow.place import Origin, Placed, Placement, Placer
+from hie.flow.privacy import PrivacyFields, Spoken
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import Draft, SourceIdentifier, Submission, WriteMode
 from hie.kernel.errors import Category, HieError
@@ -43,6 +45,7 @@ class Prepared:
     message: Message
     source: Source
     submission: Submission | None
+    privacy: Privacy = NOTHING
 
 
 class StageError(HieError):
@@ -69,6 +72,8 @@ class Ingest:
         index: SearchIndex,
         directory: Directory,
         codes: CodeTasks,
+        sensitivity: Sensitivity,
+        privacy: PrivacyFields,
         clock: Clock,
     ) -> None:
         self._sources = sources
@@ -82,6 +87,8 @@ class Ingest:
         self._index = index
         self._directory = directory
         self._codes = codes
+        self._sensitivity = sensitivity
+        self._privacy = privacy
         self._clock = clock
 
     async def refresh(self, conn: AsyncConnection) -> None:
@@ -111,7 +118,10 @@ class Ingest:
         self._directory.learn(source.id)
         if any(finding.rule == NOT_MAPPED for finding in submission.findings):
             return Prepared(message=message, source=source, submission=None)
-        return Prepared(message=message, source=source, submission=submission)
+        privacy = self._sensitivity.read(parsed, self._mapper.terms_of(source))
+        if privacy.codes:
+            submission = replace(submission, codes=submission.codes + privacy.codes)
+        return Prepared(message=message, source=source, submission=submission, privacy=privacy)
 
     async def work_off(self, conn: AsyncConnection, batch: Sequence[Prepared]) -> None:
         """Identify, store, audit and settle messages in order, in the caller's transaction.
@@ -159,7 +169,9 @@ class Ingest:
         if not waiting:
             return
         groups = [(one.origin, self._placements(one)) for one in waiting]
-        placed = await self._placer.place_all(conn, await self._moves.redirected(conn, groups))
+        moved = await self._moves.redirected(conn, groups)
+        spoken = [_spoken(one, found) for one, (_, found) in zip(waiting, moved, strict=True)]
+        placed = await self._placer.place_all(conn, await self._privacy.carried_out(conn, spoken))
         pairs = list(zip(waiting, placed, strict=True))
         records = [r for one, what in pairs for r in self._records(one, what)]
         await self._audit.append(conn, records)
@@ -275,6 +287,19 @@ class _Identified:
     def subject(self) -> Identified | None:
         """Whose message it is."""
         return self.patients.get(self.submission.subject)
+
+
+def _spoken(one: _Identified, placements: Sequence[Placement]) -> Spoken:
+    """A message's placements with what it says of who may see them."""
+    subject = [one.subject.source_record_id] if one.subject else []
+    others = [found.source_record_id for found in one.patients.values()]
+    return Spoken(
+        origin=one.origin,
+        source=one.prepared.source,
+        privacy=one.prepared.privacy,
+        records=tuple(dict.fromkeys([*subject, *others])),
+        placements=placements,
+    )
 
 
 def _mode(draft: Draft, identified: Mapping[str, Identified]) -> WriteMode:

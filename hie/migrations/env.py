@@ -9,6 +9,7 @@ import hie.audit.tables
 import hie.auth.tables
 import hie.feeds.tables
 import hie.keystore
+import hie.raised.tables
 import hie.store.tables
 import hie.tasks.tables
 import hie.translations.tables

@@ -1,4 +1,4 @@
-"""Tasks for staff, translations of codes, watched sources.
+"""Tasks for staff, translations of codes, raised labels, watched sources.
 
 Revision: 0005
 Revises: 0004
@@ -33,6 +33,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("active_key", name=op.f("uq_code_translation_active_key")),
     )
     op.create_index("ix_code_translation_source", "code_translation", ["source_id", "map"])
+    op.create_table(
+        "raised_label",
+        sa.Column("record_id", sa.String(length=64), nullable=False),
+        sa.Column("target", sa.String(length=100), nullable=False),
+        sa.Column("mask", sa.BigInteger(), nullable=False),
+        sa.Column("message_id", Key, nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("record_id", "target", name=op.f("pk_raised_label")),
+    )
     op.create_table(
         "source_watch",
         sa.Column("source_id", sa.String(length=200), nullable=False),

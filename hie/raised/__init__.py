@@ -1,0 +1,1 @@
+"""Labels that senders raised: kept apart from what the hub finds itself, and never lowered."""

@@ -1,0 +1,58 @@
+"""The SQL of raised labels."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.raised.tables import raised_label
+
+_T = raised_label.c
+_CHUNK = 500
+
+#: Record to target (`Type/id`, or "" for all of the record) to mask.
+RaisedLabels = Mapping[str, Mapping[str, int]]
+
+
+async def load(conn: AsyncConnection, record_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What is raised on the records; a record without anything is not in it."""
+    wanted = sorted(set(record_ids))
+    found: dict[str, dict[str, int]] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(_T.record_id, _T.target, _T.mask).where(
+            _T.record_id.in_(wanted[start : start + _CHUNK])
+        )
+        for record_id, target, mask in await conn.execute(query):
+            found.setdefault(record_id, {})[target] = mask
+    return found
+
+
+async def add(
+    conn: AsyncConnection,
+    known: RaisedLabels,
+    more: Mapping[tuple[str, str], int],
+    *,
+    message_id: int,
+    now_us: int,
+) -> None:
+    """Raise labels on (record, target); bits are only ever added.
+
+    Args:
+        conn: open write transaction.
+        known: what is raised on these records, as loaded in this transaction.
+        more: the masks to add.
+        message_id: which message asks for it.
+        now_us: when.
+    """
+    for (record_id, target), mask in sorted(more.items()):
+        before = known.get(record_id, {}).get(target)
+        values = {"mask": (before or 0) | mask, "message_id": message_id, "at_us": now_us}
+        if before is None:
+            row = {"record_id": record_id, "target": target, **values}
+            await conn.execute(insert(raised_label), [row])
+        elif before | mask != before:
+            await conn.execute(
+                update(raised_label)
+                .where(_T.record_id == record_id, _T.target == target)
+                .values(**values)
+            )

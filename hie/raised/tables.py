@@ -1,0 +1,15 @@
+"""Table of raised labels: bits of `config/sensitivity/labels.toml`, ids and times; in clear."""
+
+from sqlalchemy import BigInteger, Column, String, Table
+
+from hie.db import Key, metadata
+
+raised_label = Table(
+    "raised_label",
+    metadata,
+    Column("record_id", String(64), primary_key=True),  # the patient's record at the source
+    Column("target", String(100), primary_key=True),  # `Type/id`; "" = all of the record
+    Column("mask", BigInteger, nullable=False),
+    Column("message_id", Key, nullable=False),  # that raised it last
+    Column("at_us", BigInteger, nullable=False),
+)
