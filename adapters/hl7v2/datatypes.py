@@ -293,6 +293,8 @@ CONVERTERS: Final[Mapping[str, Factory]] = {
     "document-type": _plain(attachments.document_type),
     "conclusion": _coded(attachments.conclusion),
     "observation-value": _observed,
+    "HD-uri": _plain(parties.endpoint),
+    "sender-uri": _plain(parties.sender_endpoint),
     "HD-device": _plain(parties.designator("Device")),
     "HD-organization": _plain(parties.designator("Organization")),
     "HD-location": _plain(parties.designator("Location")),

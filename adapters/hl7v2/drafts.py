@@ -53,7 +53,8 @@ def drafts_of(  # noqa: PLR0913 - what was made, each by name
     stated: FhirJson = {**resource, **dict.fromkeys(sorted(set(nulls) - resource.keys()))}
     if len(complete) == len(resource) and not rule.rule.founding:
         return [draft(name, stated, mode)]
-    stated = {name: value for name, value in stated.items() if name not in rule.rule.founding}
+    founding = rule.rule.founding
+    stated = {n: value for n, value in stated.items() if value is None or n not in founding}
     # What is done to the one must not be done to the other.
     return [
         draft(name, copied(complete), WriteMode.CREATE_IF_ABSENT),

@@ -55,7 +55,7 @@ class Mapper:
 
     def supports(self, trigger: str) -> bool:
         """Whether messages of this trigger, `ADT^A01`, become resources."""
-        return trigger in self._plans
+        return _known_as(trigger) in self._plans
 
     @property
     def triggers(self) -> frozenset[str]:
@@ -343,7 +343,12 @@ def _trigger(message: Message) -> str:
     if message.code == "ADT" and not message.event:
         segment = message.first("EVN")
         return f"ADT^{segment.value(1)}" if segment is not None else "ADT"
-    return message.trigger
+    return _known_as(message.trigger)
+
+
+def _known_as(trigger: str) -> str:
+    """The trigger as message maps name it: an answer is an answer, whatever it answers."""
+    return "ACK" if trigger.startswith("ACK^") else trigger
 
 
 def _not_mapped(message: Message, context: Context) -> Submission:

@@ -6,6 +6,7 @@ Spec: HL7 v2.8.2 2.A.33 (HD), 2.A.91 (XON); https://hl7.org/fhir/R4/references.h
 """
 
 from typing import Final
+from urllib.parse import quote
 
 from adapters.hl7v2.context import Context, Converter, Parts
 from adapters.hl7v2.identifiers import authority
@@ -27,6 +28,17 @@ def designator(kind: str) -> Converter:
         return {**found, "display": parts(1)} if parts(1) else found
 
     return read
+
+
+def endpoint(raw: str, context: Context) -> str | None:
+    """The URI an HD names an application or a network address by."""
+    parts = Parts(raw, context)
+    return authority((parts(1), parts(2), parts(3)), context) or None
+
+
+def sender_endpoint(_raw: str, context: Context) -> str:
+    """A URI of the source, for a sender that names no application."""
+    return f"urn:hie:source:{quote(context.source.id)}"
 
 
 def named_place(raw: str, context: Context) -> FhirJson | None:

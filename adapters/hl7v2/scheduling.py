@@ -96,13 +96,17 @@ def finish_appointment(_raw: str, context: Context) -> None:
     """Complete start, end and length of the Appointment being made from each other."""
     made = context.target
     _complete(made)
+    # What an earlier message left open is known now.
+    context.nulls |= {f"_{name}" for name in ("start", "end") if name in made}
     if made.get("status", "") in _TIMELESS:
         _both_or_none(made)
         return
-    if "start" not in made:
+    if "start" in made:
+        context.nulls.add("requestedPeriod")
+    else:
         _request(made, context)
     for name in ("start", "end"):
-        if name not in made and ("start" in made or "requestedPeriod" in made):
+        if name not in made:
             made[f"_{name}"] = _unknown()
 
 
@@ -133,4 +137,5 @@ def _request(made: FhirJson, context: Context) -> None:
     start = _beginning(context, _date_time)
     if start:
         made["requestedPeriod"] = [{"start": start}]
+        context.nulls |= {"start", "end"}
         context.report("no-time-zone", "has no offset and the source no time zone; date kept")
