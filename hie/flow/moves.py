@@ -24,7 +24,7 @@ from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
-from mpi.model import SourceMerged
+from mpi.model import Actor, SourceMerged
 from mpi.service import Mpi
 
 #: Of which types the resources of a number are, and the first word of their business key.
@@ -319,31 +319,45 @@ class SourceMoves:
         )
         await self._log.keep(conn, move, change.items)
 
-    async def undo(self, conn: AsyncConnection, decision_id: int, now_us: int) -> tuple[Item, ...]:
-        """Put back what a merge or move changed; part of taking a decision back.
+    async def take_back(
+        self, conn: AsyncConnection, decision_id: int, actor: Actor
+    ) -> tuple[Item, ...]:
+        """Take a decision back, with what a source's merge or move changed by it.
 
         Args:
-            conn: open write transaction; the persons are as they were before already.
+            conn: open write transaction.
             decision_id: what is taken back.
-            now_us: now.
+            actor: who takes it back, and why.
 
         Returns:
-            What a later message has touched since: left as it is, for a steward to look at.
+            Resources that a later message has touched since: left as they are, to look at.
+
+        Raises:
+            HieError: NOT_FOUND, CONFLICT when it is taken back already, BUSINESS_RULE for a
+                decision that cannot be.
         """
         move = await self._log.move_of(conn, decision_id)
-        if move is None:
-            return ()
+        undone = await self._mpi.steward.undo(conn, decision_id, actor)
+        origin = Origin(
+            source_id=SourceId(move.source_id if move else ""),
+            message_id=MessageId(move.message_id if move else 0),
+            now_us=actor.now_us,
+        )
+        moved = {one.source_record_id: one.to_person for one in undone.moves}
+        await self._placer.move(conn, origin, moved)
+        return await self._undo(conn, move, origin) if move else ()
+
+    async def _undo(self, conn: AsyncConnection, move: Move, origin: Origin) -> tuple[Item, ...]:
+        """Put back what a merge or move changed, once the persons are as they were.
+
+        What a later message has touched since is left as it is.
+        """
         if move.retired and move.survivor:
             retired, survivor = SourceRecordId(move.retired), SourceRecordId(move.survivor)
             await self._mpi.revive(conn, retired, survivor)
-        items = await self._log.items(conn, decision_id)
+        items = await self._log.items(conn, move.decision_id)
         heads = await self._repository.versions_of(conn, [(i.type, i.id) for i in items])
         kept = []
-        origin = Origin(
-            source_id=SourceId(move.source_id),
-            message_id=MessageId(move.message_id),
-            now_us=now_us,
-        )
         back = []
         for item in items:
             head = heads.get((item.type, item.id))
@@ -353,7 +367,7 @@ class SourceMoves:
                 continue
             back.append(await self._before(conn, item))
         await self._placer.place(conn, origin, [placement for placement in back if placement])
-        await self._log.undone(conn, decision_id, now_us)
+        await self._log.undone(conn, move.decision_id, origin.now_us)
         return tuple(kept)
 
     async def _before(self, conn: AsyncConnection, item: Item) -> Placement | None:
