@@ -111,7 +111,7 @@ def _cx(raw: str, context: Context, default: str) -> FhirJson | None:
     if system or (default and kind in ("", "MR", "PI")):
         found["system"] = system or default
     found["value"] = value
-    check_digit(found, parts(2), parts(3))
+    check_digit(found, parts(2))
     if len(parts) > 5:
         assigned_by(found, parts(6))
         if span := period(parts(7), parts(8), context):
@@ -119,15 +119,11 @@ def _cx(raw: str, context: Context, default: str) -> FhirJson | None:
     return found
 
 
-def check_digit(identifier: FhirJson, digit: str, scheme: str) -> None:
-    """Keep the check digit a number was sent with, and how it is worked out."""
-    found = [
-        {"url": _STRUCTURES + kind, "valueString": text}
-        for kind, text in (("identifier-checkDigit", digit), ("namingsystem-checkDigit", scheme))
-        if text and digit
-    ]
-    if found:
-        identifier["extension"] = found
+def check_digit(identifier: FhirJson, digit: str) -> None:
+    """Keep the check digit a number was sent with."""
+    if digit:
+        url = _STRUCTURES + "identifier-checkDigit"
+        identifier["extension"] = [{"url": url, "valueString": digit}]
 
 
 def assigned_by(identifier: FhirJson, facility: str) -> None:

@@ -143,7 +143,7 @@ def _say_more(parts: Parts, name: FhirJson, identifier: FhirJson | None, context
             name["period"] = span
         put_in_order(name, parts(18))
     if identifier is not None:
-        check_digit(identifier, parts(11), parts(12))
+        check_digit(identifier, parts(11))
         assigned_by(identifier, parts(14))
 
 
@@ -208,7 +208,7 @@ def _xon(raw: str, context: Context) -> FhirJson | None:
     identifier: FhirJson = {"system": system, "value": value}
     if typed := type_of(kind, context, 7):
         identifier = {"type": typed, **identifier}
-    check_digit(identifier, parts(4), parts(5))
+    check_digit(identifier, parts(4))
     assigned_by(identifier, parts(8))
     resource: FhirJson = {"resourceType": "Organization", "identifier": [identifier]}
     if name:
@@ -239,7 +239,10 @@ def _coded_organization(raw: str, context: Context) -> FhirJson | None:
 
 
 def location(raw: str, context: Context) -> FhirJson | None:
-    """A Reference to the Location of a PL: its smallest place, one per full address of it."""
+    """A Reference to the Location of a PL: its smallest place, one per full address of it.
+
+    The companion field, where a row names one, is its postal address.
+    """
     return _remembered("pl", raw, context)
 
 
@@ -268,6 +271,8 @@ def _location(inner: list[str], description: str, context: Context) -> FhirJson:
     }
     if description:
         found["description"] = description
+    if context.companion and (where := address(context.companion, context)):
+        found["address"] = where
     return found
 
 
