@@ -146,7 +146,7 @@ class Services:
         self.moves = SourceMoves(
             self.mpi, self.placer, self.repository, MoveLog(config.index), self.ring
         )
-        ingest = Ingest(
+        self.ingest = Ingest(
             config.sources,
             config.mapper,
             self.placer,
@@ -162,7 +162,7 @@ class Services:
             PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring),
             self.clock,
         )
-        self.worker = Worker(self.db, self.journal, ingest)
+        self.worker = Worker(self.db, self.journal, self.ingest)
         self.journal.on_written = self.worker.notify
         resolver = Resolver(
             self.repository, self.writer, config.index, self.mpi, self.directory, self.ring

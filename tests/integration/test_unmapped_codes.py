@@ -6,10 +6,15 @@ import pytest
 from sqlalchemy import text
 
 from adapters.terminology import Concept
+from hie.kernel.errors import HieError
+from hie.kernel.ids import MessageId
+from hie.services import Services
 from hie.tasks.model import StaffTask, TaskFilter, TaskKind, TaskState
 from tests.support.running_hub import RunningHub, running_hub
 
-SENDER = "MSH|^~\\&|MEDIHOST|STAUR|HIE|MA|2026010112{minute:02}00||ADT^A08^ADT_A01|{control}|P|2.5.1"
+SENDER = (
+    "MSH|^~\\&|MEDIHOST|STAUR|HIE|MA|2026010112{minute:02}00||ADT^A08^ADT_A01|{control}|P|2.5.1"
+)
 
 
 def adt(control: str, *, marital: str, number: str = "1001", minute: int = 0) -> bytes:
@@ -86,3 +91,106 @@ async def test_a_code_is_answered_and_what_waited_is_mapped_again_once(hub: Runn
     await hub.send(adt("C3", marital="qq", number="1003"))
     assert (await patient(hub, "1003"))["maritalStatus"]["coding"][0]["code"] == "U"
     assert await tasks(hub) == []
+
+
+async def test_an_answer_given_beside_the_hub_holds_without_a_restart(hub: RunningHub):
+    await hub.send(adt("C1", marital="QQ"))
+    (task,) = await tasks(hub)
+    beside = Services(hub.hub.settings)
+    async with beside, beside.db.transaction() as conn:
+        await beside.codes.answer(conn, task.id, Concept(target="M"), actor="mira")
+    hub.hub.worker.notify()
+    await hub.hub.worker.idle()
+    assert (await patient(hub))["maritalStatus"]["coding"][0]["code"] == "M"
+    await hub.send(adt("C2", marital="QQ", number="1002"))
+    assert (await patient(hub, "1002"))["maritalStatus"]["coding"][0]["code"] == "M"
+
+
+async def test_an_answer_survives_the_hub_and_is_carried_out_after_its_restart(
+    url: str, tmp_path: Path
+):
+    async with running_hub(tmp_path, HIE_DATABASE_URL=url) as first:
+        await first.send(adt("C1", marital="QQ"))
+        (task,) = await tasks(first)
+        settings = first.hub.settings
+    # The hub is down: the answer is committed, nothing is mapped.
+    async with Services(settings) as services, services.db.transaction() as conn:
+        done = await services.codes.answer(conn, task.id, Concept(target="W"), actor="mira")
+        assert done.reopened == 1
+    async with running_hub(tmp_path, HIE_DATABASE_URL=url) as second:
+        second.hub.worker.notify()
+        await second.hub.worker.idle()
+        assert (await patient(second))["maritalStatus"]["coding"][0]["code"] == "W"
+        assert await versions(second) == 2
+        async with second.hub.db.reading() as conn:
+            found = await second.hub.tasks.get(conn, task.id)
+    assert [(event.action, event.actor) for event in found.events] == [("answered", "mira")]
+
+
+async def test_a_message_mapped_before_its_answer_is_mapped_again_before_it_is_stored(
+    hub: RunningHub,
+):
+    await hub.send(adt("C1", marital="QQ"))
+    (task,) = await tasks(hub)
+    ingest = hub.hub.ingest
+    async with hub.hub.db.reading() as conn:
+        (waiting,) = [await hub.hub.journal.get(conn, m) for m in await _messages(hub, task)]
+    assert waiting is not None
+    late = ingest.prepare(waiting)  # as a worker of another process that read it before
+    assert late.submission is not None
+    assert late.submission.codes
+    async with hub.hub.db.transaction() as conn:
+        await hub.hub.codes.answer(conn, task.id, Concept(target="S"), actor="mira")
+    async with hub.hub.db.transaction() as conn:
+        await ingest.work_off(conn, [late])
+    await hub.hub.worker.idle()
+    assert (await patient(hub))["maritalStatus"]["coding"][0]["code"] == "S"
+
+
+async def _messages(hub: RunningHub, task: StaffTask) -> list[MessageId]:
+    async with hub.hub.db.reading() as conn:
+        return await hub.hub.tasks.messages(conn, task.id)
+
+
+async def test_an_answer_can_be_taken_back(hub: RunningHub):
+    await hub.send(adt("C1", marital="QQ^In two minds"))
+    (task,) = await tasks(hub)
+    await answer(hub, task, Concept(target="U"))
+    async with hub.hub.db.transaction() as conn:
+        assert await hub.hub.desk.undo(conn, task.id, actor="jon", reason="a mistake") == 1
+    hub.hub.worker.notify()
+    await hub.hub.worker.idle()
+    again = (await patient(hub))["maritalStatus"]
+    assert all(coding["code"] != "U" for coding in again.get("coding", ()))
+    (reopened,) = await tasks(hub)
+    assert (reopened.id, reopened.count) == (task.id, 1)
+    assert await answer(hub, reopened, Concept(target="")) == 1
+    assert await tasks(hub) == []
+    assert (await patient(hub))["maritalStatus"]["text"] == "In two minds"
+
+
+async def test_a_target_must_be_one_the_element_can_hold(hub: RunningHub):
+    gender = adt("C1", marital="").replace(b"|F|", b"|QQ|")
+    await hub.send(gender, adt("C2", marital="QQ", number="1002"))
+    by_map = {task.topic: task for task in await tasks(hub)}
+    wrong = [
+        ("administrative-sex", Concept(target="feminine"), "`--target`: expected one of female"),
+        ("marital-status", Concept(target="polyamorous"), "`--system`: expected the URI"),
+    ]
+    for name, concept, told in wrong:
+        with pytest.raises(HieError, match=told):
+            async with hub.hub.db.transaction() as conn:
+                await hub.hub.codes.answer(conn, by_map[name].id, concept, actor="mira")
+    assert len(await tasks(hub)) == 2
+
+
+async def test_the_metric_counts_by_source_and_map_and_tells_no_code(hub: RunningHub):
+    await hub.send(adt("C1", marital="CANARYCODE"), adt("C2", marital="CANARYCODE", number="2"))
+    told = hub.hub.metrics.render()
+    line = 'hie_unmapped_codes_total{source="saint-aurelia",concept_map="marital-status"} 2'
+    assert line in told
+    assert "CANARYCODE" not in told
+    async with hub.hub.db.reading() as conn:
+        for table in ("staff_task", "staff_task_message", "code_translation", "inbound_message"):
+            rows = (await conn.execute(text(f"SELECT * FROM {table}"))).all()
+            assert "CANARYCODE" not in repr(rows), table
