@@ -32,6 +32,7 @@ class Config:
         refuse(faults_of_maps(maps, elements))
         self.terminology = maps.terminology
         self.mapper = Mapper(maps)
+        self.lifecycles = maps.lifecycles
         table = folder / "hl7v2" / "sensitivity.toml"
         self.sensitivity = load_sensitivity(table, maps.terminology)
         refuse(fault for source in self.sources.all() for fault in self._faults(source, maps))

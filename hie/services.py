@@ -33,8 +33,10 @@ from hie.flow.codes import CodeTasks
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
+from hie.flow.memory import Memory
 from hie.flow.moves import SourceMoves
-from hie.flow.place import Origin, Placer
+from hie.flow.place import Placer
+from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
 from hie.flow.resolve import Resolver
 from hie.golden import GoldenPatients
@@ -43,6 +45,7 @@ from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 from hie.overview import Overview
 from hie.settings import Settings
+from hie.store.changes import Changes
 from hie.store.criteria import Criteria
 from hie.store.moved import MoveLog
 from hie.store.predicate import Visibility
@@ -74,6 +77,7 @@ class Services:
         self.db = Database(settings.database_url, self.clock)
         self.keys = KeyStore(self.db, self.ring)
         self._join_store()
+        self._join_placer()
         self._join_flow()
 
     def _join_store(self) -> None:
@@ -117,11 +121,8 @@ class Services:
         )
         self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
 
-    def _join_flow(self) -> None:
+    def _join_placer(self) -> None:
         config = self.config
-        self.journal = Journal(self.db, self.ring, self.keys, self.clock)
-        # Whoever works a message off, a command too, queues what its sender wants to be told.
-        self.journal.outbox.make = AcknowledgementMaker(config.sources, self.clock).make
         self.placer = Placer(
             self.mpi,
             self.labeller,
@@ -129,7 +130,14 @@ class Services:
             self.repository,
             self.writer,
             self.consent,
+            Memory(self.repository, Changes(self.keys, config.index), config.lifecycles),
         )
+
+    def _join_flow(self) -> None:
+        config = self.config
+        self.journal = Journal(self.db, self.ring, self.keys, self.clock)
+        # Whoever works a message off, a command too, queues what its sender wants to be told.
+        self.journal.outbox.make = AcknowledgementMaker(config.sources, self.clock).make
         self.tasks = Tasks(self.db, self.ring, self.keys)
         self.codes = CodeTasks(
             self.tasks,

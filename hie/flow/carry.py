@@ -20,7 +20,8 @@ from hie.audit.repository import AuditLog
 from hie.db import Database
 from hie.flow.answer import Done, Refuse, bundle, entry, headers_of, refused_entry
 from hie.flow.ingest import own_identifier
-from hie.flow.place import Origin, Placement, Placer
+from hie.flow.place import Placer
+from hie.flow.placement import Origin, Placement
 from hie.flow.resolve import Resolver
 from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext

@@ -12,7 +12,7 @@ from adapters.sources import (
     SourceRegistry,
 )
 from hie.crypto import KeyRing
-from hie.flow.place import Origin, Placement
+from hie.flow.placement import Origin, Placement
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import OrganizationId, SourceId
 

@@ -22,10 +22,13 @@ from hie.crypto import KeyRing
 from hie.flow.codes import CodeTasks
 from hie.flow.directory import Directory
 from hie.flow.moves import SourceMoves
-from hie.flow.place import Origin, Placed, Placement, Placer
+from hie.flow.place import Placed, Placer
+from hie.flow.placement import Origin, Placement
 from hie.flow.privacy import PrivacyFields, Spoken
+from hie.flow.state import Change
+from hie.flow.told import findings_of, stamp_of
 from hie.kernel.clock import Clock
-from hie.kernel.envelope import Draft, SourceIdentifier, Submission, WriteMode
+from hie.kernel.envelope import Draft, Finding, SourceIdentifier, Submission, WriteMode
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references
 from hie.kernel.ids import MessageId, PersonId, SourceRecordId
@@ -135,8 +138,8 @@ class Ingest:
             if prepared.submission is None:
                 await self._keep(conn, prepared.message)
                 continue
-            if prepared.submission.merges:
-                # A merge moves what is stored: what came before it must be.
+            if prepared.submission.merges or self._speaks_again(prepared, waiting):
+                # A merge moves what is stored, and who a patient is depends on it.
                 await self._store(conn, waiting)
                 waiting = []
             waiting.append(await self._identify(conn, prepared, prepared.submission))
@@ -183,12 +186,17 @@ class Ingest:
                 Settlement(
                     message=one.prepared.message,
                     state=State.PROCESSED,
-                    findings=one.prepared.message.findings + one.submission.findings,
+                    findings=_findings(one, what),
                     owner_key=keys[one.subject.source_record_id] if one.subject else None,
                 )
-                for one in waiting
+                for one, what in pairs
             ],
         )
+
+    def _speaks_again(self, prepared: Prepared, waiting: Sequence["_Identified"]) -> bool:
+        """Whether a message changes a patient that one not yet stored speaks of too."""
+        mine = _patients(prepared, is_changed=True)
+        return bool(mine) and any(mine & _patients(one.prepared) for one in waiting)
 
     async def _identify(
         self, conn: AsyncConnection, prepared: Prepared, submission: Submission
@@ -206,7 +214,7 @@ class Ingest:
                     origin,
                     {k: v for k, v in draft.resource.items() if v is not None},
                     own_identifier(draft.resource, prepared.source.own_authority),
-                    may_update=draft.mode is not WriteMode.CREATE_IF_ABSENT,
+                    change=_change(submission, draft),
                 )
         touched = [await self._moves.carry_out(conn, origin, m) for m in submission.merges]
         return _Identified(
@@ -233,6 +241,8 @@ class Ingest:
                 resource=rewrite_references(draft.resource, resolved),
                 mode=_mode(draft, one.patients),
                 owner=records.get(submission.subject),
+                stamp=None if _is_kept(draft, one.patients) else stamp_of(submission, draft),
+                lifecycle=self._placer.lifecycle(draft.lifecycle),
                 since=draft.since,
                 undoes=draft.undoes,
             )
@@ -304,10 +314,40 @@ def _spoken(one: _Identified, placements: Sequence[Placement]) -> Spoken:
 
 def _mode(draft: Draft, identified: Mapping[str, Identified]) -> WriteMode:
     """A Patient that a task holds, or that was merged away, does not overwrite what is stored."""
+    return WriteMode.CREATE_IF_ABSENT if _is_kept(draft, identified) else draft.mode
+
+
+def _is_kept(draft: Draft, identified: Mapping[str, Identified]) -> bool:
     found = identified.get(draft.name)
-    if found is not None and (found.is_held or found.redirected_from is not None):
-        return WriteMode.CREATE_IF_ABSENT
-    return draft.mode
+    return found is not None and (found.is_held or found.redirected_from is not None)
+
+
+def _change(submission: Submission, draft: Draft) -> Change | None:
+    """A Patient draft as a statement that may change what is known; None where it may not."""
+    stamp = stamp_of(submission, draft)
+    if stamp is None or draft.mode is WriteMode.CREATE_IF_ABSENT:
+        return None
+    return Change(stamp=stamp, mode=draft.mode, resource=draft.resource)
+
+
+def _patients(prepared: Prepared, *, is_changed: bool = False) -> frozenset[tuple[str, ...]]:
+    """The keys of the patients a message speaks about, or of those it changes."""
+    submission = prepared.submission
+    return frozenset(
+        draft.key
+        for draft in (submission.drafts if submission else ())
+        if draft.key
+        and draft.resource["resourceType"] == "Patient"
+        and (draft.mode is not WriteMode.CREATE_IF_ABSENT or not is_changed)
+    )
+
+
+def _findings(one: _Identified, placed: Placed) -> tuple[Finding, ...]:
+    """What was found in a message, when it came and now; a replay says nothing twice."""
+    remarks = findings_of(one.submission, placed.remarks)
+    return tuple(
+        dict.fromkeys((*one.prepared.message.findings, *one.submission.findings, *remarks))
+    )
 
 
 def own_identifier(patient: FhirJson, own_authority: str) -> SourceIdentifier | None:

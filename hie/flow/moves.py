@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import KeyRing
 from hie.flow import belongings
 from hie.flow.belongings import Address
-from hie.flow.place import Origin, Placement, Placer
+from hie.flow.place import Placer
+from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references

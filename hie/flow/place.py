@@ -5,69 +5,45 @@ One transaction of the caller's. What cannot be placed raises, and nothing of it
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.lifecycle import Lifecycle
 from consent.labels import Labeller
 from consent.service import ConsentService
-from hie.flow import visit
+from hie.flow.memory import Memory, Wanted
+from hie.flow.placement import Origin, Placement
+from hie.flow.state import Change, judge
+from hie.flow.weigh import Remark, Transfer, Weighing, wanted
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson, objects
-from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store.index import SearchIndex
 from hie.store.loader import Stored
 from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
-from mpi.model import Identified, SourceMerged
+from mpi.model import Identified, Outcome, SourceMerged
 from mpi.service import Mpi
 
-#: Elements whose parts a patch overlays one by one.
-_OVERLAID = ("period", "hospitalization")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Which message of which source the resources come from, and when it is placed."""
-
-    source_id: SourceId
-    message_id: MessageId
-    now_us: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A resource with its hub id, its references pointing to hub ids.
-
-    Attributes:
-        owner: source record it is filed under when it names no patient itself.
-        label_mask: labels it has, whatever its content says.
-        since: when what it says began, a FHIR dateTime; what it changes of a visit is kept.
-        undoes: elements of a visit whose last change it takes back, see `hie.flow.visit`.
-    """
-
-    type: str
-    id: str
-    resource: FhirJson
-    mode: WriteMode = WriteMode.UPSERT
-    owner: SourceRecordId | None = None
-    label_mask: int = 0
-    since: str = ""
-    undoes: tuple[str, ...] = ()
+#: A resource that changed hands: a correction, or a number used twice.
+MOVED: Final = "moved-between-patients"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """What was written, and whose records it touched."""
+    """What was written, whose records it touched, and what of the message was not taken."""
 
     written: tuple[Written, ...]
     persons: frozenset[PersonId]
+    remarks: tuple[Remark, ...] = ()
 
 
 class Placer:
     """Places resources in the store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in services.py
         self,
         mpi: Mpi,
         labeller: Labeller,
@@ -75,6 +51,7 @@ class Placer:
         repository: ResourceRepository,
         writer: ResourceWriter,
         consent: ConsentService,
+        memory: Memory,
     ) -> None:
         self._mpi = mpi
         self._labeller = labeller
@@ -82,6 +59,11 @@ class Placer:
         self._repository = repository
         self._writer = writer
         self._consent = consent
+        self._memory = memory
+
+    def lifecycle(self, name: str) -> Lifecycle | None:
+        """The status order of that name; None for ""."""
+        return self._memory.lifecycle(name)
 
     async def identify(
         self,
@@ -90,10 +72,39 @@ class Placer:
         patient: FhirJson,
         own: SourceIdentifier | None,
         *,
+        may_update: bool = False,
+        change: Change | None = None,
+    ) -> Identified:
+        """The source record a Patient is, and the person it belongs to now.
+
+        Args:
+            conn: open write transaction.
+            origin: the message.
+            patient: what it says of its patient.
+            own: the number the source files the patient under.
+            may_update: it replaces demographics that are known, whatever they are.
+            change: the same as a statement, which changes them where it is the later one.
+        """
+        identified = await self._identified(conn, origin, patient, own, may_update=may_update)
+        if change is not None and _may_change(identified):
+            whole = await self.foreseen(conn, identified.source_record_id, change)
+            if whole is not None:
+                identified = await self._identified(conn, origin, whole, own, may_update=True)
+        if identified.previous_person_id not in (None, identified.person_id):
+            moved = {identified.source_record_id: identified.person_id}
+            await self.move(conn, origin, moved)
+        return identified
+
+    async def _identified(
+        self,
+        conn: AsyncConnection,
+        origin: Origin,
+        patient: FhirJson,
+        own: SourceIdentifier | None,
+        *,
         may_update: bool,
     ) -> Identified:
-        """The source record a Patient is, and the person it belongs to now."""
-        identified = await self._mpi.identify(
+        return await self._mpi.identify(
             conn,
             patient,
             source_id=origin.source_id,
@@ -102,10 +113,6 @@ class Placer:
             now_us=origin.now_us,
             may_update=may_update,
         )
-        if identified.previous_person_id not in (None, identified.person_id):
-            moved = {identified.source_record_id: identified.person_id}
-            await self.move(conn, origin, moved)
-        return identified
 
     async def merge(
         self, conn: AsyncConnection, origin: Origin, merge: SourceMerge
@@ -159,71 +166,58 @@ class Placer:
         Raises:
             HieError: BUSINESS_RULE when a resource belongs to a patient nobody knows.
         """
-        state = await self._state(conn, [p for _, placements in groups for p in placements])
+        placements = [placement for _, group in groups for placement in group]
+        entries = await self._memory.read(
+            conn,
+            (
+                wanted(self._index, p, has_patient=bool(self._records_of(p)))
+                for p in placements
+                if p.stamp is not None or self._depends_on_stored(p)
+            ),
+        )
         # A Consent that now speaks about somebody else, or is gone, no more speaks about these.
-        stored = [old.stored for old in state.values() if old.stored]
+        stored = [entry.stored for entry in entries.values() if entry.stored]
         changed = {PersonId(c.person_id) for c in stored if c.type == "Consent" and c.person_id}
+        weighing = Weighing(self._index, entries, self._guard_consent, self._records_of)
         versions: list[NewVersion] = []
-        ends = []
-        for origin, placements in groups:
-            final: dict[tuple[str, str], Placement] = {}
-            for placement in placements:
-                old = state.get((placement.type, placement.id))
-                made = self._apply_mode(origin, placement, old)
-                if made is not None:
-                    key = (made.type, made.id)
-                    final[key] = made
-                    state[key] = _State(origin.source_id, made.resource)
+        parts: list[_Part] = []
+        for origin, group in groups:
+            final = {(p.type, p.id): made for p in group if (made := weighing.weigh(origin, p))}
             versions += self._versions(origin, list(final.values()))
-            ends.append(len(versions))
+            parts.append(_Part(len(versions), *weighing.taken()))
         versions = await self._with_persons(conn, versions)
         now_us = max((origin.now_us for origin, _ in groups), default=0)
         written = await self._writer.write(conn, versions, now_us)
+        await self._memory.keep(conn, weighing.logs)
         changed |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
         await self.recompile(conn, changed)
-        starts = [0, *ends]
+        moved = {r for part in parts for t in part.transfers for r in (t.before, t.after)}
+        persons = await self._mpi.person_of(conn, moved) if moved else {}
+        starts = [0, *(part.end for part in parts)]
         return [
-            Placed(
-                written=tuple(written[start:end]),
-                persons=frozenset(p for v in versions[start:end] for _, p in v.patients),
-            )
-            for start, end in zip(starts, ends, strict=False)
+            _placed(written[start : part.end], versions[start : part.end], part, persons)
+            for start, part in zip(starts, parts, strict=False)
         ]
 
-    async def _state(
-        self, conn: AsyncConnection, placements: Sequence[Placement]
-    ) -> dict[tuple[str, str], "_State"]:
-        """What is stored where a placement depends on it; the next of the same id sees it."""
-        stored = await self._repository.load(
-            conn,
-            [
-                (p.type, p.id)
-                for p in placements
-                if p.mode is not WriteMode.UPSERT
-                or p.type == "Consent"
-                or self._index.is_directory(p.type)
-            ],
+    def _depends_on_stored(self, placement: Placement) -> bool:
+        """Whether what a placement does depends on what is stored."""
+        return (
+            placement.mode is not WriteMode.UPSERT
+            or placement.type == "Consent"
+            or self._index.is_directory(placement.type)
         )
-        return {key: _State(s.source_id, s.resource, s) for key, s in stored.items() if s.resource}
 
-    def _apply_mode(
-        self, origin: Origin, placement: Placement, old: "_State | None"
-    ) -> Placement | None:
-        """The placement as it is to be written, or None where what is stored stays."""
-        if old is not None and old.stored is not None and placement.type == "Consent":
-            self._guard_consent(origin, placement, old.stored)
-        if old is None:
-            return _patched(placement, {}) if placement.mode is not WriteMode.DELETE else None
-        if placement.mode is WriteMode.CREATE_IF_ABSENT:
+    async def foreseen(
+        self, conn: AsyncConnection, record: SourceRecordId, change: Change
+    ) -> FhirJson | None:
+        """What a Patient will be once a statement is placed; None where it stays as it is."""
+        name = ("Patient", record)
+        found = await self._memory.read(conn, [Wanted(name=name, change=change)])
+        entry = found.get(name)
+        known = judge(entry.known if entry else None, change).known
+        if known.is_deleted or (entry is not None and entry.known.resource == known.resource):
             return None
-        if self._index.is_directory(placement.type) and old.source_id != origin.source_id:
-            # One per identifier: the first to name it keeps it, others only refer to it.
-            return None
-        if placement.mode is WriteMode.PATCH:
-            return _patched(placement, old.resource)
-        if placement.mode is WriteMode.DELETE:
-            return _tombstone(placement, old)
-        return placement
+        return known.resource
 
     def _guard_consent(self, origin: Origin, placement: Placement, old: Stored) -> None:
         new = None if placement.mode is WriteMode.DELETE else placement.resource
@@ -262,6 +256,9 @@ class Placer:
                     patients=tuple((record, PersonId("")) for record in records),
                     key_owner=records[0] if records else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
+                    event_us=placement.stamp.event_us if placement.stamp else None,
+                    sent_us=placement.stamp.sent_us if placement.stamp else None,
+                    status_rank=placement.status_rank,
                 )
             )
         return versions
@@ -313,47 +310,34 @@ class Placer:
             await self._consent.recompile(conn, person, consents)
 
 
+def _may_change(identified: Identified) -> bool:
+    """Whether the record was known, and the message speaks of it and no other."""
+    return identified.outcome is Outcome.KNOWN and identified.redirected_from is None
+
+
 @dataclass(frozen=True, slots=True)
-class _State:
-    """What is stored under an id, or will be once the placements before are written."""
+class _Part:
+    """One message's part of a batch.
 
-    source_id: str
-    resource: FhirJson
-    stored: Stored | None = None
+    Attributes:
+        end: where its versions end.
+    """
 
-
-def _tombstone(placement: Placement, old: _State) -> Placement:
-    """A deletion that stays whose the resource was, and as hidden as it was."""
-    stored = old.stored
-    record = stored.source_record_id if stored else None
-    return replace(
-        placement,
-        resource=old.resource,
-        owner=SourceRecordId(record) if record else None,
-        label_mask=stored.label_mask if stored else 0,
-    )
+    end: int
+    remarks: Sequence[Remark]
+    transfers: Sequence[Transfer]
 
 
-def _patched(placement: Placement, old: FhirJson) -> Placement:
-    """The placement with its elements laid over what was there; None clears an element."""
-    if placement.mode is WriteMode.DELETE:
-        return placement
-    merged = placement.resource
-    if placement.mode is WriteMode.PATCH:
-        said = visit.kept_numbers(old, placement.resource)
-        if old and (placement.since or placement.undoes):
-            old, said = visit.continued(old, said, placement.since, placement.undoes)
-        merged = {**old, **said}
-        for name in _OVERLAID:
-            # A discharge that does not repeat when the visit began leaves its beginning.
-            was, now = old.get(name), said.get(name)
-            if isinstance(was, dict) and isinstance(now, dict):
-                merged[name] = {**was, **now}
-    return Placement(
-        type=placement.type,
-        id=placement.id,
-        resource={name: value for name, value in merged.items() if value is not None},
-        mode=WriteMode.UPSERT,
-        owner=placement.owner,
-        label_mask=placement.label_mask,
+def _placed(
+    written: Sequence[Written],
+    versions: Sequence[NewVersion],
+    part: _Part,
+    persons: Mapping[SourceRecordId, PersonId],
+) -> Placed:
+    moves = [t for t in part.transfers if persons.get(t.before) != persons.get(t.after)]
+    touched = {person for version in versions for _, person in version.patients}
+    return Placed(
+        written=tuple(written),
+        persons=frozenset(touched | {persons[t.before] for t in moves if t.before in persons}),
+        remarks=(*part.remarks, *(Remark(rule=MOVED, type=t.type) for t in moves)),
     )

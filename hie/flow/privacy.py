@@ -15,7 +15,7 @@ from adapters.sources import Source
 from consent.labels import Labeller
 from hie.crypto import KeyRing
 from hie.flow.belongings import belonging
-from hie.flow.place import Origin, Placement
+from hie.flow.placement import Origin, Placement
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import SourceRecordId
 from hie.raised import repository

@@ -12,7 +12,7 @@ from adapters.fhir.plan import Identified, Method, Named, PlannedWrite, Target
 from adapters.fhir.references import HubId
 from hie.crypto import KeyRing
 from hie.flow.directory import Directory
-from hie.flow.place import Origin
+from hie.flow.placement import Origin
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import split_reference

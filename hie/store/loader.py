@@ -69,7 +69,11 @@ class ResourceLoader:
         found: dict[tuple[str, str], Stored] = {}
         ids = sorted({key for _, key in names})
         for start in range(0, len(ids), _CHUNK):
-            query = current(r).where(r.c.id.in_(ids[start : start + _CHUNK]))
+            # With its type, or no index would find it.
+            query = current(r).where(
+                r.c.type_id.in_({kind for kind, _ in names}),
+                r.c.id.in_(ids[start : start + _CHUNK]),
+            )
             rows = [row for row in await conn.execute(query) if (row.type_id, row.id) in names]
             found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
         return found
@@ -93,7 +97,10 @@ class ResourceLoader:
                     c.source_id,
                     c.person_id,
                     c.message_id,
-                ).where(c.id.in_(ids[start : start + _CHUNK]))
+                ).where(
+                    c.type_id.in_({kind for kind, _ in names}),
+                    c.id.in_(ids[start : start + _CHUNK]),
+                )
             )
             for row in rows:
                 if (row.type_id, row.id) in names:

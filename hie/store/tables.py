@@ -45,6 +45,10 @@ resource = Table(
     Column("clinical_lo_us", BigInteger),
     Column("clinical_hi_us", BigInteger),
     Column("content_hash", LargeBinary(16), nullable=False),
+    # When what it says was so and when that was sent; null where nobody said.
+    Column("event_us", BigInteger),
+    Column("sent_us", BigInteger),
+    Column("status_rank", SmallInteger),
     UniqueConstraint("type_id", "id"),
     Index("ix_resource_person", "person_id", "type_id", "pk"),
     Index("ix_resource_record", "source_record_id", "type_id"),
@@ -66,6 +70,17 @@ resource_version = Table(
     Column("key_id", BigInteger),
     Column("body", LargeBinary),
     PrimaryKeyConstraint("resource_pk", "version"),
+)
+
+#: The last statements about a resource that messages tell in parts, sealed; see `hie.flow.state`.
+resource_log = Table(
+    "resource_log",
+    metadata,
+    Column("type_id", SmallInteger, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("key_id", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("type_id", "id"),
 )
 
 #: Other persons a resource is about; `ordinal` 1, 2, ... in the order of its references.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, select, update
+from sqlalchemy import Row, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey, KeyRing
@@ -37,6 +37,14 @@ _VERSION_COLUMNS = (
 )
 
 
+#: The same said again later: what is older than that is older than what is stored.
+_RESTAMP = (
+    update(resource)
+    .where(resource.c.pk == bindparam("b_pk"))
+    .values(event_us=bindparam("b_event_us"), sent_us=bindparam("b_sent_us"))
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewVersion:
     """A resource to be written.
@@ -47,6 +55,8 @@ class NewVersion:
             the one the resource belongs to. Empty for directory resources.
         key_owner: whose data key seals the body: a source record, or "" for the hub's own.
         is_deleted: write a tombstone; `resource` is what was there, for the rules about it.
+        event_us, sent_us: when it was so and when that was sent; None where nobody says.
+        status_rank: step of its status in its order.
     """
 
     type: str
@@ -58,6 +68,9 @@ class NewVersion:
     patients: tuple[tuple[SourceRecordId, PersonId], ...] = ()
     key_owner: str = ""
     is_deleted: bool = False
+    event_us: int | None = None
+    sent_us: int | None = None
+    status_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +143,7 @@ class ResourceWriter:
         owners = {item.key_owner for item in items}
         keys = await self._keys.for_owners(conn, KeyKind.RECORD, [o for o in owners if o])
         keys |= await self._keys.for_owners(conn, KeyKind.SYSTEM, [o for o in owners if not o])
-        batch, changes, written = _Batch(), [], []
+        batch, changes, written, restamped = _Batch(), [], [], []
         for item in items:
             old = stored.get((self._index.type_id(item.type), item.id))
             body = b"" if item.is_deleted else self._encode(item)
@@ -149,6 +162,10 @@ class ResourceWriter:
                 )
             )
             if not is_changed:
+                if item.event_us is not None and old is not None:
+                    restamped.append(
+                        {"b_pk": old.pk, "b_event_us": item.event_us, "b_sent_us": item.sent_us}
+                    )
                 continue
             row = self._resource_row(item, version, now_us, digest)
             if old is None:
@@ -159,6 +176,8 @@ class ResourceWriter:
                 changes.append(row)
             self._add_version(batch, item, row, keys[item.key_owner], body)
         await self._apply(conn, batch, changes)
+        if restamped:
+            await conn.execute(_RESTAMP, restamped)
         return written
 
     def _add_version(
@@ -221,6 +240,9 @@ class ResourceWriter:
             "clinical_lo_us": period[0] if period else None,
             "clinical_hi_us": period[1] if period else None,
             "content_hash": digest,
+            "event_us": item.event_us,
+            "sent_us": item.sent_us,
+            "status_rank": item.status_rank,
         }
 
     def _index_rows(self, batch: _Batch, item: NewVersion, pk: int) -> None:
@@ -375,7 +397,3 @@ class ResourceWriter:
         ]
         if rows:
             await conn.execute(source_alias.insert(), rows)
-
-
-def _by_name(item: tuple[str, Any]) -> str:
-    return item[0]
