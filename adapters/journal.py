@@ -197,6 +197,17 @@ class Journal:
         )
         return int(rows.scalar_one())
 
+    async def backlog_up_to(self, conn: AsyncConnection, most: int) -> int:
+        """The same, counted no further than `most`."""
+        waiting = (
+            select(inbound_message.c.pk)
+            .where(inbound_message.c.state == State.RECEIVED.value)
+            .limit(most)
+        )
+        return int(
+            (await conn.execute(select(func.count()).select_from(waiting.subquery()))).scalar_one()
+        )
+
     async def sources(self, conn: AsyncConnection) -> list[SourceId]:
         """Every source that has sent something."""
         rows = await conn.execute(select(inbound_message.c.source_id).distinct())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.message import Outcome
@@ -60,6 +60,19 @@ class Queued:
     created_us: int
     attempts: int
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An acknowledgement that waits or was given up, as staff see it."""
+
+    message_id: MessageId
+    source_id: SourceId
+    code: str
+    state: Delivery
+    created_us: int
+    attempts: int
+    reason: str
 
 
 #: Makes the acknowledgement of an outcome; None where the sender does not want it told.
@@ -129,11 +142,67 @@ class Outbox:
             rows = await conn.execute(query)
             return [(SourceId(source_id), int(due_us)) for source_id, due_us in rows]
 
-    async def counts(self) -> dict[tuple[str, str], int]:
-        """How many acknowledgements there are of each source in each state."""
-        query = select(_T.source_id, _T.state, func.count()).group_by(_T.source_id, _T.state)
-        async with self._db.surveying() as conn:
+    async def counts(self) -> dict[tuple[str, ...], int]:
+        """How many acknowledgements of each source wait or were given up."""
+        query = (
+            select(_T.source_id, _T.state, func.count())
+            .where(_T.state.in_([Delivery.WAITING.value, Delivery.GIVEN_UP.value]))
+            .group_by(_T.source_id, _T.state)
+        )
+        async with self._db.reading() as conn:
             return {(row[0], row[1]): int(row[2]) for row in await conn.execute(query)}
+
+    async def listed(self, limit: int) -> list[Listed]:
+        """What waits or was given up, newest first."""
+        query = (
+            select(outbound_acknowledgement)
+            .where(_T.state.in_([Delivery.WAITING.value, Delivery.GIVEN_UP.value]))
+            .order_by(_T.pk.desc())
+            .limit(limit)
+        )
+        async with self._db.reading() as conn:
+            rows = (await conn.execute(query)).all()
+        return [
+            Listed(
+                message_id=MessageId(row.message_pk),
+                source_id=SourceId(row.source_id),
+                code=row.code,
+                state=Delivery(row.state),
+                created_us=row.created_us,
+                attempts=row.attempts,
+                reason=row.reason,
+            )
+            for row in rows
+        ]
+
+    async def again(self, message_ids: Sequence[MessageId]) -> int:
+        """Try those that were given up once more, from the beginning; how many there were."""
+        now_us = self._clock.now_us()
+        async with self._db.transaction() as conn:
+            done = await conn.execute(
+                update(outbound_acknowledgement)
+                .where(_T.message_pk.in_(message_ids), _T.state == Delivery.GIVEN_UP.value)
+                .values(
+                    state=Delivery.WAITING.value,
+                    due_us=now_us,
+                    created_us=now_us,
+                    attempts=0,
+                    settled_us=None,
+                    reason="",
+                )
+            )
+        self.on_queued()
+        return int(done.rowcount)
+
+    async def forget(self, before_us: int) -> int:
+        """Delete the rows of what was delivered before then; how many."""
+        async with self._db.transaction() as conn:
+            done = await conn.execute(
+                delete(outbound_acknowledgement).where(
+                    _T.state == Delivery.DELIVERED.value, _T.settled_us < before_us
+                )
+            )
+        return int(done.rowcount)
 
     async def settle(self, pk: int, delivery: Delivery, reason: str = "") -> None:
         """An acknowledgement was delivered or given up."""

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from adapters.batches import Batches
 from adapters.drop import DropFolder, DropSettings
-from adapters.hl7v2.batch_intake import BatchIntake
-from adapters.hl7v2.frame import FrameLimits
-from adapters.hl7v2.intake import Hl7Intake
-from adapters.hl7v2.judge import IntakeSettings, Judge
-from adapters.hl7v2.receive import MllpReceiver, ReceiverSettings
-from adapters.hl7v2.tls import TlsSettings
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
 from hie.kernel.ids import SourceId
+from hie.listening import Wires
 from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
@@ -45,42 +39,16 @@ class Hub(Services):
         await super().__aexit__(*error)
 
     def _join_edges(self) -> None:
-        settings = self.settings
-        judge = Judge(
-            self.config.sources,
-            self.config.conformer,
-            self.config.mapper.supports,
-            IntakeSettings(
-                message_bytes=settings.limits.message_bytes,
-                processing_ids=frozenset("P" if settings.is_production else "PTD"),
-            ),
-        )
-        self.intake = BatchIntake(
-            Hl7Intake(judge, self.journal, self.clock),
-            Batches(self.db, self.journal, self.keys, self.clock),
-            self.config.sources,
-            judge.rules,
-            self.clock,
-            settings.limits.message_bytes,
-        )
-        self.receivers: list[MllpReceiver] = [
-            MllpReceiver(self.intake, self._receiver_settings(settings.listen.mllp_port, None))
-        ]
-        if settings.tls.certificate:
-            tls = TlsSettings(
-                certificate=settings.tls.certificate,
-                private_key=settings.tls.private_key,
-                authorities=settings.tls.client_authorities,
-            )
-            self.receivers.append(
-                MllpReceiver(self.intake, self._receiver_settings(settings.listen.mllps_port, tls))
-            )
         self.metrics = Metrics()
+        self.wires = Wires(self, self.metrics)
+        self.intake = self.wires.intake
+        self.receivers = self.wires.receivers
         self.jobs = Jobs(
             [
                 Job("audit-chain", 1.0, self._chain, 30.0),
                 Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
                 Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
+                Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
             self.metrics,
@@ -89,7 +57,7 @@ class Hub(Services):
         self._measure_feeds()
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
-        self.site = Site(self, self.intake, self.metrics, self._is_working)
+        self.site = Site(self, self.intake, self.wires.gate, self.metrics, self._is_working)
 
     def _measure_feeds(self) -> None:
         """Count unmapped codes and silent sources, by names of the hub's own."""
@@ -104,17 +72,6 @@ class Hub(Services):
         self.watch.on_late = late.inc
         text = "Sources silent for longer than they said."
         self.metrics.gauge("hie_late_sources", text, lambda: len(self.watch.late()))
-
-    def _receiver_settings(self, port: int, tls: TlsSettings | None) -> ReceiverSettings:
-        limits = self.settings.limits
-        return ReceiverSettings(
-            host=self.settings.listen.host,
-            port=port,
-            tls=tls,
-            limits=FrameLimits(payload_bytes=limits.message_bytes),
-            connections=limits.connections,
-            idle_seconds=limits.idle_seconds,
-        )
 
     def _drop_settings(self) -> Iterator[DropSettings]:
         """The hub's own drop folder and those of the sources."""
@@ -144,8 +101,7 @@ class Hub(Services):
         Raises:
             HieError, OSError: a port is taken or a certificate cannot be read; nothing runs.
         """
-        for receiver in self.receivers:
-            await receiver.start()
+        await self.wires.start()
         await self.site.start()
         self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
         self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
@@ -157,8 +113,7 @@ class Hub(Services):
 
     async def stop(self) -> None:
         """Stop listening, finish what is in flight, stop working; may be called twice."""
-        for receiver in self.receivers:
-            await receiver.stop()
+        await self.wires.stop()
         for task in self._watching:
             task.cancel()  # a file it is at is resumed at the next start
         await asyncio.gather(*self._watching, return_exceptions=True)

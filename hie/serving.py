@@ -10,6 +10,7 @@ from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
 from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.http import Handler, hl7_handler
+from adapters.pressure import Gate
 from fhir_server import routes
 from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
@@ -28,6 +29,7 @@ class Site:
         self,
         services: Services,
         intake: BatchIntake,
+        gate: Gate,
         metrics: Metrics,
         is_working: Callable[[], bool],
     ) -> None:
@@ -36,11 +38,13 @@ class Site:
         Args:
             services: what is served.
             intake: takes HL7 v2 messages and batches.
+            gate: closed while no more of them are taken.
             metrics: shown at `/metrics`.
             is_working: whether everything that should run does, for `/health/ready`.
         """
         self._services = services
         self._intake = intake
+        self._gate = gate
         self._metrics = metrics
         self._is_working = is_working
         self._runner: web.AppRunner | None = None
@@ -85,6 +89,7 @@ class Site:
             message_bytes=settings.limits.message_bytes,
             batches=self._intake,
             batch_bytes=settings.limits.batch_bytes,
+            may_take=lambda: self._gate.is_open,
         )
         app.router.add_post("/hl7v2", self._with_token(handler))
         setup_web(app, self._metrics, {"database": self._check_database})

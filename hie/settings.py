@@ -49,7 +49,13 @@ class Limits:
     batch_bytes: int
     body_bytes: int
     connections: int
+    connections_each: int
     idle_seconds: int
+    keepalive_seconds: int
+    frame_seconds: int
+    held_bytes: int
+    backlog_high: int
+    backlog_low: int
     search_count: int
     search_count_max: int
 
@@ -121,6 +127,13 @@ def _positive(value: Any) -> int:
     return number
 
 
+def _whole(value: Any) -> int:
+    number = int(str(value))
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -170,6 +183,8 @@ _KEYS: Final = (
     ),
     _Key("drop", "drop_folder", _text, "a folder, or empty"),
     _Key("drop", "drop_seconds", _positive, "a whole number above 0"),
+    _Key("limits", "backlog_high", _whole, "a whole number, 0 for no mark"),
+    _Key("limits", "backlog_low", _whole, "a whole number, below backlog_high"),
     *(
         _Key("limits", name, _positive, "a whole number above 0")
         for name in (
@@ -177,7 +192,11 @@ _KEYS: Final = (
             "batch_bytes",
             "body_bytes",
             "connections",
+            "connections_each",
             "idle_seconds",
+            "keepalive_seconds",
+            "frame_seconds",
+            "held_bytes",
             "search_count",
             "search_count_max",
         )
@@ -203,6 +222,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if issues:
         raise HieError(Category.INVALID, "the settings cannot be used", issues)
     settings = _settings(config, values)
+    limits = settings.limits
+    if limits.backlog_high and limits.backlog_low >= limits.backlog_high:
+        place = Issue(text="`limits.backlog_low`: expected a whole number below `backlog_high`")
+        raise HieError(Category.INVALID, "the settings cannot be used", [place])
     if weak := _weak(settings):
         raise HieError(Category.INVALID, "the settings are too weak for production", weak)
     return settings

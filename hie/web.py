@@ -83,6 +83,33 @@ class Gauge:
         yield f"{self.name} {self._read():.15g}"
 
 
+class Family:
+    """Numbers asked for when the metrics are read, one for each combination of labels."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        read: Callable[[], Mapping[Labels, float]],
+        kind: str = "gauge",
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.kind = kind
+        self._labels = tuple(labels)
+        self._read = read
+
+    def samples(self) -> Iterator[str]:
+        """The lines of the series."""
+        values: dict[Labels, float] = {}
+        for labels, value in self._read().items():
+            key = _key(self._labels, labels, values)
+            values[key] = values.get(key, 0) + value
+        for key, value in values.items():
+            yield f"{self.name}{_braces(self._labels, key)} {value:.15g}"
+
+
 class Histogram:
     """How long things took, in seconds, in fixed buckets."""
 
@@ -114,8 +141,8 @@ class Histogram:
             yield f"{self.name}_count{_braces(self._labels, key)} {total}"
 
 
-Metric = Counter | Gauge | Histogram
-M = TypeVar("M", Counter, Gauge, Histogram)
+Metric = Counter | Gauge | Family | Histogram
+M = TypeVar("M", Counter, Gauge, Family, Histogram)
 
 
 class Metrics:
@@ -135,6 +162,18 @@ class Metrics:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> Gauge:
         """A new gauge."""
         return self._added(Gauge(name, text, read))
+
+    def family(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        read: Callable[[], Mapping[Labels, float]],
+        *,
+        kind: str = "gauge",
+    ) -> Family:
+        """A new family of gauges, or of counters that somebody else keeps."""
+        return self._added(Family(name, text, labels, read, kind))
 
     def render(self) -> str:
         """Prometheus' text format 0.0.4."""

@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 #: Content types taken; the first is that of the answer.
 MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/plain")
 
+_RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024
 _HEAD_BYTES: Final = 64 * 1024
 _TELLING_BYTES: Final = 256  # enough to tell a batch from a message
@@ -38,6 +39,7 @@ def hl7_handler(
     message_bytes: int,
     batches: BatchIntake | None = None,
     batch_bytes: int = 256 * 1024 * 1024,
+    may_take: Callable[[], bool] = lambda: True,
 ) -> Handler:
     """The handler of `POST /hl7v2`.
 
@@ -47,12 +49,16 @@ def hl7_handler(
             application's own `client_max_size` does not apply.
         batches: takes a batch piece by piece; None = `sink` gets it whole.
         batch_bytes: the longest batch.
+        may_take: whether the hub takes more messages now; if not, 503 says when to try again.
     """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type not in MEDIA_TYPES:
             accepted = ", ".join(MEDIA_TYPES)
             return web.Response(status=415, text=f"expected one of {accepted}\n")
+        if not may_take():
+            text = "too much waits to be worked off: send it again later\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": _RETRY_SECONDS})
         chunks = request.content.iter_chunked(_CHUNK_BYTES)
         head = await _head(chunks)
         if batches and is_batch(head):

@@ -1,6 +1,12 @@
 """What the HL7 v2 wires count for `/metrics`: sources, codes, rules; never a message's values."""
 
+from collections.abc import Sequence
+from typing import Final
+
+from adapters.hl7v2.receive import MllpReceiver
 from adapters.hl7v2.sequence import Kind
+from adapters.outbox import Delivery
+from adapters.pressure import Backlog, Gate
 from hie.kernel.envelope import AckCode
 from hie.web import Metrics
 
@@ -58,3 +64,122 @@ class IntakeMeters:
     def numbered(self, source: str, kind: Kind) -> None:
         """A sequence number was read."""
         self._sequence.inc(source, kind.value)
+
+
+class DeliveryMeters:
+    """Counters of application acknowledgements, and how many wait or were given up."""
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        """Make the counters.
+
+        Args:
+            metrics: where they are shown; None = nowhere.
+        """
+        made = metrics or Metrics()
+        self.waiting: dict[tuple[str, ...], int] = {}
+        self._settled = made.counter(
+            "hie_application_acknowledgements_total",
+            "Application acknowledgements sent to senders' listeners, or not.",
+            "source",
+            "outcome",
+        )
+        made.family(
+            "hie_application_acknowledgements",
+            "Application acknowledgements that wait or were given up.",
+            ("source", "state"),
+            lambda: self.waiting,
+        )
+
+    def settled(self, source: str, delivery: Delivery) -> None:
+        """One was delivered or given up."""
+        self._settled.inc(source, delivery.value)
+
+    def postponed(self, source: str) -> None:
+        """One could not be delivered yet."""
+        self._settled.inc(source, "postponed")
+
+
+def measure_receivers(
+    metrics: Metrics, receivers: Sequence[MllpReceiver], gate: Gate, backlog: Backlog
+) -> None:
+    """Show what the listeners count."""
+
+    def of(names: Sequence[str]) -> dict[tuple[str, ...], float]:
+        """Those of their counts, by listener and name."""
+        return {
+            (one.settings.name, name): float(getattr(one.counts, name))
+            for one in receivers
+            for name in names
+        }
+
+    listener = ("listener",)
+    metrics.family(
+        "hie_mllp_connections",
+        "MLLP connections that are open.",
+        listener,
+        lambda: {(one.settings.name,): one.open_connections for one in receivers},
+    )
+    metrics.family(
+        "hie_mllp_connections_total",
+        "MLLP connections by what became of them.",
+        ("listener", "kind"),
+        lambda: of(_CONNECTIONS),
+        kind="counter",
+    )
+    metrics.family(
+        "hie_mllp_frames_total",
+        "Frames, and what was none, by kind.",
+        ("listener", "kind"),
+        lambda: of(_FRAMES),
+        kind="counter",
+    )
+    metrics.family(
+        "hie_mllp_strangers_total",
+        "Peers that spoke something else than MLLP.",
+        ("listener", "speaks"),
+        lambda: {
+            (one.settings.name, stranger.value): float(n)
+            for one in receivers
+            for stranger, n in one.counts.strangers.items()
+        },
+        kind="counter",
+    )
+    metrics.family(
+        "hie_mllp_held_bytes",
+        "Messages held in memory until they are answered.",
+        listener,
+        lambda: {(one.settings.name,): float(one.held_bytes) for one in receivers},
+    )
+    metrics.family(
+        "hie_tls_certificate_end_seconds",
+        "When certificates end, in seconds since 1970: the hub's own, and those of partners.",
+        ("listener", "certificate"),
+        lambda: {
+            (one.settings.name, name): ends
+            for one in receivers
+            for name, ends in _certificates(one)
+        },
+    )
+    metrics.gauge("hie_receive_paused", "1 while nothing is read.", lambda: float(not gate.is_open))
+    metrics.gauge(
+        "hie_backlog",
+        "Messages that wait to be worked off, counted up to the high mark.",
+        lambda: float(backlog.waiting),
+    )
+
+
+_CONNECTIONS: Final = (
+    "connections",
+    "connections_refused",
+    "connections_idle",
+    "handshakes_refused",
+    "handshakes_lost",
+    "failures",
+)
+_FRAMES: Final = ("messages", "empty", "oversize", "truncated", "noise_bytes")
+
+
+def _certificates(receiver: MllpReceiver) -> list[tuple[str, float]]:
+    own = receiver.certificate_ends
+    shown = sorted(receiver.counts.certificates.items())
+    return shown if own is None else [("own", own), *shown]
