@@ -8,12 +8,19 @@ import binascii
 import re
 from typing import Final
 
+from adapters.hl7v2.codes import codeable_concept
 from adapters.hl7v2.context import Context, Parts
 from adapters.terminology import ConceptMap
 from hie.kernel.fhir import FhirJson
 
 #: OBX-2 values whose lines are the document itself.
 TEXT_TYPES: Final = ("TX", "FT", "ST")
+_LOINC: Final = "http://loinc.org"
+_UNKNOWN: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor",
+    "code": "UNK",
+    "display": "unknown",
+}
 _MAJOR: Final = frozenset({"application", "audio", "image", "message", "text", "video"})
 _SUBTYPE: Final = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 _URL: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$")
@@ -93,7 +100,7 @@ def document(raw: str, context: Context) -> FhirJson | None:
     segment = context.segment
     kind = segment.field(2) if segment else ""
     if kind == "ED":
-        found = encapsulated(raw, context) or {}
+        found = encapsulated(raw.split(context.repetition_mark, 1)[0], context) or {}
         data, media = found.get("data", ""), found.get("contentType", "")
     else:
         text = lines_of(context)
@@ -109,6 +116,31 @@ def document_type(raw: str, context: Context) -> str | None:
     parts = Parts(raw, context)
     at = 3 if segment is not None and segment.field(2) == "RP" else 2
     return media_type(parts(at), parts(at + 1), context) or None
+
+
+def media(raw: str, context: Context) -> str | None:
+    """The media type a document's presentation means (TXA-3, table 0191)."""
+    return media_type(Parts(raw, context)(1), "", context) or None
+
+
+def text_data(raw: str, context: Context) -> str | None:
+    """The base64 of every repetition of a text, as lines."""
+    lines = [context.text(part) for part in raw.split(context.repetition_mark)]
+    text = "\n".join(line for line in lines if line)
+    return _encoded(text) if text else None
+
+
+def kind_of_document(
+    raw: str, context: Context, concepts: ConceptMap | None = None
+) -> FhirJson | None:
+    """DocumentReference.type of a CWE: with a coding US Core knows, or one that says unknown."""
+    found = codeable_concept(raw, context, concepts)
+    if found is None:
+        return None
+    codings = found.setdefault("coding", [])
+    if not any(coding.get("system") == _LOINC for coding in codings):
+        codings.append(dict(_UNKNOWN))
+    return found
 
 
 def conclusion(raw: str, context: Context, concepts: ConceptMap) -> str | None:
