@@ -154,6 +154,7 @@ class Services:
         self.moves = SourceMoves(
             self.mpi, self.placer, self.repository, MoveLog(config.index), self.ring
         )
+        privacy = PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring)
         self.ingest = Ingest(
             config.sources,
             config.mapper,
@@ -167,7 +168,7 @@ class Services:
             self.directory,
             self.codes,
             config.sensitivity,
-            PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring),
+            privacy,
             self.clock,
         )
         self.worker = Worker(self.db, self.journal, self.ingest)
@@ -184,6 +185,7 @@ class Services:
             self.writer,
             self.journal,
             self.audit,
+            privacy,
             validate.validate,
             outcome.refusal,
             self.clock,

@@ -22,6 +22,7 @@ from hie.flow.answer import Done, Refuse, bundle, entry, headers_of, refused_ent
 from hie.flow.ingest import own_identifier
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
+from hie.flow.privacy import PrivacyFields, Spoken
 from hie.flow.resolve import Resolver
 from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext
@@ -53,6 +54,7 @@ class FhirFlow:
         writer: ResourceWriter,
         journal: Journal,
         audit: AuditLog,
+        privacy: PrivacyFields,
         validate: Validate,
         refuse: Refuse,
         clock: Clock,
@@ -66,6 +68,7 @@ class FhirFlow:
         self._writer = writer
         self._journal = journal
         self._audit = audit
+        self._privacy = privacy
         self._validate = validate
         self._refused = refuse
         self._clock = clock
@@ -150,14 +153,14 @@ class FhirFlow:
         _check_versions(plan, ids, before, origin)
         owners = [found.source_record_id for found in records.values()]
         owner = owners[0] if len(owners) == 1 else None
-        placed = await self._placer.place(
-            conn,
-            origin,
-            [
-                _placement(write, ids[write.name], resolved.resources, owner, records)
-                for write in plan.writes
-                if write.name not in kept
-            ],
+        placements = [
+            _placement(write, ids[write.name], resolved.resources, owner, records)
+            for write in plan.writes
+            if write.name not in kept
+        ]
+        spoken = Spoken(origin=origin, records=tuple(owners), placements=placements)
+        (placed,) = await self._placer.place_all(
+            conn, await self._privacy.carried_out(conn, [spoken])
         )
         names = {
             alias: ids[w.name]

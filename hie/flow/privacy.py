@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.hl7v2.sensitivity import CONTENT, PERSON, VISIT, Privacy, Wish
+from adapters.hl7v2.sensitivity import CONTENT, NOTHING, PERSON, VISIT, Privacy, Wish
 from adapters.sources import Source
 from consent.labels import Labeller
 from hie.crypto import KeyRing
@@ -44,12 +44,13 @@ class Spoken:
     """One message's placements with what it says of who may see them.
 
     Attributes:
+        source: None where nothing is said but in the resources themselves.
         records: the patients' records it is about, the subject's first.
     """
 
     origin: Origin
-    source: Source
-    privacy: Privacy
+    source: Source | None = None
+    privacy: Privacy = NOTHING
     records: tuple[SourceRecordId, ...]
     placements: Sequence[Placement]
 
@@ -73,7 +74,8 @@ class PrivacyFields:
 
         Labels are kept, wishes told to a privacy officer, in the caller's transaction.
         """
-        known = await repository.load(conn, (r for one in messages for r in one.records))
+        concerned = {r for one in messages for p in one.placements for r in self._of(one, p)}
+        known = await repository.load(conn, concerned.union(*(one.records for one in messages)))
         found = []
         for one in messages:
             fresh = await self._raise(conn, one, known)
@@ -87,18 +89,16 @@ class PrivacyFields:
         self, conn: AsyncConnection, one: Spoken, known: dict[str, dict[str, int]]
     ) -> dict[tuple[str, str], int]:
         """Keep what the message raises on persons, visits, its own resources; what is new of it."""
-        if not one.records:
-            return {}
         more: dict[tuple[str, str], int] = {}
-        subject = one.records[0]
         for placement in one.placements:
+            records = self._of(one, placement)
             target = f"{placement.type}/{placement.id}"
             security = (placement.resource.get("meta") or {}).get("security", ())
             mask = self._labeller.mask_of(security) if security else 0
             if placement.type == "Encounter":
                 mask |= self._mask(one, VISIT)
-            if mask:
-                more[subject, target] = mask
+            if mask and records:
+                more[records[0], target] = more.get((records[0], target), 0) | mask
         if person := self._mask(one, PERSON):
             more |= dict.fromkeys(((record, "") for record in one.records), person)
         fresh = {
@@ -161,11 +161,24 @@ class PrivacyFields:
             mask |= self._mask(one, VISIT) | self._mask(one, CONTENT)
         own = f"{placement.type}/{placement.id}"
         visits = _visits(placement.resource)
-        for record in one.records:
+        for record in self._of(one, placement):
             targets = known.get(record, {})
             for target in ("", own, *visits):
                 mask |= targets.get(target, 0)
         return replace(placement, label_mask=mask) if mask != placement.label_mask else placement
+
+    def _of(self, one: Spoken, placement: Placement) -> tuple[str, ...]:
+        """The records a placement is about: those it names, else the message's subject."""
+        if self._index.is_directory(placement.type):
+            return ()
+        if placement.type == "Patient":
+            return (placement.id,)
+        named = [
+            reference.partition("/")[2]
+            for reference in self._index.compartment_references(placement.resource)
+            if reference.startswith("Patient/")
+        ]
+        return tuple(dict.fromkeys(named)) or one.records[:1]
 
     def _mask(self, one: Spoken, scope: str) -> int:
         codings = [
@@ -180,8 +193,10 @@ class PrivacyFields:
         if not one.privacy.wishes or not one.records:
             return []
         await self._tasks.note(conn, [self._told(one, wish) for wish in one.privacy.wishes])
-        withheld = any(wish.withholds for wish in one.privacy.wishes)
-        return [self._denial(one, record) for record in one.records] if withheld else []
+        source = one.source
+        if source is None or not any(wish.withholds for wish in one.privacy.wishes):
+            return []
+        return [self._denial(source, record) for record in one.records]
 
     def _told(self, one: Spoken, wish: Wish) -> Occurrence:
         subject = one.records[0]
@@ -199,13 +214,13 @@ class PrivacyFields:
             message_id=one.origin.message_id,
         )
 
-    def _denial(self, one: Spoken, record: SourceRecordId) -> Placement:
+    def _denial(self, source: Source, record: SourceRecordId) -> Placement:
         """The Consent by which a source withholds its own data of a patient."""
-        consent_id = self._ring.blind("id", one.origin.source_id, "Consent", "withheld", record)
+        consent_id = self._ring.blind("id", source.id, "Consent", "withheld", record)
         return Placement(
             type="Consent",
             id=consent_id,
-            resource=_consent(one.source, record),
+            resource=_consent(source, record),
             owner=record,
         )
 
