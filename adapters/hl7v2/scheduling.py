@@ -82,8 +82,12 @@ def _beginning(context: Context, read: _Read) -> str | None:
 
 
 def slot_start(raw: str, context: Context) -> str | None:
-    """An instant of the start of a resource."""
-    return _instant(context.text(raw), context)
+    """An instant of the start of a resource; None, reported, where no offset is known."""
+    given = context.text(raw)
+    found = _instant(given, context)
+    if found is None and temporal.has_time(given):
+        context.report("no-time-zone", "has no offset and the source no time zone; no instant")
+    return found
 
 
 def slot_end(raw: str, context: Context) -> str | None:
