@@ -78,6 +78,7 @@ class Services:
         self.keys = KeyStore(self.db, self.ring)
         self._join_store()
         self._join_placer()
+        self._join_journal()
         self._join_flow()
 
     def _join_store(self) -> None:
@@ -133,7 +134,8 @@ class Services:
             Memory(self.repository, Changes(self.keys, config.index), config.lifecycles),
         )
 
-    def _join_flow(self) -> None:
+    def _join_journal(self) -> None:
+        """The journal, and the tasks that staff have about its messages."""
         config = self.config
         self.journal = Journal(self.db, self.ring, self.keys, self.clock)
         # Whoever works a message off, a command too, queues what its sender wants to be told.
@@ -151,6 +153,9 @@ class Services:
         self.desk = Desk(
             self.tasks, self.codes, _Queue(self.journal), self.mpi, self.audit, self.clock
         )
+
+    def _join_flow(self) -> None:
+        config = self.config
         self.moves = SourceMoves(
             self.mpi, self.placer, self.repository, MoveLog(config.index), self.ring
         )

@@ -1,6 +1,6 @@
 """What the HL7 v2 wires count for `/metrics`: sources, codes, rules; never a message's values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from adapters.hl7v2.receive import MllpReceiver
@@ -9,6 +9,18 @@ from adapters.outbox import Delivery
 from adapters.pressure import Backlog, Gate
 from hie.kernel.envelope import AckCode
 from hie.web import Metrics
+
+#: Further labels of a listener's number, and the number.
+_Counted = Sequence[tuple[tuple[str, ...], float]]
+_CONNECTIONS: Final = (
+    "connections",
+    "connections_refused",
+    "connections_idle",
+    "handshakes_refused",
+    "handshakes_lost",
+    "failures",
+)
+_FRAMES: Final = ("messages", "empty", "oversize", "truncated", "noise_bytes")
 
 
 class IntakeMeters:
@@ -103,83 +115,62 @@ def measure_receivers(
     metrics: Metrics, receivers: Sequence[MllpReceiver], gate: Gate, backlog: Backlog
 ) -> None:
     """Show what the listeners count."""
-
-    def of(names: Sequence[str]) -> dict[tuple[str, ...], float]:
-        """Those of their counts, by listener and name."""
-        return {
-            (one.settings.name, name): float(getattr(one.counts, name))
-            for one in receivers
-            for name in names
-        }
-
-    listener = ("listener",)
-    metrics.family(
-        "hie_mllp_connections",
-        "MLLP connections that are open.",
-        listener,
-        lambda: {(one.settings.name,): one.open_connections for one in receivers},
-    )
-    metrics.family(
-        "hie_mllp_connections_total",
-        "MLLP connections by what became of them.",
-        ("listener", "kind"),
-        lambda: of(_CONNECTIONS),
-        kind="counter",
-    )
-    metrics.family(
-        "hie_mllp_frames_total",
-        "Frames, and what was none, by kind.",
-        ("listener", "kind"),
-        lambda: of(_FRAMES),
-        kind="counter",
-    )
-    metrics.family(
-        "hie_mllp_strangers_total",
-        "Peers that spoke something else than MLLP.",
-        ("listener", "speaks"),
-        lambda: {
-            (one.settings.name, stranger.value): float(n)
-            for one in receivers
-            for stranger, n in one.counts.strangers.items()
-        },
-        kind="counter",
-    )
-    metrics.family(
-        "hie_mllp_held_bytes",
-        "Messages held in memory until they are answered.",
-        listener,
-        lambda: {(one.settings.name,): float(one.held_bytes) for one in receivers},
-    )
-    metrics.family(
-        "hie_tls_certificate_end_seconds",
-        "When certificates end, in seconds since 1970: the hub's own, and those of partners.",
-        ("listener", "certificate"),
-        lambda: {
-            (one.settings.name, name): ends
-            for one in receivers
-            for name, ends in _certificates(one)
-        },
-    )
-    metrics.gauge("hie_receive_paused", "1 while nothing is read.", lambda: float(not gate.is_open))
-    metrics.gauge(
-        "hie_backlog",
-        "Messages that wait to be worked off, counted up to the high mark.",
-        lambda: float(backlog.waiting),
-    )
+    families: dict[str, tuple[str, tuple[str, ...], Callable[[MllpReceiver], _Counted]]] = {
+        "hie_mllp_connections": (
+            "MLLP connections that are open.",
+            (),
+            lambda one: [((), one.open_connections)],
+        ),
+        "hie_mllp_connections_total": (
+            "MLLP connections by what became of them.",
+            ("kind",),
+            lambda one: _of(one, _CONNECTIONS),
+        ),
+        "hie_mllp_frames_total": (
+            "Frames, and what was none, by kind.",
+            ("kind",),
+            lambda one: _of(one, _FRAMES),
+        ),
+        "hie_mllp_strangers_total": (
+            "Peers that spoke something else than MLLP.",
+            ("speaks",),
+            lambda one: [((who.value,), n) for who, n in one.counts.strangers.items()],
+        ),
+        "hie_mllp_held_bytes": (
+            "Messages held in memory until they are answered.",
+            (),
+            lambda one: [((), one.held_bytes)],
+        ),
+        "hie_tls_certificate_end_seconds": (
+            "When certificates end, in seconds since 1970: the hub's own, and partners'.",
+            ("certificate",),
+            _certificates,
+        ),
+    }
+    for name, (text, labels, read) in families.items():
+        kind = "counter" if name.endswith("_total") else "gauge"
+        metrics.family(name, text, ("listener", *labels), _by_listener(receivers, read), kind=kind)
+    text = "1 while nothing is read, 0 otherwise."
+    metrics.gauge("hie_receive_paused", text, lambda: float(not gate.is_open))
+    text = "Messages that wait to be worked off, counted up to the high mark."
+    metrics.gauge("hie_backlog", text, lambda: float(backlog.waiting))
 
 
-_CONNECTIONS: Final = (
-    "connections",
-    "connections_refused",
-    "connections_idle",
-    "handshakes_refused",
-    "handshakes_lost",
-    "failures",
-)
-_FRAMES: Final = ("messages", "empty", "oversize", "truncated", "noise_bytes")
+def _by_listener(
+    receivers: Sequence[MllpReceiver], read: Callable[[MllpReceiver], _Counted]
+) -> Callable[[], Mapping[tuple[str, ...], float]]:
+    return lambda: {
+        (one.settings.name, *labels): float(value)
+        for one in receivers
+        for labels, value in read(one)
+    }
 
 
-def _certificates(receiver: MllpReceiver) -> list[tuple[str, float]]:
+def _of(receiver: MllpReceiver, names: Sequence[str]) -> _Counted:
+    return [((name,), getattr(receiver.counts, name)) for name in names]
+
+
+def _certificates(receiver: MllpReceiver) -> _Counted:
+    shown = [((name,), ends) for name, ends in sorted(receiver.counts.certificates.items())]
     own = receiver.certificate_ends
-    shown = sorted(receiver.counts.certificates.items())
-    return shown if own is None else [("own", own), *shown]
+    return shown if own is None else [(("own",), own), *shown]
