@@ -119,6 +119,17 @@ def end_after(raw: str, context: Context) -> str | None:
     return _from_companion(raw, context, back=False)
 
 
+def minutes_after(raw: str, context: Context) -> str | None:
+    """The dateTime a number of minutes after the companion field; None for a bare date."""
+    value = number(context.text(raw))
+    given = context.text(context.companion.split(context.component, 1)[0])
+    try:
+        moment = date_time(given, context.zone) if given and value else ""
+    except TemporalError:
+        return None  # the row that takes the companion itself has said so
+    return moved(moment, (value, "min")) if moment and value and value > 0 else None
+
+
 def start_before(raw: str, context: Context) -> str | None:
     """The dateTime a CQ of time before the companion field, an end."""
     return _from_companion(raw, context, back=True)

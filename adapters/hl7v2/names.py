@@ -38,6 +38,13 @@ def human_name(raw: str, context: Context) -> FhirJson | None:
     return found
 
 
+
+def previous_name(raw: str, context: Context) -> FhirJson | None:
+    """A HumanName of an XPN that is no longer in use, whatever it was."""
+    found = human_name(raw, context)
+    return {**found, "use": "old"} if found else None
+
+
 def called_name(raw: str, context: Context) -> FhirJson | None:
     """The name an XPN says the person is called by, as a HumanName of its own."""
     called = Parts(raw, context)(15)
