@@ -176,23 +176,27 @@ class _Run:
                     return
 
     def _first_patient(self) -> list[Segment]:
-        """The segments up to a second PID: a submission has one subject.
+        """The segments up to the PID of a second patient: a submission has one subject.
+
+        A PID that repeats the numbers of the first (earlier results of an order) is no other.
 
         Mixing two patients in one would show the one the other's results, so what follows is
         left to a human, with a finding. A map with `per` says something of each on its own.
         """
         segments = list(self._segments)
         pids = [s for s in segments if s.name == "PID"]
-        if len(pids) < 2:
+        number = pids[0].field(3) if pids else ""
+        other = next((s for s in pids[1:] if not number or s.field(3) != number), None)
+        if other is None:
             return segments
-        self._context.segment = pids[1]
+        self._context.segment = other
         self._context.report(
             "several-patients",
             "only the first patient of the message is taken; send one message per patient",
             code="100",
             severity=Severity.ERROR,
         )
-        self.taken = pids[1].position
+        self.taken = other.position
         return segments[: self.taken]
 
     def _make_one(self, rule: Rule, node: Node, segment: Segment, made: int) -> bool:
