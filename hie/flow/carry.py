@@ -158,7 +158,9 @@ class FhirFlow:
             for write in plan.writes
             if write.name not in kept
         ]
-        spoken = Spoken(origin=origin, records=tuple(owners), placements=placements)
+        spoken = Spoken(
+            origin=origin, records=tuple(owners), placements=placements, is_restated=True
+        )
         (placed,) = await self._placer.place_all(
             conn, await self._privacy.carried_out(conn, [spoken])
         )

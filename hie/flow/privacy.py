@@ -46,6 +46,8 @@ class Spoken:
     Attributes:
         source: None where nothing is said but in the resources themselves.
         records: the patients' records it is about, the subject's first.
+        is_restated: each resource is said anew as a whole, its own labels too (a FHIR write);
+            a field that an HL7 v2 message leaves empty takes nothing back.
     """
 
     origin: Origin
@@ -53,6 +55,7 @@ class Spoken:
     privacy: Privacy = NOTHING
     records: tuple[SourceRecordId, ...]
     placements: Sequence[Placement]
+    is_restated: bool = False
 
 
 class PrivacyFields:
@@ -94,7 +97,8 @@ class PrivacyFields:
             records = self._of(one, placement)
             target = f"{placement.type}/{placement.id}"
             security = (placement.resource.get("meta") or {}).get("security", ())
-            mask = self._labeller.mask_of(security) if security else 0
+            is_kept = bool(security) and not one.is_restated
+            mask = self._labeller.mask_of(security) if is_kept else 0
             if placement.type == "Encounter":
                 mask |= self._mask(one, VISIT)
             if mask and records:
