@@ -1,45 +1,22 @@
 """Checks of one segment's fields, compiled from its definition.
 
-Only what can be wrong is looked at: required fields, repetitions, dates, times and numbers,
-and coded values. Lengths are not checked: hardly a sender keeps them.
-Spec: HL7 v2.8.2 chapter 2A (data types).
+A segment in the usual separators is first laid over one pattern; only what does not fit is
+taken apart, to say where it departs: required fields and components, repetitions, dates,
+times and numbers, lengths, and coded values.
+Spec: HL7 v2.8.2 chapter 2, sections 2.5.3 to 2.5.5, and chapter 2A (data types).
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from types import MappingProxyType
+from functools import cache
 from typing import Final
 
 from adapters.hl7v2.er7 import NULL, Delimiters, Segment
+from adapters.hl7v2.field_forms import FORMS, Part, field_pattern, is_group, pattern_of
 
-_LONG, _SHORT, _FEBRUARY = "(?:0[13578]|1[02])", "(?:0[469]|11)", "02"
-_DAYS: Final = ((_LONG, r"[12]\d|3[01]"), (_SHORT, r"[12]\d|30"), (_FEBRUARY, r"[12]\d"))
-_DAY: Final = "(?:" + "|".join(f"{month}(?:0[1-9]|{days})" for month, days in _DAYS) + ")"
-_MONTH: Final = "(?:0[1-9]|1[0-2])"
-_CLOCK: Final = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d(?:\.\d{1,6})?)?)?"
-_ZONE: Final = r"(?:[+-](?:0\d|1[0-4])[0-5]\d)?"
-
-#: Data type to the form of its value and the words for it.
-FORMS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = MappingProxyType(
-    {
-        "DT": (re.compile(rf"\d{{4}}(?:{_DAY}|{_MONTH})?"), "a date (YYYYMMDD)"),
-        "TM": (re.compile(f"{_CLOCK}{_ZONE}"), "a time (HHMMSS)"),
-        "TS": (
-            re.compile(rf"\d{{4}}(?:{_DAY}(?:{_CLOCK})?|{_MONTH})?{_ZONE}"),
-            "a time stamp (YYYYMMDDHHMMSS)",
-        ),
-        "DTM": (
-            re.compile(rf"\d{{4}}(?:{_DAY}(?:{_CLOCK})?|{_MONTH})?{_ZONE}"),
-            "a time stamp (YYYYMMDDHHMMSS)",
-        ),
-        "NM": (re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)"), "a number"),
-        "SI": (re.compile(r"\d+"), "a sequence number"),
-    }
-)
-#: Of a composite's components only these are looked at: validity periods and the like.
-_DATED: Final = frozenset({"DT", "TS", "DTM"})
+_STANDARD: Final = Delimiters()
+_VALUE_TYPE, _VALUE = 2, 5  # OBX-2 names the type of OBX-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +24,15 @@ class FieldSpec:
     """What the standard says about a field.
 
     Attributes:
-        datatype: `CX`; `varies` for OBX-5.
-        components: data types of its components, first to last; () for a simple type.
-        table: code of the table its (first) value is of; empty for none.
-        values: that table's values; empty = not checked.
+        least: 1 where it must be valued.
+        most: how often it may repeat; -1 without bound, 0 where it was withdrawn.
+        part: what stands in it; its data type is `varies` for OBX-5.
     """
 
     number: int
-    is_required: bool
-    repeats: bool
-    datatype: str
-    components: tuple[str, ...] = ()
-    table: str = ""
-    values: frozenset[str] = frozenset()
+    least: int
+    most: int
+    part: Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,143 +43,165 @@ class Trouble:
     field: int
     repetition: int = 0
     component: int = 0
+    subcomponent: int = 0
     detail: str = ""
 
     @property
-    def steps(self) -> tuple[int, int, int]:
-        """Field, repetition, component."""
-        return self.field, self.repetition, self.component
-
-
-@dataclass(frozen=True, slots=True)
-class _Test:
-    component: int
-    holds: Callable[[str], object]
-    rule: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """The tests of one field.
-
-    Attributes:
-        place: in the cut line.
-        passes: settles the usual value without cutting it; None where components are tested.
-        least: separators that a value must have before the first test can fail.
-    """
-
-    place: int
-    passes: Callable[[str], object] | None
-    least: int
-    tests: tuple[_Test, ...]
+    def steps(self) -> tuple[int, int, int, int]:
+        """Field, repetition, component, subcomponent."""
+        return self.field, self.repetition, self.component, self.subcomponent
 
 
 class SegmentCheck:
     """All checks of one segment of one version."""
 
-    def __init__(self, specs: Sequence[FieldSpec], *, shift: int = 0) -> None:
+    def __init__(
+        self, name: str, specs: Sequence[FieldSpec], value_types: Mapping[str, Part], *, shift: int
+    ) -> None:
         """Compile the definition.
 
         Args:
+            name: the segment's.
             specs: the fields in order.
-            shift: 1 for MSH, whose first field is the separator itself.
+            value_types: what stands in a field whose type another field names.
+            shift: 1 for MSH and the like, whose first field is the separator itself.
         """
         self._shift = shift
-        kept = [spec for spec in specs if spec.number > 2 * shift]
-        self._end = max((spec.number for spec in specs), default=0) - shift + 1
-        self._required = tuple(spec.number - shift for spec in kept if spec.is_required)
-        self._single = tuple(spec.number - shift for spec in kept if not spec.repeats)
-        checks = [check for spec in kept if (check := _compile(spec, shift))]
-        self._plain = tuple((c.place, c.passes, c) for c in checks if c.passes)
-        self._deep = tuple((c.place, c.least, c) for c in checks if not c.passes)
-        varying = [spec.number for spec in kept if spec.datatype == "varies"]
-        self._varying = varying[0] if varying else 0
+        self._specs = tuple(spec for spec in specs if spec.number > 2 * shift)
+        self._end = max((spec.number for spec in specs), default=0)
+        shapes = [(spec.least, spec.most, spec.part) for spec in self._specs]
+        self._fits = re.compile(pattern_of(name, shapes, is_header=shift > 0)).fullmatch
+        # One for each group of that pattern, in its order.
+        self._groups = tuple(_fits(most, part) for _, most, part in shapes if is_group(most, part))
+        varying = [spec.number for spec in self._specs if spec.part.datatype == "varies"]
+        self._varying = varying[0] if varying == [_VALUE] else 0
+        self._value_types = value_types
+        self._value_fits: dict[str, Callable[[str], object] | None] = {}
 
     def troubles(self, segment: Segment, marks: Delimiters) -> Sequence[Trouble]:
         """What is wrong in a segment of this kind; nearly always nothing."""
-        fields = segment.fields
-        size = len(fields)
-        found = [n for n in self._required if n >= size or not fields[n]]
-        troubles = [Trouble("required-field", n + self._shift) for n in found]
-        for check in self._suspects(fields, size, marks.component):
-            troubles += _failures(check, self._shift, fields[check.place], marks)
+        if marks == _STANDARD and self._passes(segment.raw):
+            if not self._varying or self._value_passes(segment.fields):
+                return ()
+            return [*self._value(segment.fields, marks)]
+        return [*self._searched(segment.fields, marks)]
+
+    def _passes(self, raw: str) -> bool:
+        """Whether a segment is right at first sight, but for a value of varying type."""
+        found = self._fits(raw)
+        if found is None:
+            return False
+        for content, fits in zip(found.groups(), self._groups, strict=True):
+            if content and not fits(content):
+                return False
+        return True
+
+    def _searched(self, fields: Sequence[str], marks: Delimiters) -> Iterator[Trouble]:
+        size, shift = len(fields), self._shift
+        withdrawn = 0
+        for spec in self._specs:
+            place = spec.number - shift
+            raw = fields[place] if place < size else ""
+            if raw and spec.most == 0:
+                withdrawn = withdrawn or (spec.number if raw != NULL else 0)
+            elif raw:
+                yield from _field(spec, raw, marks)
+            elif spec.least:
+                yield Trouble("required-field", spec.number)
         if self._varying:
-            troubles += self._value(fields, marks)
-        if size > self._end:
-            extra = (n for n in range(self._end, size) if fields[n])
-            troubles += [Trouble("field-unexpected", n + self._shift) for n in islice(extra, 1)]
-        # MSH-2 is the list of separators itself.
-        if marks.repetition and segment.raw.count(marks.repetition) > self._shift:
-            troubles += self._repeated(fields, marks)
-        return troubles
+            yield from self._value(fields, marks)
+        if withdrawn:  # one remark a segment: who sends one such field sends several
+            yield Trouble("field-withdrawn", withdrawn)
+        end = self._end - shift + 1
+        extra = next((n for n in range(end, size) if fields[n]), 0)
+        if extra:
+            yield Trouble("field-unexpected", extra + shift)
 
-    def _suspects(self, fields: Sequence[str], size: int, component: str) -> list[_Check]:
-        """The checks whose field does not pass at first sight."""
-        found = []
-        for place, passes, check in self._plain:
-            if place >= size:
-                break
-            raw = fields[place]
-            if raw and not passes(raw):
-                found.append(check)
-        for place, least, check in self._deep if component else ():
-            if place >= size:
-                break
-            if fields[place].count(component) >= least:
-                found.append(check)
-        return found
+    def _value_passes(self, fields: Sequence[str]) -> bool:
+        """Whether OBX-5 is of the type that OBX-2 names, at first sight."""
+        if len(fields) <= _VALUE or not fields[_VALUE]:
+            return True
+        kind = fields[_VALUE_TYPE]
+        try:
+            fits = self._value_fits[kind]
+        except KeyError:
+            part = self._value_types.get(kind)
+            if part is None:
+                return True  # not remembered: senders may write anything into OBX-2
+            fits = self._value_fits[kind] = _fits(-1, part) if part.is_checked else None
+        return fits is None or fits(fields[_VALUE]) is not None
 
-    def _value(self, fields: Sequence[str], marks: Delimiters) -> Iterable[Trouble]:
-        """OBX-5, whose type stands in OBX-2."""
-        place = self._varying
-        if place >= len(fields) or fields[2] not in FORMS:
-            return ()
-        pattern, words = FORMS[fields[2]]
-        if not fields[place] or pattern.fullmatch(fields[place]):
-            return ()
-        test = _Test(1, pattern.fullmatch, "datatype", words)
-        return _failures(_Check(place, None, 0, (test,)), 0, fields[place], marks)
-
-    def _repeated(self, fields: Sequence[str], marks: Delimiters) -> Iterator[Trouble]:
-        for place in self._single:
-            if place < len(fields) and marks.repetition in fields[place]:
-                yield Trouble("field-repeats", place + self._shift, 2)
+    def _value(self, fields: Sequence[str], marks: Delimiters) -> Iterator[Trouble]:
+        part = self._value_types.get(fields[_VALUE_TYPE]) if len(fields) > _VALUE else None
+        if part and part.is_checked and fields[_VALUE]:
+            spec = FieldSpec(number=_VALUE, least=0, most=-1, part=part)
+            yield from _field(spec, fields[_VALUE], marks)
 
 
-def _compile(spec: FieldSpec, shift: int) -> _Check | None:
-    place = spec.number - shift
-    form = FORMS.get(spec.datatype)
-    if form:
-        test = _Test(1, form[0].fullmatch, "datatype", form[1])
-        return _Check(place, form[0].fullmatch, 0, (test,))
-    tests = [
-        _Test(n, FORMS[kind][0].fullmatch, "datatype", FORMS[kind][1])
-        for n, kind in enumerate(spec.components, 1)
-        if kind in _DATED
-    ]
-    if spec.values:
-        is_value = spec.values.__contains__
-        tests.append(_Test(1, is_value, "table-value", spec.table))
-        if len(tests) == 1:
-            return _Check(place, is_value, 0, tuple(tests))
-    if not tests:
-        return None
-    return _Check(place, None, min(test.component for test in tests) - 1, tuple(tests))
+@cache
+def _fits(most: int, part: Part) -> Callable[[str], object]:
+    """Whether a field's content is right; few types serve all fields."""
+    return re.compile(f"(?a:{field_pattern(most, part)})").fullmatch
 
 
-def _failures(check: _Check, shift: int, raw: str, marks: Delimiters) -> Iterator[Trouble]:
-    """Every test of a field on every repetition."""
+def _field(spec: FieldSpec, raw: str, marks: Delimiters) -> Iterator[Trouble]:
+    """What is wrong in a field that is valued and may be."""
+    is_text = spec.part.is_text
     repetitions = raw.split(marks.repetition) if marks.repetition else [raw]
-    for repetition, text in enumerate(repetitions, 1):
-        parts = text.split(marks.component) if marks.component else [text]
-        size = len(parts)
-        for test in check.tests:
-            leaf = parts[test.component - 1] if test.component <= size else ""
-            if not leaf or test.holds(leaf) or leaf == NULL:
-                continue
-            first = leaf.partition(marks.subcomponent)[0] if marks.subcomponent else leaf
-            if first and not test.holds(first):
-                component = test.component if size > 1 else 0
-                number = check.place + shift
-                yield Trouble(test.rule, number, repetition, component, test.detail)
+    for number, text in enumerate(repetitions if spec.part.is_checked else (), 1):
+        if not text or text == NULL:
+            continue
+        parts = text.split(marks.component) if marks.component and not is_text else [text]
+        for rule, component, sub, detail in _components(spec.part, parts, marks):
+            yield Trouble(rule, spec.number, number, component, sub, detail)
+    if 0 < spec.most < len(repetitions):
+        yield Trouble("field-repeats", spec.number, spec.most + 1, detail=str(spec.most))
+
+
+def _components(
+    part: Part, parts: Sequence[str], marks: Delimiters
+) -> Iterator[tuple[str, int, int, str]]:
+    """Rule, component, subcomponent and detail of all that is wrong in a repetition."""
+    if not part.parts:
+        found = _leaf(part, parts[0], marks)
+        if found:
+            yield found[0], 1 if len(parts) > 1 else 0, 0, found[1]
+        return
+    for number, inner in enumerate(part.parts, 1):
+        text = parts[number - 1] if number <= len(parts) else ""
+        if text:
+            for sub, rule, detail in _subcomponents(inner, text, marks):
+                # A value sent without its separators is the field's own.
+                yield rule, number if len(parts) > 1 or sub else 0, sub, detail
+        elif inner.is_required:
+            yield "required-component", number, 0, ""
+
+
+def _subcomponents(part: Part, text: str, marks: Delimiters) -> Iterator[tuple[int, str, str]]:
+    """Subcomponent, rule and detail of all that is wrong in a component that is valued."""
+    if not part.parts:
+        if found := _leaf(part, text, marks):
+            yield 0, *found
+        return
+    subs = text.split(marks.subcomponent) if marks.subcomponent else [text]
+    for number, (inner, sub) in enumerate(zip(part.parts, subs, strict=False), 1):
+        # What has parts of its own had no room for them at this depth.
+        if not inner.parts and (found := _leaf(inner, sub, marks)):
+            yield number if len(subs) > 1 else 0, *found
+
+
+def _leaf(part: Part, text: str, marks: Delimiters) -> tuple[str, str] | None:
+    """Rule and detail of what is wrong with a value; None when nothing is."""
+    first = text
+    if marks.subcomponent and not part.is_text:
+        first = text.partition(marks.subcomponent)[0]
+    if not first or first == NULL:
+        return None
+    form = FORMS.get(part.datatype)
+    if form and not form.matches(first):
+        return "datatype", form.words
+    if part.values and first not in part.values:
+        return "table-value", part.table
+    if 0 < part.longest < len(first):
+        return "field-length", str(part.longest)
+    return None

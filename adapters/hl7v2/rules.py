@@ -38,10 +38,32 @@ class Place(NamedTuple):
     field: int = 0
     repetition: int = 0
     component: int = 0
+    subcomponent: int = 0
 
 
 #: The message as a whole.
 NOWHERE: Final = Place()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """How many characters a value may have: by data type, and by field, `("MSH", 10)`."""
+
+    datatypes: Mapping[str, int]
+    fields: Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """What is wrong in the published tables.
+
+    Attributes:
+        segments: version and segment to the version whose definition to take; empty = none.
+        datatypes: version, segment and field to its data type.
+    """
+
+    segments: Mapping[tuple[str, str], str]
+    datatypes: Mapping[tuple[str, str, int], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +77,8 @@ class Rules:
         user_tables: user-defined tables to check, `HL70001`.
         open_tables: tables not to check.
         added_values: values that belong to a table though its published list lacks them.
+        lengths: how long values may be, below v2.7.
+        corrections: of the published tables.
         default_version: of messages whose MSH-12 says nothing.
         most_findings: of one message.
     """
@@ -65,6 +89,8 @@ class Rules:
     user_tables: frozenset[str]
     open_tables: frozenset[str]
     added_values: Mapping[str, frozenset[str]]
+    lengths: "Lengths"
+    corrections: "Corrections"
     default_version: str
     most_findings: int
 
@@ -121,6 +147,7 @@ def _finding(known: Rule, rule: str, severity: Severity, at: Place, detail: str)
         field=at.field,
         repetition=at.repetition,
         component=at.component,
+        subcomponent=at.subcomponent,
     )
     text = known.text.format(place=found.place, segment=found.segment, detail=detail)
     return replace(found, text=text)
@@ -146,6 +173,8 @@ def load_rules(path: Path) -> Rules:
             added_values={
                 f"HL7{row['table']}": frozenset(row["add"]) for row in content.get("tables", [])
             },
+            lengths=_lengths(content["lengths"]),
+            corrections=_corrections(content.get("corrections", [])),
             default_version=str(checks["default_version"]),
             most_findings=int(checks["most_findings"]),
         )
@@ -170,3 +199,22 @@ def _structures(table: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, .
 def _field(name: str) -> tuple[str, int]:
     segment, _, number = name.partition("-")
     return segment, int(number)
+
+
+def _lengths(table: Mapping[str, Any]) -> Lengths:
+    return Lengths(
+        datatypes={name: int(most) for name, most in table["datatypes"].items()},
+        fields={_field(name): int(most) for name, most in table["fields"].items()},
+    )
+
+
+def _corrections(rows: Iterable[Mapping[str, Any]]) -> Corrections:
+    segments: dict[tuple[str, str], str] = {}
+    datatypes: dict[tuple[str, str, int], str] = {}
+    for row in rows:
+        for version in row["versions"]:
+            for name in row.get("segments", []):
+                segments[version, name] = str(row["like"])
+            for name in row.get("fields", []):
+                datatypes[version, *_field(name)] = str(row["datatype"])
+    return Corrections(segments=segments, datatypes=datatypes)

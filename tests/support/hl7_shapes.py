@@ -41,7 +41,7 @@ LINES = {
     "TXA": "TXA|1|CN^Consultation^HL70270|TX|20260131||||||||D-1|||||AU",
     "CON": "CON|1|001",
     "NTE": "NTE|1||Seen in good spirits",
-    "TQ1": "TQ1|1||BID^Twice a day^HL70335",
+    "TQ1": "TQ1|1||BID&Twice a day&HL70335",
     "CTD": "CTD|PR^Primary^HL70131|Contact^Carl",
     "SAC": "SAC|E-1",
     "BLG": "BLG|D",

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.hl7v2 import conform, er7
-from adapters.hl7v2.conform import VERSIONS, Conformance, Conformer, deep_verdict, nearest_version
+from adapters.hl7v2.conform import Conformance, Conformer
+from adapters.hl7v2.deep import deep_verdict
 from adapters.hl7v2.rules import Rules, load_rules
+from adapters.hl7v2.standard import VERSIONS, nearest_version
 from adapters.hl7v2.structure import Group, Node, Structure
 from adapters.sources import Source, adhoc_source
 from hie.kernel.envelope import Finding, Severity
@@ -157,7 +159,7 @@ def test_a_report_without_its_header_keeps_its_observations_in_their_group(confo
 
 
 def structure_of(conformer: Conformer, version: str, name: str) -> Structure:
-    found = conformer._of(version).structure(name)
+    found = conformer.standard(version).structure(name)
     assert found is not None
     return found
 
@@ -196,7 +198,7 @@ MAPPED = (
 def test_every_sentence_of_a_structure_is_matched_without_remark(
     conformer: Conformer, version: str, name: str
 ):
-    structure = conformer._of(version).structure(name)
+    structure = conformer.standard(version).structure(name)
     if structure is None:
         assert version == "2.3.1"  # came with a later version
         return
