@@ -6,8 +6,9 @@ and gets the first answer; a repeat of a refused one is judged afresh. A sequenc
 in the transaction of its message, and only from where it was believed to be.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 from sqlalchemy import String, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +25,7 @@ from hie.kernel.envelope import Finding, Severity
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
+from hie.sqlite import LoopCursor
 
 _T = inbound_message.c
 # Built once: building a statement takes as long as running it, and every message runs these.
@@ -36,6 +38,18 @@ _KNOWN_CONTROLS = (
     .distinct()
 )
 _INSERT = inbound_message.insert()
+_COLUMNS: Final = tuple(column.name for column in inbound_message.columns)
+# The same three for SQLite without SQLAlchemy; `{}` holds as many `?` as there are keys.
+_DIRECT_FIRST: Final = (
+    "SELECT pk, repeat_key, wrapped, wrapped_by, answer FROM inbound_message"
+    " WHERE repeat_key IN ({})"
+)
+_DIRECT_KNOWN: Final = "SELECT DISTINCT control_key FROM inbound_message WHERE control_key IN ({})"
+_DIRECT_INSERT: Final = "INSERT INTO inbound_message ({}) VALUES ({})".format(  # noqa: S608 - names of our own columns
+    ", ".join(f'"{name}"' for name in _COLUMNS), ", ".join("?" * len(_COLUMNS))
+)
+#: pk, repeat key, wrapped key, whose key wraps it, sealed answer.
+_First = tuple[int, str, bytes, int | None, bytes]
 _REUSED = Finding(
     code="205",
     rule="control-id-reused",
@@ -45,6 +59,65 @@ _REUSED = Finding(
     sequence=1,
     field=10,
 )
+
+
+class _Statements(Protocol):
+    """The three statements that every batch runs, in one open transaction."""
+
+    async def first(self, repeat_keys: Sequence[str]) -> Iterable[_First]:
+        """The accepted messages of these keys."""
+        ...
+
+    async def known(self, control_keys: Sequence[str]) -> Iterable[str]:
+        """Those of the keys that came before."""
+        ...
+
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store rows."""
+        ...
+
+
+class _Orm:
+    """On any database."""
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        self._conn = conn
+
+    async def first(self, repeat_keys: Sequence[str]) -> Iterable[_First]:
+        """The accepted messages of these keys."""
+        rows = await self._conn.execute(_FIRST_ANSWERS, {"repeat_keys": list(repeat_keys)})
+        return [tuple(row) for row in rows]
+
+    async def known(self, control_keys: Sequence[str]) -> Iterable[str]:
+        """Those of the keys that came before."""
+        rows = await self._conn.execute(_KNOWN_CONTROLS, {"control_keys": list(control_keys)})
+        return rows.scalars().all()
+
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store rows."""
+        await self._conn.execute(_INSERT, rows)
+
+
+class _Direct:
+    """On SQLite, where building a statement takes longer than running it."""
+
+    def __init__(self, cursor: LoopCursor) -> None:
+        self._cursor = cursor
+
+    async def first(self, repeat_keys: Sequence[str]) -> Iterable[_First]:
+        """The accepted messages of these keys."""
+        await self._cursor.execute(_DIRECT_FIRST.format(_marks(repeat_keys)), repeat_keys)
+        return await self._cursor.fetchall()
+
+    async def known(self, control_keys: Sequence[str]) -> Iterable[str]:
+        """Those of the keys that came before."""
+        await self._cursor.execute(_DIRECT_KNOWN.format(_marks(control_keys)), control_keys)
+        return [key for (key,) in await self._cursor.fetchall()]
+
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store rows."""
+        values = ([row[name] for name in _COLUMNS] for row in rows)
+        await self._cursor.executemany(_DIRECT_INSERT, values)
 
 
 class Inbox:
@@ -58,7 +131,9 @@ class Inbox:
         self._keys = keys
         self._clock = clock
         self._outbox = outbox
-        self._writer: GroupWriter[JournalEntry, Journaled] = GroupWriter(db, self._write_batch)
+        self._writer: GroupWriter[JournalEntry, Journaled] = GroupWriter(
+            db, self._write_batch, direct=self._write_plain, suits=_is_plain
+        )
 
     async def write(self, entry: JournalEntry) -> Journaled:
         """The outcome, after the commit.
@@ -76,8 +151,9 @@ class Inbox:
         """The answer that the accepted message which this one repeats got; None = none such."""
         repeat_key = self._repeat_key(entry)
         async with self._db.reading() as conn:
-            found = await self._first_answers(conn, [repeat_key])
-        return found[repeat_key][1] if repeat_key in found else None
+            for row in await _Orm(conn).first([repeat_key]):
+                return await self._first_answer(row)
+        return None
 
     async def last_sequence(self, source_id: SourceId) -> int | None:
         """The last sequence number accepted from a source; None = none yet."""
@@ -89,20 +165,38 @@ class Inbox:
     async def _write_batch(
         self, conn: AsyncConnection, entries: Sequence[JournalEntry]
     ) -> list[Journaled]:
-        repeat_keys = [self._repeat_key(e) for e in entries]
-        control_keys = [self._ring.blind("control", e.source_id, e.control_id) for e in entries]
-        first = await self._first_answers(conn, repeat_keys)
-        known = await self._known_controls(conn, control_keys)
-        rows: list[dict[str, Any]] = []
-        outcomes: list[Outcome] = []
-        results: list[Journaled] = []
-        for entry, repeat_key, control_key in zip(entries, repeat_keys, control_keys, strict=True):
+        for entry in entries:
             if entry.step is not None:
                 await self._move(conn, entry.source_id, entry.step)
+        outcomes: list[Outcome] = []
+        results = await self._store(_Orm(conn), entries, outcomes)
+        await self._outbox.announce(conn, outcomes)
+        return results
+
+    async def _write_plain(
+        self, cursor: LoopCursor, entries: Sequence[JournalEntry]
+    ) -> list[Journaled]:
+        """Entries that move no sequence number and announce nothing."""
+        return await self._store(_Direct(cursor), entries, [])
+
+    async def _store(
+        self, statements: _Statements, entries: Sequence[JournalEntry], outcomes: list[Outcome]
+    ) -> list[Journaled]:
+        """Store what is new; `outcomes` gains what senders want to be told of it."""
+        repeat_keys = [self._repeat_key(e) for e in entries]
+        control_keys = [self._ring.blind("control", e.source_id, e.control_id) for e in entries]
+        first = {row[1]: row for row in await statements.first(repeat_keys)}
+        known = set(await statements.known(control_keys))
+        rows: list[dict[str, Any]] = []
+        fresh: dict[str, Journaled] = {}
+        results: list[Journaled] = []
+        for entry, repeat_key, control_key in zip(entries, repeat_keys, control_keys, strict=True):
             may_repeat = entry.is_accepted and not entry.is_link
+            if may_repeat and repeat_key in fresh:
+                results.append(replace(fresh[repeat_key], is_repeat=True))
+                continue
             if may_repeat and repeat_key in first:
-                message_id, answer = first[repeat_key]
-                results.append(Journaled(message_id=message_id, answer=answer, is_repeat=True))
+                results.append(await self._repeated(first[repeat_key]))
                 continue
             is_reused = bool(entry.control_id) and not entry.is_link and control_key in known
             findings = (*entry.findings, _REUSED) if is_reused else entry.findings
@@ -110,36 +204,35 @@ class Inbox:
             row["repeat_key"] = repeat_key if may_repeat else None
             rows.append(row)
             known.add(control_key)
+            journaled = Journaled(
+                message_id=row["pk"], answer=entry.answer, is_control_id_reused=is_reused
+            )
+            results.append(journaled)
             if may_repeat:
-                first[repeat_key] = (row["pk"], entry.answer)
+                fresh[repeat_key] = journaled
             elif entry.application:
                 outcomes.append(_outcome(row["pk"], entry, key))
-            results.append(
-                Journaled(message_id=row["pk"], answer=entry.answer, is_control_id_reused=is_reused)
-            )
         if rows:
-            await conn.execute(_INSERT, rows)
-        await self._outbox.announce(conn, outcomes)
+            await statements.insert(rows)
         return results
+
+    async def _repeated(self, first: _First) -> Journaled:
+        answer = await self._first_answer(first)
+        return Journaled(message_id=MessageId(first[0]), answer=answer, is_repeat=True)
+
+    async def _first_answer(self, first: _First) -> bytes:
+        pk, _, wrapped, wrapped_by, answer = first
+        if wrapped_by is None:
+            key = self._keys.carried(wrapped)
+        else:
+            async with self._db.reading() as conn:
+                key = await row_key(self._keys, conn, pk, wrapped, wrapped_by)
+        return unseal(key, "answer", pk, answer)
 
     def _repeat_key(self, entry: JournalEntry) -> str:
         return self._ring.blind(
             "repeat", entry.source_id, entry.wire, entry.control_id, entry.content_hash.hex()
         )
-
-    async def _first_answers(
-        self, conn: AsyncConnection, repeat_keys: Sequence[str]
-    ) -> dict[str, tuple[MessageId, bytes]]:
-        rows = await conn.execute(_FIRST_ANSWERS, {"repeat_keys": list(repeat_keys)})
-        found = {}
-        for row in rows.all():
-            key = await row_key(self._keys, conn, row.pk, row.wrapped, row.wrapped_by)
-            found[row.repeat_key] = (MessageId(row.pk), unseal(key, "answer", row.pk, row.answer))
-        return found
-
-    async def _known_controls(self, conn: AsyncConnection, control_keys: Sequence[str]) -> set[str]:
-        rows = await conn.execute(_KNOWN_CONTROLS, {"control_keys": list(control_keys)})
-        return set(rows.scalars())
 
     async def _move(self, conn: AsyncConnection, source_id: SourceId, step: SequenceStep) -> None:
         """Move a source's sequence number on.
@@ -193,6 +286,15 @@ class Inbox:
             "batch_pk": entry.batch.batch_id if entry.batch else None,
             "batch_number": entry.batch.number if entry.batch else None,
         }
+
+
+def _is_plain(entry: JournalEntry) -> bool:
+    """Whether storing it touches the journal's table alone."""
+    return entry.step is None and not entry.application
+
+
+def _marks(keys: Sequence[str]) -> str:
+    return ", ".join("?" * len(keys))
 
 
 def _first_state(entry: JournalEntry) -> State:

@@ -22,6 +22,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hie.kernel.errors import Category, HieError
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_BASE32 = tuple(high + low for high in _LETTERS for low in _LETTERS)
+_SHIFTS = tuple(range(120, -1, -10))
+
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
@@ -154,7 +158,9 @@ class KeyRing:
 
     def blind(self, domain: str, *parts: str) -> str:
         """Keyed 128-bit hash of `parts`, 26 characters of base32; domains never meet."""
-        return base64.b32encode(self._digest(domain, parts, 16)).decode().rstrip("=").lower()
+        # Base32 of RFC 4648, ten bits a step: the library's loop takes as long as the hash.
+        number = int.from_bytes(self._digest(domain, parts, 16), "big") << 2
+        return "".join([_BASE32[number >> shift & 1023] for shift in _SHIFTS])
 
     def blind64(self, domain: str, *parts: str) -> int:
         """Keyed hash of `parts` as a signed 64-bit integer, for key tables."""

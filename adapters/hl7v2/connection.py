@@ -90,9 +90,8 @@ class Connection(asyncio.Protocol):
         self._is_early_end = False
         self._waiting: deque[Payload | Oversize] = deque()
         self._working: deque[tuple[asyncio.Task[bytes | None], int]] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._may_write = asyncio.Event()
-        self._may_write.set()
+        self._may_write = True
+        self._idle: asyncio.Event | None = None  # set when the last answer is out
         self._pause: asyncio.TimerHandle | None = None
         self._held_bytes = 0
         self._is_ending = False
@@ -160,18 +159,18 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._receiver.hold(-sum(_size(event) for event in self._waiting))
         self._waiting.clear()
-        self._may_write.set()
+        self._may_write = True
         self._is_closed.set()
-        if self._writer is None:
-            self._receiver.forget(self)
+        self._answer_finished()
 
     def pause_writing(self) -> None:
         """The peer does not read its answers."""
-        self._may_write.clear()
+        self._may_write = False
 
     def resume_writing(self) -> None:
         """The peer reads again."""
-        self._may_write.set()
+        self._may_write = True
+        self._answer_finished()
 
     # --- what the receiver calls --------------------------------------------------------------
 
@@ -186,7 +185,7 @@ class Connection(asyncio.Protocol):
             return False  # it is the hub that does not listen
         if self._framer.is_inside and now - self._frame_at > self._settings.frame_seconds:
             return True
-        is_waiting_for_peer = self._writer is None or not self._may_write.is_set()
+        is_waiting_for_peer = not self._working or not self._may_write
         return is_waiting_for_peer and now - self._active_at > self._settings.idle_seconds
 
     def regulate(self) -> None:
@@ -207,8 +206,9 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.pause_reading()
         self._handle(self._framer.pause())
-        while self._writer is not None:
-            await asyncio.wait([self._writer])
+        if self._working:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
         self._close_when_done()
         if self._transport:
             await self._is_closed.wait()
@@ -266,9 +266,9 @@ class Connection(asyncio.Protocol):
         """Start what may start; stop reading while too much waits."""
         while self._waiting and len(self._working) < self._settings.pipelined:
             event = self._waiting.popleft()
-            self._working.append((asyncio.create_task(self._take(event)), _size(event)))
-        if self._working and self._writer is None:
-            self._writer = asyncio.create_task(self._write_answers())
+            task = asyncio.create_task(self._take(event))
+            task.add_done_callback(self._answer_finished)
+            self._working.append((task, _size(event)))
         self.regulate()
 
     def _take(self, event: Payload | Oversize) -> Coroutine[Any, Any, bytes | None]:
@@ -278,12 +278,10 @@ class Connection(asyncio.Protocol):
         peer = replace(self._peer, quirks=event.quirks) if event.quirks else self._peer
         return sink.take(event.data, peer)
 
-    async def _write_answers(self) -> None:
-        while self._working:
-            task, size = self._working[0]
-            await asyncio.wait([task])
-            await self._may_write.wait()
-            self._working.popleft()
+    def _answer_finished(self, _task: asyncio.Task[bytes | None] | None = None) -> None:
+        """Send the answers that are next in turn, while the peer reads them."""
+        while self._working and self._working[0][0].done() and self._may_write:
+            task, size = self._working.popleft()
             self._held_bytes -= size
             self._receiver.hold(-size)
             self._active_at = self._loop.time()
@@ -294,15 +292,22 @@ class Connection(asyncio.Protocol):
                 self.abort()
             elif self._transport and (answer := task.result()) is not None:
                 self._transport.write(frame(answer))
+        if self._waiting or not self._is_ending:
             self._work()
-        self._writer = None
+        if not self._working:
+            self._finished()
+
+    def _finished(self) -> None:
+        """Nothing is in work."""
+        if self._idle:
+            self._idle.set()
         if self._transport is None:
             self._receiver.forget(self)
         elif self._is_ending:
             self._close_when_done()
 
     def _close_when_done(self) -> None:
-        if self._writer is None and not self._waiting and self._transport:
+        if not self._working and not self._waiting and self._transport:
             self._transport.close()
 
 
