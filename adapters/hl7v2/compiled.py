@@ -14,9 +14,8 @@ from adapters.hl7v2.shapes import Linker, element, linker, merge, setter, shape,
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 
-#: Ends an `into` whose n-th segment fills the n-th entry; a path has one digit for it.
+#: Ends an `into` whose n-th segment fills the n-th entry of a list of the resource.
 _NTH: Final = "[n]"
-_MOST: Final = 10
 #: Puts a constant into an object.
 Fixed = Callable[[FhirJson], None]
 
@@ -136,13 +135,19 @@ class SegmentRunner:
             making.pending.append(Pending(target, link, segment.position, drop))
         return True
 
+    def _nth(self, name: str, making: Making) -> FhirJson:
+        """The entry of the n-th segment this map is run on."""
+        own = self.map.name
+        number = making.counts[own] = making.counts.get(own, -1) + 1
+        entries: list[FhirJson] = making.resource.setdefault(name, [])
+        entries += ({} for _ in range(number + 1 - len(entries)))
+        return entries[number]
+
     def _target(self, segment: Segment, making: Making, context: Context) -> FhirJson:
         """The element of `into` this segment fills: its own, or that of its slot."""
         into, slot = self.map.into, self.map.slot
         if into.endswith(_NTH):
-            name = self.map.name
-            number = making.counts[name] = making.counts.get(name, -1) + 1
-            return element(into.replace(_NTH, f"[{number % _MOST}]"))(making.resource)
+            return self._nth(into.removesuffix(_NTH), making)
         if not takes_many(into):
             return element(into)(making.resource)
         text = context.text(segment.field(slot)) if slot else ""

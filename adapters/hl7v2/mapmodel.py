@@ -41,7 +41,8 @@ class Row:
         place: `from`; None for a constant.
         to: the element: `gender`, `name[]` (append), `period.start`, `dosage[0].text`; `*` =
             the converter names its elements itself. What is set already is not set again.
-        convert: `as`, a name of `datatypes.CONVERTERS`.
+        convert: `as`, a name of `datatypes.CONVERTERS`; `clear`: what is stored of the element
+            no more holds.
         concept: name of the concept map.
         when: condition, see `conditions`.
         shape: FHIR JSON around the value, which stands for `"$"`; `"$2"` = text of component 2.

@@ -6,7 +6,7 @@ of value expected.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,11 +47,12 @@ def load_maps(folder: Path) -> Maps:
         HieError: INVALID, naming file, key and the kind of value expected.
     """
     home = folder / "hl7v2"
-    segments = {
-        name: _segment_map(name, table)
-        for table_file in sorted((home / "segments").glob("*.toml"))
-        for name, table in _tables(table_file)
-    }
+    segments: dict[str, SegmentMap] = {}
+    for table_file in sorted((home / "segments").glob("*.toml")):
+        for name, table in _tables(table_file):
+            if name in segments:
+                raise table.fault(name, "a name no other file has")
+            segments[name] = _segment_map(name, table)
     lifecycles = load_lifecycles(home / "lifecycles.toml")
     rules = _rules(home / "resources", lifecycles)
     messages = tuple(
@@ -59,6 +60,7 @@ def load_maps(folder: Path) -> Maps:
         for table_file in sorted((home / "messages").glob("*.toml"))
         for name, table in _tables(table_file)
     )
+    _check_triggers(messages)
     values = {
         name: _value_row(table)
         for table_file in sorted((home / "datatypes").glob("*.toml"))
@@ -233,6 +235,8 @@ def _rules(folder: Path, lifecycles: Mapping[str, Lifecycle]) -> dict[str, Resou
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         for name, keys in content.items():
             place = f"`{path.name}` [{name}]"
+            if name in raw:
+                raise HieError(Category.INVALID, f"{place}: must be a name no other file has")
             like = keys.pop("like", None)
             if like is not None and like not in raw:
                 raise HieError(Category.INVALID, f"{place}: `like` must be a rule further up")
@@ -296,6 +300,16 @@ def _match(table: Table) -> Match:
         raise table.fault("theirs", "as many parts as `mine` has, and some")
     table.finish()
     return match
+
+
+def _check_triggers(messages: Iterable[MessageMap]) -> None:
+    """Refuse two maps of one trigger, of which the later would be in force unseen."""
+    known: dict[str, str] = {}
+    for message in messages:
+        for trigger in message.triggers:
+            if known.setdefault(trigger, message.name) != message.name:
+                text = f"[{message.name}]: `{trigger}` must not be in [{known[trigger]}] too"
+                raise HieError(Category.INVALID, text)
 
 
 def _message_map(name: str, table: Table, rules: Mapping[str, ResourceRule]) -> MessageMap:

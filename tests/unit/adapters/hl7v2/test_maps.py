@@ -102,3 +102,19 @@ def test_every_segment_map_is_part_of_some_rule():
 def test_every_message_says_what_the_hub_reads_of_its_header():
     for message in maps().messages:
         assert {("MSH", n) for n in (7, 9, 10, 12)} <= message.read
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "named"),
+    [
+        ("segments", SEGMENT.format(row='{ from = 5, to = "name[]", as = "XPN" }'), "PID[Patient]"),
+        ("resources", RULE, "patient"),
+        ("messages", MESSAGE.replace("[ADT]", "[ADT_OTHER]"), "ADT^A31"),
+    ],
+)
+def test_what_is_named_twice_is_a_fault_and_not_overridden(folder: Path, kind, text, named):
+    (folder / "hl7v2" / kind / "y.toml").write_text(text)
+    with pytest.raises(HieError) as caught:
+        Mapper(load_maps(folder))
+    assert caught.value.category is Category.INVALID
+    assert named in caught.value.text
