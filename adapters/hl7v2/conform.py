@@ -124,6 +124,8 @@ class Conformer:
     ) -> tuple[Structure | None, str]:
         trigger = f"{code}^{event}"
         usual = (f"{code}_{event}", *self.rules.structures.get(trigger, ()), code)
+        if named in usual:  # several may fit, and the sender says which
+            usual = (named, *usual)
         own = VERSIONS.index(version)
         # A type that was withdrawn or came later is read by the nearest version that has it.
         for near in sorted(VERSIONS, key=lambda v: abs(VERSIONS.index(v) - own)):
