@@ -39,6 +39,7 @@ from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
 from hie.flow.resolve import Resolver
+from hie.flow.takeback import TakeBack
 from hie.golden import GoldenPatients
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
@@ -156,9 +157,9 @@ class Services:
 
     def _join_flow(self) -> None:
         config = self.config
-        self.moves = SourceMoves(
-            self.mpi, self.placer, self.repository, MoveLog(config.index), self.ring
-        )
+        log = MoveLog(config.index)
+        self.moves = SourceMoves(self.mpi, self.placer, self.repository, log, self.ring)
+        self.takeback = TakeBack(self.mpi, self.placer, self.repository, log, self.audit)
         privacy = PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring)
         self.ingest = Ingest(
             config.sources,

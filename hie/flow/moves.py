@@ -18,14 +18,14 @@ from hie.flow import belongings
 from hie.flow.belongings import Address
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
-from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge, WriteMode
+from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references
-from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
-from mpi.model import Actor, SourceMerged
+from mpi.model import SourceMerged
 from mpi.service import Mpi
 
 #: Of which types the resources of a number are, and the first word of their business key.
@@ -262,7 +262,7 @@ class SourceMoves:
         await self._placer.place(conn, change.origin, [placement])
         change.items.append(Item(type=stored.type, id=new_id, before=0, after=1, record=after))
 
-    # Writing and undoing
+    # Writing
 
     async def _write(
         self,
@@ -319,66 +319,6 @@ class SourceMoves:
             retired=merged.retired,
         )
         await self._log.keep(conn, move, change.items)
-
-    async def take_back(
-        self, conn: AsyncConnection, decision_id: int, actor: Actor
-    ) -> tuple[Item, ...]:
-        """Take a decision back, with what a source's merge or move changed by it.
-
-        Args:
-            conn: open write transaction.
-            decision_id: what is taken back.
-            actor: who takes it back, and why.
-
-        Returns:
-            Resources that a later message has touched since: left as they are, to look at.
-
-        Raises:
-            HieError: NOT_FOUND, CONFLICT when it is taken back already, BUSINESS_RULE for a
-                decision that cannot be.
-        """
-        move = await self._log.move_of(conn, decision_id)
-        undone = await self._mpi.steward.undo(conn, decision_id, actor)
-        origin = Origin(
-            source_id=SourceId(move.source_id if move else ""),
-            message_id=MessageId(move.message_id if move else 0),
-            now_us=actor.now_us,
-        )
-        moved = {one.source_record_id: one.to_person for one in undone.moves}
-        await self._placer.move(conn, origin, moved)
-        return await self._undo(conn, move, origin) if move else ()
-
-    async def _undo(self, conn: AsyncConnection, move: Move, origin: Origin) -> tuple[Item, ...]:
-        """Put back what a merge or move changed, once the persons are as they were.
-
-        What a later message has touched since is left as it is.
-        """
-        if move.retired and move.survivor:
-            retired, survivor = SourceRecordId(move.retired), SourceRecordId(move.survivor)
-            await self._mpi.revive(conn, retired, survivor)
-        items = await self._log.items(conn, move.decision_id)
-        heads = await self._repository.versions_of(conn, [(i.type, i.id) for i in items])
-        kept = []
-        back = []
-        for item in items:
-            head = heads.get((item.type, item.id))
-            # The message itself may have changed it after the move; another one may not.
-            if head is None or head.message_id != move.message_id:
-                kept.append(item)
-                continue
-            back.append(await self._before(conn, item))
-        await self._placer.place(conn, origin, [placement for placement in back if placement])
-        await self._log.undone(conn, move.decision_id, origin.now_us)
-        return tuple(kept)
-
-    async def _before(self, conn: AsyncConnection, item: Item) -> Placement | None:
-        """A resource as it was before a move; None where that version is gone."""
-        if not item.before:
-            made = {"resourceType": item.type}
-            return Placement(type=item.type, id=item.id, resource=made, mode=WriteMode.DELETE)
-        was = await self._repository.as_it_was(conn, item.type, item.id, item.before, item.record)
-        owner = SourceRecordId(item.record)
-        return Placement(type=item.type, id=item.id, resource=was, owner=owner) if was else None
 
 
 def _owner(stored: Stored) -> SourceRecordId:

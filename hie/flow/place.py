@@ -169,11 +169,8 @@ class Placer:
         placements = [placement for _, group in groups for placement in group]
         entries = await self._memory.read(
             conn,
-            (
-                wanted(self._index, p, has_patient=bool(self._records_of(p)))
-                for p in placements
-                if p.stamp is not None or self._depends_on_stored(p)
-            ),
+            # What holds whenever it comes is read too: it replaces the statements before it.
+            (wanted(self._index, p, has_patient=bool(self._records_of(p))) for p in placements),
         )
         # A Consent that now speaks about somebody else, or is gone, no more speaks about these.
         stored = [entry.stored for entry in entries.values() if entry.stored]
@@ -198,14 +195,6 @@ class Placer:
             _placed(written[start : part.end], versions[start : part.end], part, persons)
             for start, part in zip(starts, parts, strict=False)
         ]
-
-    def _depends_on_stored(self, placement: Placement) -> bool:
-        """Whether what a placement does depends on what is stored."""
-        return (
-            placement.mode is not WriteMode.UPSERT
-            or placement.type == "Consent"
-            or self._index.is_directory(placement.type)
-        )
 
     async def foreseen(
         self, conn: AsyncConnection, record: SourceRecordId, change: Change

@@ -83,7 +83,7 @@ class Feed:
         clock = self.hub.hub.clock
         actor = Actor(name="steward:kim", now_us=clock.now_us(), reason="undo")
         async with self.hub.hub.db.transaction() as conn:
-            return await self.hub.hub.moves.take_back(conn, decision_id, actor)
+            return await self.hub.hub.takeback.take_back(conn, decision_id, actor)
 
 
 DIRECTORY = ("Provenance", "Practitioner", "Location", "Organization")
@@ -197,10 +197,24 @@ async def test_a_visit_goes_to_the_other_patient_with_all_that_belongs_to_it(fee
     assert await feed.whole("1") == ["Encounter", "Patient"]
     assert await feed.whole("2") == ["Condition", "Encounter", "Encounter", "Patient"]
     # And back again, by a steward.
-    kept = await feed.undo(await feed.decision())
-    assert kept == ()
+    done = await feed.undo(await feed.decision())
+    assert (done.kept, len(done.persons)) == ((), 2)
     assert await feed.whole("1") == ["Condition", "Encounter", "Encounter", "Patient"]
     assert await feed.whole("2") == ["Encounter", "Patient"]
+
+
+async def test_an_update_after_a_move_is_the_new_patients(feed: Feed):
+    await feed.send("A01", pid(JANE, "1"), pv1("V1"), CHEST)
+    await feed.send("A28", pid(PETER, "2"))
+    await feed.send("A45", pid(PETER, "2"), "MRG|1^^^SAMC^MR||||V1", pv1("V1"))
+    await feed.send("A02", pid(PETER, "2"), pv1("V1", "ICU^3^A", "W^1^2"))
+    assert await feed.whole("1") == ["Patient"]
+    assert await feed.whole("2") == ["Condition", "Encounter", "Patient"]
+    states = [p["status"] for p in (await feed.one("Encounter", "2"))["location"]]
+    assert states == ["completed", "active"]
+    # What a later message has touched stays, for a steward to look at.
+    done = await feed.undo(await feed.decision())
+    assert [item.type for item in done.kept] == ["Encounter"]
 
 
 async def test_the_source_moves_a_visit_back_itself(feed: Feed):
@@ -289,6 +303,9 @@ async def test_a_merge_says_who_replaces_whom_and_is_taken_back(feed: Feed):
     assert (await feed.person("1"), await feed.person("2")) == (one, two)
     assert await feed.whole("1") == ["Encounter", "Patient"]
     assert await feed.whole("2") == ["Condition", "Encounter", "Patient"]
+    # An update after the undo is told on what was put back, not on what the merge had made.
+    await feed.send("A08", pid(JANE, "2"), pv1("V2"))
+    assert (await feed.bundle("Patient?identifier=2"))[0]["active"] is True
     # The number is a patient of its own again, so its messages go there.
     await feed.send("A04", pid(JANE, "2"), pv1("V3"))
     assert await feed.whole("2") == ["Condition", "Encounter", "Encounter", "Patient"]
