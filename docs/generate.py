@@ -1,6 +1,7 @@
 """Writes docs/reference from the hub's tables: what can be searched, which codes are mapped, ...
 
-`make docs` runs it; a test fails while a page is not what it would write.
+`make docs` runs it (`python -m docs.generate`); a test fails while a page is not what it
+would write.
 """
 
 import csv
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.hl7v2 import ack
+from docs.guide.pages import coverage_page, maps_page
 from fhir_server import outcome
 from hie.kernel.errors import Category
 
@@ -24,6 +26,8 @@ def pages() -> dict[str, str]:
         "code-maps.md": code_maps(),
         "sources.md": sources(),
         "errors.md": errors(),
+        "hl7v2-maps.md": maps_page(ROOT / "config"),
+        "guide-coverage.md": coverage_page(ROOT / "config"),
     }
 
 
