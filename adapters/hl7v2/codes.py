@@ -143,7 +143,7 @@ def _translated(
     """The codings with the map's own first, and the text an unmapped code leaves."""
     concept = concepts.translate(code) or _by_other_coding(codings[1:], concepts)
     if concept is None:
-        if _is_national(codings[0]):
+        if any(_is_national(coding) for coding in codings):
             return codings, ""
         context.unmapped(concepts.name, code, codings[0].get("display", ""), component=1)
         return codings, code

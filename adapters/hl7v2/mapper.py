@@ -68,6 +68,7 @@ class Mapper:
         Raises:
             HieError: INVALID, naming the source's file and the key.
         """
+        overlay(self._maps, source)
         self._plans_of(source)
         self._terms.of(source)
 
