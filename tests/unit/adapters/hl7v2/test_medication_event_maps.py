@@ -148,3 +148,30 @@ def test_nothing_given_makes_no_administration():
     rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="998^None^CVX")
     submission = submission_of(PID, "ORC|RE|R1", rxa, trigger="RAS^O17")
     assert drafts_of(submission, "MedicationAdministration") == []
+
+
+def test_who_dispensed_or_gave_may_stand_in_a_participation():
+    prt = segment("PRT", _2="AD", _4="DP^Dispensing^HL70443", _5="7^DOC^DAN^^^^^^GH", _9="PH^1")
+    dispense = resource_of(
+        dispensed("ORC|RE||D1^GH", "RXD|1|1^P^L|20260221", prt), "MedicationDispense"
+    )
+    assert dispense["performer"][-1]["actor"]["display"] == "DAN DOC"
+    assert dispense["location"]["display"] == "1, PH"
+    rxa = segment("RXA", _1="0", _2="1", _3="20260222", _5="1^P^L")
+    nurse = segment("PRT", _2="AD", _4="AP^Administering^HL70443", _5="8^NURSE^NAN^^^^^^GH")
+    assert given(rxa, nurse)["performer"][0]["actor"]["display"] == "NAN NURSE"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "line"),
+    [
+        ("RDE^O11", "RXE||1^P^L"),
+        ("OMP^O09", "RXO|1^P^L"),
+        ("RDS^O13", "RXD|1|1^P^L|20260221"),
+        ("RAS^O17", "RXA|0|1|20260222||1^P^L"),
+    ],
+)
+def test_what_is_measured_along_the_way_is_an_observation(trigger, line):
+    obx = "OBX|1|NM|8480-6^Systolic^LN||128|mm[Hg]|||||F"
+    submission = submission_of(PID, "ORC|RE|R1^GH|F1^GH", line, obx, trigger=trigger)
+    assert resource_of(submission, "Observation")["valueQuantity"]["value"] == Decimal(128)

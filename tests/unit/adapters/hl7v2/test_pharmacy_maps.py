@@ -277,3 +277,11 @@ def test_the_setting_is_that_of_the_order_else_of_the_visit(patient_class, order
     )
     codes = [c["coding"][0]["code"] for c in found.get("category", [])]
     assert codes == ([category] if category else [])
+
+
+@pytest.mark.parametrize("place", ["order", "encoded"])
+def test_who_asks_may_stand_in_a_participation(place):
+    prt = segment("PRT", _2="AD", _4="OP^Ordering Provider^HL70443", _5="7^DOC^DAN^^^^^^GH")
+    rxe = "RXE||1^P^L"
+    found = order("ORC|NW|R1^GH", *((prt, rxe) if place == "order" else (rxe, prt)))
+    assert found["requester"]["display"] == "DAN DOC"
