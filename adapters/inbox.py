@@ -269,6 +269,8 @@ class Inbox:
             "received_us": now_us,
             "trigger": entry.trigger[:20],
             "partition": self._ring.blind("partition", entry.partition),
+            "partitions": " ".join(self._ring.blind("partition", p) for p in entry.partitions)
+            or None,
             "control_key": control_key,
             "answer_code": answer_code(entry.answer),
             "state": _first_state(entry).value,

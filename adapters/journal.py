@@ -13,6 +13,7 @@ from adapters.inbox import Inbox
 from adapters.message import Message, MessageCounts, Outcome, Settlement, State
 from adapters.outbox import Outbox
 from adapters.port import Journaled, JournalEntry, Wire
+from adapters.replays import Replays
 from adapters.sealing import (
     answer_code,
     findings_text,
@@ -37,6 +38,7 @@ class Journal:
         self._keys = keys
         self._clock = clock
         self.outbox = Outbox(db, keys, clock)
+        self.replays = Replays(db, keys)
         self._inbox = Inbox(db, ring, keys, clock, self.outbox)
         #: Called when something was written; the worker sets it.
         self.on_written: Callable[[], None] = lambda: None
@@ -112,6 +114,8 @@ class Journal:
             )
         )
         await conn.execute(statement, [_settled(s) for s in settlements])
+        again = [(s.message.id, s.state) for s in settlements if s.message.attempts]
+        await self.replays.conclude(conn, again, at_us)
         await self.outbox.announce(
             conn, [_outcome(s) for s in settlements if s.message.application]
         )
@@ -152,23 +156,6 @@ class Journal:
                 repeat_key=None,
             )
         )
-
-    async def reopen(
-        self,
-        conn: AsyncConnection,
-        message_ids: Sequence[MessageId],
-        states: Sequence[State] = (State.PARKED, State.KEPT),
-    ) -> int:
-        """Put messages in one of the states back in the queue; others are left alone."""
-        result = await conn.execute(
-            update(inbound_message)
-            .where(
-                inbound_message.c.pk.in_(message_ids),
-                inbound_message.c.state.in_([state.value for state in states]),
-            )
-            .values(state=State.RECEIVED.value, stage="", reason="")
-        )
-        return int(result.rowcount)
 
     async def listed(self, conn: AsyncConnection, state: State, limit: int) -> list[Message]:
         """Messages in a state, newest first."""

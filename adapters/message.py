@@ -18,6 +18,7 @@ class State(StrEnum):
     KEPT = "kept"  # acknowledged; no map reads its type
     PARKED = "parked"  # failed after the acknowledgement; waits for a person
     REFUSED = "refused"  # answered AE or AR, or with a FHIR error
+    DISCARDED = "discarded"  # was parked or kept; a person closed it for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

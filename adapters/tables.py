@@ -23,6 +23,8 @@ inbound_message = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("trigger", String(20), nullable=False),
     Column("partition", String(32), nullable=False),  # keyed hash
+    # Of a merge or a move: the keyed hashes of the other patients' partitions, with blanks.
+    Column("partitions", Text),
     # Keyed hash of source, control id and content; null for refused messages, whose repeats
     # are judged afresh.
     Column("repeat_key", String(26)),
@@ -50,6 +52,27 @@ inbound_message = Table(
     Index("ix_inbound_message_control", "control_key"),
     Index("ix_inbound_message_source", "source_id", "pk"),
     Index("ix_inbound_message_batch", "batch_pk", "batch_number"),
+)
+
+#: What people did to messages: put back in the queue, closed, opened again.
+replay = Table(
+    "replay",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("message_pk", Key, nullable=False),
+    Column("run", Key, nullable=False),  # what was done at once
+    Column("action", String(10), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("from_state", String(12), nullable=False),
+    Column("from_stage", String(20), nullable=False),
+    Column("from_reason", Text, nullable=False),
+    Column("outcome", String(12), nullable=False),  # "" = it waits to be worked off
+    Column("settled_us", BigInteger),
+    Column("key_id", BigInteger, nullable=False),
+    Column("why", LargeBinary, nullable=False),  # sealed: somebody's own words
+    Index("ix_replay_message", "message_pk", "pk"),
+    Index("ix_replay_run", "run", "outcome"),
 )
 
 #: Sequence number protocol: the last MSH-13 accepted from each source; null = none yet.

@@ -1,15 +1,12 @@
 """The hub without its listeners: what serves, works and is asked by commands, made and joined."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, Self
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.hl7v2.deferred import AcknowledgementMaker
 from adapters.journal import Journal
-from adapters.message import State
 from consent.evaluate import Law
 from consent.labels import Labeller
 from consent.repository import ConsentRepository
@@ -38,6 +35,7 @@ from hie.flow.moves import SourceMoves
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
+from hie.flow.replay import Replay
 from hie.flow.resolve import Resolver
 from hie.flow.takeback import TakeBack
 from hie.golden import GoldenPatients
@@ -141,19 +139,18 @@ class Services:
         self.journal = Journal(self.db, self.ring, self.keys, self.clock)
         # Whoever works a message off, a command too, queues what its sender wants to be told.
         self.journal.outbox.make = AcknowledgementMaker(config.sources, self.clock).make
+        self.replay = Replay(self.db, self.journal.replays, self.audit, self.clock)
         self.tasks = Tasks(self.db, self.ring, self.keys)
         self.codes = CodeTasks(
             self.tasks,
             Translations(self.db, self.ring, self.keys),
             config.mapper,
             config.terminology,
-            _Queue(self.journal),
+            self.replay,
             self.audit,
             self.clock,
         )
-        self.desk = Desk(
-            self.tasks, self.codes, _Queue(self.journal), self.mpi, self.audit, self.clock
-        )
+        self.desk = Desk(self.tasks, self.codes, self.replay, self.mpi, self.audit, self.clock)
 
     def _join_flow(self) -> None:
         config = self.config
@@ -247,21 +244,6 @@ class Services:
         )
         async with self.db.transaction() as conn:
             return (await self.tokens.issue(conn, grant)).bearer
-
-
-class _Queue:
-    """Puts worked-off messages back in the journal's queue."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    async def reopen(
-        self, conn: AsyncConnection, message_ids: Sequence[MessageId], reason: str, actor: str
-    ) -> int:
-        """How many were put back."""
-        del reason, actor
-        states = (State.PROCESSED, State.KEPT, State.PARKED)
-        return await self._journal.reopen(conn, message_ids, states)
 
 
 def _security(labeller: Labeller) -> Any:

@@ -143,6 +143,7 @@ class Hl7Intake:
             is_accepted=verdict.code.is_positive,
             trigger=verdict.trigger,
             partition=verdict.partition,
+            partitions=verdict.partitions,
             findings=verdict.findings,
             answer=self._answer(verdict, numbered),
             application=verdict.reply.application,

@@ -78,6 +78,7 @@ class Verdict:
     control_id: str
     trigger: str
     partition: str
+    partitions: tuple[str, ...] = ()
     text: str = ""
     source: Source | None = None
     is_bare: bool = False
@@ -253,22 +254,19 @@ class Judge:
         *,
         is_gated: bool = False,
     ) -> Verdict:
+        partitions = partitions_of(message, source)
         verdict = Verdict(
             source_id=source.id if source else UNKNOWN_SOURCE,
             header=ack.header_of(message),
             control_id=message.segments[0].field(10)[: _CONTROL_ID_CHARACTERS + 1],
             trigger=message.trigger if _TRIGGER.match(message.trigger) else "",
-            partition=partition_of(message, source),
+            partition=partitions[0],
+            partitions=partitions[1:],
             source=source,
             is_bare=all(_NO_VALUES.match(s.raw[3:]) for s in message.segments[1:]),
             is_gated=is_gated,
         )
         return self.reweighed(verdict, findings)
-
-
-def partition_of(message: Message, source: Source | None) -> str:
-    """The partition a message is worked off in; the first of `partitions_of`."""
-    return partitions_of(message, source)[0]
 
 
 def partitions_of(message: Message, source: Source | None) -> tuple[str, ...]:

@@ -38,7 +38,6 @@ def human_name(raw: str, context: Context) -> FhirJson | None:
     return found
 
 
-
 def previous_name(raw: str, context: Context) -> FhirJson | None:
     """A HumanName of an XPN that is no longer in use, whatever it was."""
     found = human_name(raw, context)

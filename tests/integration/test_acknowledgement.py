@@ -147,7 +147,8 @@ async def test_a_parked_message_is_told_once_as_an_error(tmp_path: Path):
             ingest.prepare = prepare  # type: ignore[method-assign]  # put right
             async with hub.hub.db.transaction() as conn:
                 parked = await hub.hub.journal.listed(conn, State.PARKED, 10)
-                assert await hub.hub.journal.reopen(conn, [m.id for m in parked]) == 1
+                again = [m.id for m in parked]
+                assert await hub.hub.replay.reopen(conn, again, "mended", "test") == 1
             hub.hub.worker.notify()
             await hub.hub.worker.idle()
             await asyncio.sleep(0.3)

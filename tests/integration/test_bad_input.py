@@ -218,7 +218,7 @@ async def test_a_message_that_fails_after_its_answer_is_parked_and_replayed(hub,
         (parked,) = await hub.journal.listed(conn, State.PARKED, 10)
         assert (parked.stage, parked.reason) == ("store", "RuntimeError")
         monkeypatch.setattr(hub.placer, "identify", identify)
-        assert await hub.journal.reopen(conn, [parked.id]) == 1
+        assert await hub.replay.reopen(conn, [parked.id], "mended", "test") == 1
     hub.worker.notify()
     await hub.worker.idle()
     assert await states(hub) == {"processed": 1}

@@ -18,7 +18,7 @@ ADT = (
     "MSH|^~\\&|MEDIHOST|STAUR|HIE|MA|20260101120000||ADT^A01^ADT_A01|C1|P|2.5.1\r"
     "EVN||20260101120000\rPID|1||1001^^^SAMC^MR||DOE^JANE||19800102|F\rPV1|1|I|W^1^2\r"
 )
-KEPT = ADT.replace("ADT^A01^ADT_A01|C1", "SIU^S12^SIU_S12|C2")
+KEPT = ADT.replace("ADT^A01^ADT_A01|C1", "MFN^M02^MFN_M02|C2")
 
 
 @pytest.fixture
@@ -63,10 +63,21 @@ def test_what_was_sent_can_be_listed_replayed_read_and_verified_beside_the_hub(s
     assert served.run("parked").stdout == ""
     (kept,) = served.run("parked", "--kept").stdout.splitlines()
     number, source, trigger = kept.split("\t")[:3]
-    assert (source, trigger) == ("saint-aurelia", "SIU^S12")
-    replayed = served.run("replay", number, "1")
-    assert replayed.stdout.startswith(f"{number}\tkept\t")
-    assert (replayed.returncode, replayed.stderr[:6]) == (1, "1 of 2")
+    assert (source, trigger) == ("saint-aurelia", "MFN^M02")
+    counted = served.run("replay", number)
+    assert (counted.returncode, counted.stdout) == (0, "")
+    assert "1 would be put back" in counted.stderr
+    replayed = served.run("replay", number, "1", "--yes")
+    assert replayed.stdout == "kept\t1\n"
+    assert replayed.returncode == 1
+    assert "1 put back, 1 not in such a state" in replayed.stderr
+    everything = served.run("replay", "--yes")
+    assert (everything.returncode, "an empty filter" in everything.stderr) == (2, True)
+    discarded = served.run("discard", number, "--because", "not ours", "--yes")
+    assert (discarded.returncode, served.run("parked", "--kept").stdout) == (0, "")
+    assert served.run("parked", "--discarded").stdout.startswith(number)
+    assert served.run("discard", number, "--undo", "--because", "ours", "--yes").returncode == 0
+    assert "1 parked" in served.run("parked", "--counts").stderr
     token = served.run("token", "--organization", "saint-aurelia")
     assert (token.returncode, len(token.stdout.splitlines())) == (0, 1)
     exported = served.run("audit", "export").stdout.splitlines()

@@ -8,6 +8,7 @@ import pytest
 from adapters.journal import Journal
 from adapters.message import Settlement, State
 from adapters.port import JournalEntry, Wire
+from adapters.replays import Deed
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.ids import SourceId
@@ -154,5 +155,7 @@ async def test_parked_messages_go_back_in_the_queue_and_processed_ones_do_not(
             ],
         )
     async with database.transaction() as conn:
-        assert await journal.reopen(conn, [parked.message_id, done.message_id]) == 1
+        deed = Deed(run=1, action="replay", to=State.RECEIVED, actor="a", why="b", at_us=1)
+        both, states = [parked.message_id, done.message_id], [State.PARKED, State.KEPT]
+        assert await journal.replays.apply(conn, both, states, deed) == [parked.message_id]
         assert [m.id for m in await journal.waiting(conn, 10)] == [parked.message_id]
