@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hie.commands import access, journal, messages, running, sources, tasks, trace
+from hie.commands import access, identity, journal, messages, running, sources, tasks, trace
 from hie.kernel.errors import HieError
 
 #: In the order `hie --help` lists them.
-_GROUPS = (running, messages, journal, trace, sources, tasks, access)
+_GROUPS = (running, messages, journal, trace, sources, tasks, identity, access)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

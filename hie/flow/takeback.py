@@ -89,6 +89,10 @@ class TakeBack:
             records=undone.kept,
         )
 
+    async def moves(self, conn: AsyncConnection, source_id: str, limit: int) -> list[Move]:
+        """What sources merged and moved, the newest first; of one source where one is named."""
+        return await self._log.moves(conn, source_id, limit)
+
     async def _put_back(
         self, conn: AsyncConnection, move: Move, origin: Origin
     ) -> tuple[tuple[Item, ...], frozenset[PersonId]]:

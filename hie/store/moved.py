@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.store.index import SearchIndex
@@ -22,6 +23,7 @@ class Move:
 
     Attributes:
         survivor, retired: source records, where patients were merged.
+        is_undone: it was taken back.
     """
 
     decision_id: int
@@ -31,6 +33,7 @@ class Move:
     at_us: int
     survivor: str | None = None
     retired: str | None = None
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,22 +131,16 @@ class MoveLog:
     async def move_of(self, conn: AsyncConnection, decision_id: int) -> Move | None:
         """The move a decision keeps; None where it keeps none, or it was undone."""
         c = source_move.c
-        row = (
-            await conn.execute(
-                select(source_move).where(c.decision_id == decision_id, c.undone_us.is_(None))
-            )
-        ).first()
-        if row is None:
-            return None
-        return Move(
-            decision_id=row.decision_id,
-            source_id=row.source_id,
-            message_id=row.message_id,
-            kind=row.kind,
-            at_us=row.at_us,
-            survivor=row.survivor,
-            retired=row.retired,
-        )
+        query = select(source_move).where(c.decision_id == decision_id, c.undone_us.is_(None))
+        row = (await conn.execute(query)).first()
+        return _as_move(row) if row else None
+
+    async def moves(self, conn: AsyncConnection, source_id: str, limit: int) -> list[Move]:
+        """Merges and moves, the newest first; of one source where one is named."""
+        query = select(source_move).order_by(source_move.c.decision_id.desc()).limit(limit)
+        if source_id:
+            query = query.where(source_move.c.source_id == source_id)
+        return [_as_move(row) for row in await conn.execute(query)]
 
     async def items(self, conn: AsyncConnection, decision_id: int) -> list[Item]:
         """What a move changed."""
@@ -171,3 +168,16 @@ class MoveLog:
             .where(source_move.c.decision_id == decision_id)
             .values(undone_us=now_us)
         )
+
+
+def _as_move(row: Row[Any]) -> Move:
+    return Move(
+        decision_id=row.decision_id,
+        source_id=row.source_id,
+        message_id=row.message_id,
+        kind=row.kind,
+        at_us=row.at_us,
+        survivor=row.survivor,
+        retired=row.retired,
+        is_undone=row.undone_us is not None,
+    )

@@ -1,0 +1,69 @@
+"""Commands about identity: what sources merged and moved, and taking it back."""
+
+import argparse
+import asyncio
+import getpass
+import sys
+
+from hie.app import Hub
+from hie.commands.parser import Group, command, settings_of
+from hie.kernel.clock import instant
+from hie.settings import Settings
+from mpi.model import Actor
+
+
+def register(group: Group) -> None:
+    """Add the commands about identity."""
+    mpi = group.add_parser("mpi", help="What sources merged and moved; take it back.")
+    actions = mpi.add_subparsers(title="actions", required=True, metavar="ACTION")
+    arguments = command(
+        actions,
+        "moves",
+        "List merges and moves of patients, accounts and visits, the newest first.",
+        lambda a: asyncio.run(moves(settings_of(), a.source, a.limit)),
+    )
+    arguments.add_argument("--source", default="", metavar="ID", help="of this source only")
+    arguments.add_argument("--limit", type=int, default=50, metavar="N")
+    arguments = command(
+        actions,
+        "undo",
+        "Take a decision back: persons, and what a merge or move changed; audited.",
+        lambda a: asyncio.run(undo(settings_of(), a)),
+    )
+    arguments.add_argument("decision", type=int, metavar="DECISION", help="its number")
+    arguments.add_argument("--reason", required=True, metavar="TEXT", help="why; kept sealed")
+    arguments.add_argument(
+        "--by", default="", metavar="NAME", help="who acts; else who is logged in"
+    )
+
+
+async def moves(settings: Settings, source: str, limit: int) -> int:
+    """Print merges and moves, one a line: decision, time, source, kind, message, state."""
+    async with Hub(settings) as hub, hub.db.reading() as conn:
+        found = await hub.takeback.moves(conn, source, limit)
+    for move in found:
+        state = "undone" if move.is_undone else "done"
+        print(
+            f"{move.decision_id}\t{instant(move.at_us)}\t{move.source_id}\t{move.kind}"
+            f"\t{move.message_id}\t{state}"
+        )
+    print(f"{len(found)} moves", file=sys.stderr)
+    return 0
+
+
+async def undo(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Take a decision back; 3 where something touched since had to be left."""
+    async with Hub(settings) as hub:
+        actor = Actor(
+            name=f"steward:{arguments.by or getpass.getuser()}",
+            now_us=hub.clock.now_us(),
+            reason="undo",
+            words=arguments.reason,
+        )
+        async with hub.db.transaction() as conn:
+            done = await hub.takeback.take_back(conn, arguments.decision, actor)
+    left = len(done.kept) + len(done.records)
+    print(f"decision {done.decision_id}: {len(done.persons)} persons put right, {left} left")
+    for item in done.kept:
+        print(f"left, touched since: {item.type}/{item.id}", file=sys.stderr)
+    return 3 if left else 0
