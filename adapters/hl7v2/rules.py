@@ -60,10 +60,14 @@ class Corrections:
     Attributes:
         segments: version and segment to the version whose definition to take; empty = none.
         datatypes: version, segment and field to its data type.
+        sequences: groups that are no choice though the tables say so.
+        choices: groups of which one segment comes, and of which.
     """
 
     segments: Mapping[tuple[str, str], str]
     datatypes: Mapping[tuple[str, str, int], str]
+    sequences: frozenset[str]
+    choices: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +215,16 @@ def _lengths(table: Mapping[str, Any]) -> Lengths:
 def _corrections(rows: Iterable[Mapping[str, Any]]) -> Corrections:
     segments: dict[tuple[str, str], str] = {}
     datatypes: dict[tuple[str, str, int], str] = {}
+    sequences: set[str] = set()
+    choices: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        for version in row["versions"]:
+        sequences.update(row.get("sequences", []))
+        choices |= {name: tuple(row["segments"]) for name in row.get("choices", [])}
+        for version in row.get("versions", []):
             for name in row.get("segments", []):
                 segments[version, name] = str(row["like"])
             for name in row.get("fields", []):
                 datatypes[version, *_field(name)] = str(row["datatype"])
-    return Corrections(segments=segments, datatypes=datatypes)
+    return Corrections(
+        segments=segments, datatypes=datatypes, sequences=frozenset(sequences), choices=choices
+    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from adapters.hl7v2.field_forms import Part
 from adapters.hl7v2.fields import FieldSpec, SegmentCheck
-from adapters.hl7v2.rules import Rules
+from adapters.hl7v2.rules import Corrections, Rules
 from adapters.hl7v2.structure import Node, Structure
 
 #: The versions with published tables, oldest first.
@@ -77,7 +77,9 @@ class Standard:
         """The structure of that name; None where this version has none."""
         found = self._structures.get(name)
         if found is None and name in self._module.MESSAGES:
-            children = [_node(child) for child in self._module.MESSAGES[name][1]]
+            children = [
+                _node(child, self._rules.corrections) for child in self._module.MESSAGES[name][1]
+            ]
             found = self._structures[name] = Structure(name, children)
         return found
 
@@ -211,9 +213,13 @@ def _gapless(specs: list[FieldSpec]) -> list[FieldSpec]:
     ]
 
 
-def _node(child: Any) -> Node:
+def _node(child: Any, corrections: Corrections) -> Node:
     name, reference, (least, most), kind = child
     if kind != "GRP":
         return Node(name, least, most)
-    inner = [_node(part) for part in reference[1]]
-    return Node(_PREFIX.sub("", name), least, most, inner, choice=reference[0] == "choice")
+    if name in corrections.choices:
+        inner = [Node(segment, 1, 1) for segment in corrections.choices[name]]
+    else:
+        inner = [_node(part, corrections) for part in reference[1]]
+    is_choice = reference[0] == "choice" and name not in corrections.sequences
+    return Node(_PREFIX.sub("", name), least, most, inner, choice=is_choice)
