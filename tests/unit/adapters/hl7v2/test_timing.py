@@ -1,6 +1,7 @@
 """Repeat patterns, durations and dates moved by them."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -141,11 +142,18 @@ def test_an_amount_is_given_per_so_much_time(raw, expected):
         assert (found["value"], found["code"]) == expected
 
 
-def test_the_old_timing_has_bounds_times_and_words():
-    raw = "1&TAB^BID&0800,2000^D5^20260101^20260106^S^if hungry^With water^^^M10^8"
-    found = converted("TQ-dosages", raw)
+def old(raw: str, **options: Any) -> dict[str, Any]:
+    """The one Dosage of a TQ."""
+    found = converted("TQ-dosages", raw, **options)
     assert isinstance(found, list)
     (dosage,) = found
+    assert isinstance(dosage, dict)
+    return dosage
+
+
+def test_the_old_timing_has_bounds_times_and_words():
+    raw = "1&TAB^BID&0800,2000^D5^20260101^20260106^S^if hungry^With water^^^M10^8"
+    dosage = old(raw)
     repeat = dosage["timing"]["repeat"]
     assert repeat["timeOfDay"] == ["08:00:00", "20:00:00"]
     assert repeat["boundsPeriod"] == {"start": "2026-01-01", "end": "2026-01-06"}
@@ -156,8 +164,7 @@ def test_the_old_timing_has_bounds_times_and_words():
 
 
 def test_so_many_times_is_a_count_and_for_ever_is_none():
-    (times,) = converted("TQ-dosages", "^Q8H^X6")  # type: ignore[misc]  # a list of one
-    (always,) = converted("TQ-dosages", "^Q8H^INDEF")  # type: ignore[misc]  # a list of one
+    times, always = old("^Q8H^X6"), old("^Q8H^INDEF")
     assert times["timing"]["repeat"]["count"] == 6
     assert "boundsDuration" not in always["timing"]["repeat"]
 
@@ -168,7 +175,7 @@ def test_an_empty_timing_is_none():
 
 
 def test_without_a_zone_the_old_timing_has_dates():
-    (found,) = converted("TQ-dosages", "^QD^^202601010800", source=NOWHERE)  # type: ignore[misc]  # a list of one
+    found = old("^QD^^202601010800", source=NOWHERE)
     assert found["timing"]["repeat"]["boundsPeriod"] == {"start": "2026-01-01"}
 
 
