@@ -111,6 +111,7 @@ class Mapper:
             findings=tuple(context.findings),
             unmapped=unread(message, used, plan.reads, self._merged, taken=runs[-1].taken),
             codes=tuple((name, code, text) for (name, code), text in context.codes.items()),
+            answers=tuple(sorted(context.answers)),
         )
 
     def _memory(self, message: Message, source: Source) -> dict[tuple[str, ...], Any]:
@@ -169,9 +170,11 @@ class _Run:
 
     def _make_all(self, rule: Rule, nodes: Sequence[Node]) -> None:
         """Make the resources of one rule."""
-        made = 0
+        made, shut, name = 0, rule.shut, rule.anchor.map.segment
         for node in nodes:
-            for segment in node.heads(rule.anchor.map.segment):
+            for segment in node.heads(name):
+                if shut is not None and shut(segment.fields):
+                    continue
                 made += self._make_one(rule, node, segment, made)
                 if made and rule.rule.is_once:
                     return
@@ -259,19 +262,7 @@ class _Run:
 
     def drafts(self) -> list[Draft]:
         """The drafts of its resources, in the order of the message map."""
-        return [
-            draft
-            for job in self._jobs
-            for draft in drafts_of(
-                job.rule,
-                job.name,
-                job.key,
-                job.making.resource,
-                nulls=job.nulls,
-                event_us=job.event_us,
-                since=job.since,
-            )
-        ]
+        return [draft for job in self._jobs for draft in drafts_of(job)]
 
 
 def _runs(plan: Plan, context: Context) -> list[_Run]:
