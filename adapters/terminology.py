@@ -8,7 +8,7 @@ asked. A code without a row is unmapped, which the caller reports.
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,13 @@ class Concept:
     Attributes:
         target: the code, or a plain value such as a URI or `true`; empty = no counterpart.
         system: the target's code system URI; empty where the element's binding implies none.
+        task_id: the task whose answer it is; 0 = it stands in a table.
     """
 
     target: str
     display: str = ""
     system: str = ""
+    task_id: int = field(default=0, compare=False)
 
     def coding(self) -> FhirJson:
         """The target as a FHIR Coding, a new one each time."""
@@ -87,7 +89,8 @@ class ConceptMap:
         """
         known = self.targets
         changed = {
-            code: known.get(c.target, c) if not c.system else c for code, c in concepts.items()
+            code: c if c.system else replace(known.get(c.target, c), task_id=c.task_id)
+            for code, c in concepts.items()
         }
         folded = {code.upper() for code in changed}
         kept = {code: c for code, c in self._concepts.items() if code.upper() not in folded}

@@ -75,12 +75,13 @@ def codeable_concept(
     key = (concepts.name if concepts else "", raw)
     found: FhirJson | None = context.shared.get(key)
     if found is None:
-        reported = len(context.findings)
+        reported, asked = len(context.findings), context.asked
         found = _codeable(Parts(raw, context), context, concepts)
         if found is None:
             return None
-        # A code that is in no map is reported wherever it stands, so it is not remembered.
-        if len(context.findings) == reported:
+        # A code that is in no map is reported wherever it stands, so it is not remembered; nor
+        # is one that staff answered for, so that the answer knows its messages.
+        if (len(context.findings), context.asked) == (reported, asked):
             context.keep(key, found)
     return _copy(found)
 
@@ -142,6 +143,7 @@ def _translated(
 ) -> tuple[list[FhirJson], str]:
     """The codings with the map's own first, and the text an unmapped code leaves."""
     concept = concepts.translate(code) or _by_other_coding(codings[1:], concepts)
+    context.answered(concept)
     if concept is None:
         if any(_is_national(coding) for coding in codings):
             return codings, ""
@@ -179,8 +181,10 @@ def lookup(raw: str, context: Context, concepts: ConceptMap) -> FhirJson | None:
     found: FhirJson | None = context.shared.get(key)
     if found is None:
         concept = concepts.translate(Parts(raw, context)(1))
+        context.answered(concept)
         found = concept.coding() if concept and concept.target else {}
-        context.keep(key, found)
+        if not (concept and concept.task_id):
+            context.keep(key, found)
     return dict(found) if found else None
 
 
@@ -191,6 +195,7 @@ def code(raw: str, context: Context, concepts: ConceptMap) -> str | Kept | None:
     if not given:
         return None
     concept = concepts.translate(given)
+    context.answered(concept)
     if concept is None:
         context.unmapped(concepts.name, given, parts(2), component=1)
         return Kept(parts(2) or given)

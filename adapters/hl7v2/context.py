@@ -12,7 +12,7 @@ from adapters.hl7v2.er7 import NULL, Message, Segment, unescape
 from adapters.hl7v2.groups import Node
 from adapters.hl7v2.temporal import offset_of
 from adapters.sources import Source
-from adapters.terminology import Terminology
+from adapters.terminology import Concept, Terminology
 from hie.kernel.envelope import Draft, Finding, Severity, WriteMode
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId
@@ -42,6 +42,8 @@ class Context:
         companion: raw text of the field a row names beside its own (units, an address).
         nulls: top-level elements the current resource is told to clear.
         codes: unmapped codes by concept map and code: the text beside each.
+        answers: tasks by whose answers codes were mapped.
+        asked: how often a code was unmapped, or mapped by such an answer.
         target: what the segment being mapped fills, as far as it is made.
         memo: values already converted in this message, by converter and raw text.
         shared: coded values already converted in earlier messages of the same source and
@@ -52,6 +54,8 @@ class Context:
         "_directory",
         "_numbers",
         "_reported",
+        "answers",
+        "asked",
         "codec",
         "codes",
         "companion",
@@ -101,6 +105,8 @@ class Context:
         self.zone: tzinfo | None = source.zone or offset_of(message.segments[0].value(7))
         self.findings: list[Finding] = []
         self.codes: dict[tuple[str, str], str] = {}
+        self.answers: set[int] = set()
+        self.asked = 0
         self.memo: dict[tuple[str | int, ...], Any] = {}
         self.shared: dict[tuple[str, ...], Any] = {} if shared is None else shared
         self.nulls: set[str] = set()
@@ -198,10 +204,17 @@ class Context:
             text: what the sender writes beside it.
             component: where it stands.
         """
+        self.asked += 1
         told = f"the code is not in `{concept_map}`; its text is kept"
         self.report("unmapped-code", told, code=UNMAPPED_CODE, component=component)
         if len(self.codes) < FINDINGS_LIMIT and len(code) <= _SHARED_LENGTH:
             self.codes.setdefault((concept_map, code), text)
+
+    def answered(self, concept: Concept | None) -> None:
+        """Note that a code was mapped by what staff answered, if it was."""
+        if concept is not None and concept.task_id:
+            self.asked += 1
+            self.answers.add(concept.task_id)
 
     def refer(self, resource: FhirJson, key: tuple[str, ...], display: str) -> FhirJson:
         """A reference to a directory entry (Practitioner, ...), one draft per key and message."""

@@ -72,6 +72,7 @@ def type_of(kind: str, context: Context, component: int) -> FhirJson | None:
         return None
     concepts: ConceptMap = context.terminology.map(IDENTIFIER_TYPES)
     concept = concepts.translate(kind)
+    context.answered(concept)
     if concept is None:
         context.unmapped(IDENTIFIER_TYPES, kind, component=component)
         return {"text": kind}

@@ -99,6 +99,7 @@ def put_in_order(name: FhirJson, order: str) -> None:
 def use_of(kind: str, concept_map: str, component: int, context: Context) -> str:
     """The use a code means; "", reported, for one the map does not know."""
     concept = context.terminology.map(concept_map).translate(kind)
+    context.answered(concept)
     if concept is None:
         context.unmapped(concept_map, kind, component=component)
         return ""

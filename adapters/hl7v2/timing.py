@@ -76,6 +76,7 @@ def _rhythm(pattern: str, context: Context) -> FhirJson:
 
 def _known_rhythm(word: str, context: Context) -> FhirJson:
     concept = context.terminology.map("repeat-pattern").translate(word)
+    context.answered(concept)
     if concept is None:
         context.unmapped("repeat-pattern", word, component=1)
         return {}
@@ -102,6 +103,7 @@ def _refine(repeat: FhirJson, parts: Parts, context: Context) -> None:
             repeat["dayOfWeek"] = list(dict.fromkeys(days))
     if event := parts(8):
         concept = context.terminology.map("event-period").translate(event)
+        context.answered(concept)
         if concept is None:
             context.unmapped("event-period", event, component=8)
         elif concept.target:

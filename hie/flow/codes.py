@@ -96,6 +96,8 @@ class CodeTasks:
     ) -> frozenset[MessageId]:
         """Count the unmapped codes of messages; which messages must be mapped again first.
 
+        An answer that was used remembers the message, for the day it is taken back.
+
         Args:
             conn: the transaction the messages are stored in.
             submissions: what they were mapped to.
@@ -109,11 +111,13 @@ class CodeTasks:
         for one, task in zip(found, noted, strict=True):
             if task.is_counted:
                 self.on_counted(one.source_id, one.topic)
-        return frozenset(
+        late = frozenset(
             one.message_id
             for one, task in zip(found, noted, strict=True)
             if task.outcome is Outcome.ANSWERED and one.message_id is not None
         )
+        used = [(task, s.message_id) for s in submissions for task in s.answers]
+        return late | await self._tasks.remember(conn, used) if used else late
 
     async def answer(
         self, conn: AsyncConnection, task_id: int, concept: Concept, *, actor: str, note: str = ""

@@ -153,7 +153,8 @@ class Ingest:
     ) -> list[Prepared]:
         """The claimed messages, their unmapped codes counted, none mapped before its answer."""
         mine = [prepared for prepared in batch if prepared.message.id in claimed]
-        coded = [p.submission for p in mine if p.submission is not None and p.submission.codes]
+        made = [p.submission for p in mine if p.submission is not None]
+        coded = [s for s in made if s.codes or s.answers]
         if not coded:
             return mine
         late = await self._codes.note(conn, coded)

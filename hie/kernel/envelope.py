@@ -129,6 +129,7 @@ class Submission:
         sent_us: when the source sent it; of two statements of one event time the later sent.
         unmapped: places that hold a value no map reads, `ZPD-3`, for the coverage report.
         codes: codes no concept map knows: map, code, text; what a sender wrote, so never told.
+        answers: tasks by whose answers codes were mapped.
     """
 
     message_id: MessageId
@@ -141,6 +142,7 @@ class Submission:
     findings: tuple[Finding, ...] = ()
     unmapped: tuple[str, ...] = ()
     codes: tuple[tuple[str, str, str], ...] = ()
+    answers: tuple[int, ...] = ()
 
 
 class AckCode(StrEnum):

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId
-from hie.tasks.model import TaskFilter, TaskState
+from hie.tasks.model import Outcome, TaskFilter, TaskState
 from hie.tasks.tables import staff_task, staff_task_event, staff_task_message
 
 _CHUNK = 500
@@ -34,6 +34,18 @@ async def newest(conn: AsyncConnection, questions: Iterable[str]) -> dict[str, H
         .with_for_update()
     )
     return {row.question: Head(*row) for row in await conn.execute(query)}
+
+
+async def answered(conn: AsyncConnection, task_ids: Iterable[int]) -> set[int]:
+    """Those of the tasks that stand answered, their rows locked until the transaction ends."""
+    query = (
+        select(_task.id, _task.outcome)
+        .where(_task.id.in_(sorted(task_ids)))
+        .order_by(_task.id)
+        .with_for_update()
+    )
+    rows = (await conn.execute(query)).all()
+    return {row.id for row in rows if row.outcome == Outcome.ANSWERED.value}
 
 
 async def known_refs(

@@ -122,6 +122,21 @@ class Tasks:
             for q, is_counted in zip(questions, counted, strict=True)
         ]
 
+    async def remember(
+        self, conn: AsyncConnection, pairs: Sequence[tuple[int, MessageId]]
+    ) -> frozenset[MessageId]:
+        """Let answered tasks know messages their answers were used for; whose answer is gone.
+
+        The rows concerned stay locked, so that who takes an answer back knows every message.
+        """
+        answered = await repository.answered(conn, {task for task, _ in pairs})
+        kept = {(task, message) for task, message in pairs if task in answered}
+        sizes = await repository.count_refs(conn, sorted(answered))
+        known = await repository.known_refs(conn, answered, [message for _, message in kept])
+        room = {(t, m) for t, m in kept - known if sizes[t] < MESSAGES_PER_TASK}
+        await repository.add_refs(conn, room)
+        return frozenset(message for task, message in pairs if task not in answered)
+
     async def listed(self, conn: AsyncConnection, wanted: TaskFilter) -> list[StaffTask]:
         """Tasks, most urgent first, then oldest; without their events."""
         rows = await repository.listed(conn, wanted)

@@ -75,7 +75,9 @@ class Translations:
             body = orjson.loads(
                 keys[row.key_id].open(row.body, table=_TABLE, column="body", row=str(row.id))
             )
-            concept = Concept(target=body[1], display=body[2], system=body[3])
+            concept = Concept(
+                target=body[1], display=body[2], system=body[3], task_id=row.task_id or 0
+            )
             found.setdefault(row.source_id, {}).setdefault(row.map, {})[body[0]] = concept
         return found
 

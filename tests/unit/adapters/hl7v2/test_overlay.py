@@ -80,6 +80,22 @@ def test_staff_have_the_last_word_and_it_can_be_taken_back():
     assert mapped(mapper, source, sex="3").codes == (("administrative-sex", "3", ""),)
 
 
+def test_a_code_that_two_rows_read_is_asked_about_in_every_message():
+    own = {"HGB": Concept(target="718-7", system=LOINC)}
+    source = replace(LAB, codes={"service-code": own})
+    mapper = Mapper(MAPS)
+    for _ in range(3):
+        assert mapped(mapper, source).codes == (("service-code", "CBC", "Blood count"),)
+
+
+def test_every_message_knows_whose_answers_mapped_it():
+    mapper = Mapper(MAPS)
+    mapper.learn({LAB.id: {"administrative-sex": {"1": Concept(target="male", task_id=7)}}})
+    for _ in range(3):
+        assert mapped(mapper, LAB, sex="1").answers == (7,)
+    assert mapped(mapper, LAB, sex="F").answers == ()
+
+
 def test_what_one_source_means_is_not_what_another_means():
     mapper = Mapper(MAPS)
     mapper.learn({LAB.id: {"administrative-sex": {"1": Concept(target="male")}}})
