@@ -1,18 +1,21 @@
 """Floors: the same wire, disk and cipher with nothing of the hub between them.
 
-`python -m bench.floors echo PORT` and `python -m bench.floors everything PORT FILE` are the
-floors that need a process of their own.
+`python -m bench.floors echo PORT [FOLDER]` (mTLS with the folder's certificates) and
+`python -m bench.floors everything PORT FILE KEY` are the floors that need a process of their own.
 """
 
 import asyncio
 import os
 import sqlite3
+import ssl
 import sys
 import time
 from pathlib import Path
 
 from aiohttp import web
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bench.certificates import Certificates
 
 ACK = b"\x0bMSH|^~\\&|HUB|STATE|BENCH|BENCH|20260131||ACK|1|P|2.5.1\rMSA|AA|1\r\x1c\x0d"
 NONCE_BYTES = 12
@@ -31,9 +34,9 @@ class Echo(asyncio.Protocol):
         self._transport.write(ACK * data.count(b"\x1c\x0d"))
 
 
-async def serve_echo(port: int) -> None:
+async def serve_echo(port: int, tls: ssl.SSLContext | None) -> None:
     """Echo until killed."""
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, ssl=tls)
     await server.serve_forever()
 
 
@@ -92,12 +95,14 @@ def main(arguments: list[str]) -> None:
     """Run one of the floors that are servers."""
     match arguments:
         case ["echo", port]:
-            asyncio.run(serve_echo(int(port)))
+            asyncio.run(serve_echo(int(port), None))
+        case ["echo", port, folder]:
+            asyncio.run(serve_echo(int(port), Certificates(Path(folder)).server()))
         case ["everything", port, path, key]:
             app = chart_app(Path(path), bytes.fromhex(key))
             web.run_app(app, host="127.0.0.1", port=int(port), print=None, access_log=None)
         case _:
-            sys.exit("usage: python -m bench.floors echo PORT | everything PORT FILE KEY")
+            sys.exit("usage: python -m bench.floors echo PORT [FOLDER] | everything PORT FILE KEY")
 
 
 if __name__ == "__main__":

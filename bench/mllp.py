@@ -1,6 +1,7 @@
 """A sender that does nothing but send, wait for the answer, and count."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,20 +25,35 @@ class Tally:
         return sum(self.answers.values()) / self.seconds
 
 
-async def send_all(port: int, messages: Sequence[bytes], *, connections: int) -> Tally:
+async def send_all(
+    port: int,
+    messages: Sequence[bytes],
+    *,
+    connections: int,
+    tls: ssl.SSLContext | None = None,
+) -> Tally:
     """Send the messages over so many connections, each waiting for its answer before the next."""
     tally = Tally()
     queue = iter(messages)
+    name = "localhost" if tls else None
+    opened = [
+        await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
+        for _ in range(connections)
+    ]
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(connections):
-            group.create_task(_sender(port, queue, tally))
+        for reader, writer in opened:
+            group.create_task(_sender(reader, writer, queue, tally))
     tally.seconds = time.perf_counter() - started
     return tally
 
 
-async def _sender(port: int, queue: Iterator[bytes], tally: Tally) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _sender(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    queue: Iterator[bytes],
+    tally: Tally,
+) -> None:
     try:
         for message in queue:
             sent = time.perf_counter()

@@ -24,6 +24,7 @@ class Hub:
     home: Path
     http_port: int
     mllp_port: int
+    mllps_port: int
     pid: int
 
     @property
@@ -33,7 +34,10 @@ class Hub:
 
     def environment(self) -> dict[str, str]:
         """The settings another `hie` command needs to work beside it."""
-        return {**os.environ, **_settings(self.home, self.http_port, self.mllp_port)}
+        return {
+            **os.environ,
+            **_settings(self.home, self.http_port, self.mllp_port, self.mllps_port),
+        }
 
     def command(self, *arguments: str) -> str:
         """Standard output of another `hie` command on the same data folder."""
@@ -76,26 +80,29 @@ def running_hub(home: Path) -> Iterator[Hub]:
 
 
 @contextlib.contextmanager
-def running_receiver(home: Path) -> Iterator[Hub]:
-    """The same hub that receives and works nothing off."""
-    with _hub(home, ["-m", "bench.receiver"]) as hub:
+def running_receiver(home: Path, **more: str) -> Iterator[Hub]:
+    """The same hub that receives and works nothing off; `more` settings."""
+    with _hub(home, ["-m", "bench.receiver"], **more) as hub:
         yield hub
 
 
 @contextlib.contextmanager
-def _hub(home: Path, arguments: list[str]) -> Iterator[Hub]:
-    http_port, mllp_port = free_port(), free_port()
-    environment = {**os.environ, **_settings(home, http_port, mllp_port)}
-    with running(arguments, mllp_port, environment) as pid:
-        yield Hub(home=home, http_port=http_port, mllp_port=mllp_port, pid=pid)
+def _hub(home: Path, arguments: list[str], **more: str) -> Iterator[Hub]:
+    ports = (free_port(), free_port(), free_port())
+    environment = {**os.environ, **_settings(home, *ports), **more}
+    http_port, mllp_port, mllps_port = ports
+    with running(arguments, mllps_port if more else mllp_port, environment) as pid:
+        yield Hub(
+            home=home, http_port=http_port, mllp_port=mllp_port, mllps_port=mllps_port, pid=pid
+        )
 
 
-def _settings(home: Path, http_port: int, mllp_port: int) -> dict[str, str]:
+def _settings(home: Path, http_port: int, mllp_port: int, mllps_port: int) -> dict[str, str]:
     return {
         "HIE_HOME": str(home),
         "HIE_HTTP_PORT": str(http_port),
         "HIE_MLLP_PORT": str(mllp_port),
-        "HIE_MLLPS_PORT": str(free_port()),
+        "HIE_MLLPS_PORT": str(mllps_port),
         "HIE_PROFILE": "development",
     }
 
@@ -121,6 +128,12 @@ def _wait_until_ready(hub: Hub) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError("the hub is not ready")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has used, its threads' and the kernel's for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> float:

@@ -261,8 +261,8 @@ class GroupWriter(Generic[T, R]):
         self._waiting.append((item, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        # A caller that goes away must not cancel the batch its neighbours are in.
-        return await asyncio.shield(future)
+        # A caller that goes away cancels its own future, never the batch its neighbours are in.
+        return await future
 
     async def close(self) -> None:
         """Wait until everything submitted is committed."""
