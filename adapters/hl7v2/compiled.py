@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.hl7v2.conditions import Condition, KeyPart, Reads, condition
+from adapters.hl7v2.conditions import Condition, Gate, KeyPart, Reads, condition, gate
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import Tools
 from adapters.hl7v2.er7 import Segment
@@ -81,6 +81,7 @@ class SegmentRunner:
     """A compiled segment map.
 
     Attributes:
+        shut: tells segments that `when` is not for at a glance.
         rows: place of the field in the cut segment, 0 = none of its own; what to do with it.
         reads: fields of its own segment it uses; False = only the first repetition of them.
         reads_elsewhere: fields of other segments that its rows take.
@@ -90,6 +91,7 @@ class SegmentRunner:
 
     map: SegmentMap
     when: Condition | None
+    shut: Gate | None
     rows: tuple[tuple[int, RowRunner], ...]
     constants: tuple[Fixed, ...]
     defaults: tuple[Fixed, ...]
@@ -100,7 +102,9 @@ class SegmentRunner:
     def applies(self, segment: Segment, context: Context) -> bool:
         """Stand at a segment; whether the map is for it."""
         context.segment = segment
-        return self.when is None or self.when(context)
+        if self.when is None:
+            return True
+        return not (self.shut and self.shut(segment.fields)) and self.when(context)
 
     def run(self, segment: Segment, making: Making, context: Context) -> bool:
         """Map one segment the map applies to; whether it said anything."""
@@ -206,6 +210,7 @@ def compile_segment(segment_map: SegmentMap, tools: Tools) -> SegmentRunner:
     return SegmentRunner(
         map=segment_map,
         when=when,
+        shut=gate(segment_map.when, segment_map.segment),
         rows=tuple(runners),
         constants=_fixed(segment_map, "value"),
         defaults=_fixed(segment_map, "default"),

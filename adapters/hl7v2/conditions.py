@@ -9,8 +9,9 @@ or `@patient` (the key of that draft).
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from adapters.hl7v2.context import Context, Parts
@@ -23,6 +24,8 @@ from hie.kernel.errors import Category, HieError
 Condition = Callable[[Context], bool]
 #: Segment name and field number a condition looks at.
 Reads = frozenset[tuple[str, int]]
+#: Whether a condition cannot hold, told from the fields of a cut segment.
+Gate = Callable[[Sequence[str]], bool]
 #: One part of a key; () = it has no value.
 KeyPart = Callable[[Context], tuple[str, ...]]
 #: Finds the key of the nearest draft of a rule; () = none.
@@ -64,6 +67,42 @@ def _either(text: str) -> tuple[Condition, Reads]:
     return (lambda context: any(check(context) for check in checks)), reads
 
 
+def gate(text: str, segment: str) -> Gate | None:
+    """What tells from a cut segment alone that a condition on it does not hold; None for nothing.
+
+    Most rules of a group look at most of its segments in vain: this makes looking cheap.
+
+    Args:
+        text: the condition.
+        segment: name of the segment it is put to.
+    """
+    found = [_TERM.match(term.strip()) for term in text.split(" & ") if " | " not in term]
+    terms = [
+        (int(term["field"]), frozenset(_values(term)), term["op"] in ("=", "in"))
+        for term in found
+        if term
+        and term["segment"] == segment != "MSH"
+        and term["op"]
+        and term["part"] in (None, "1")
+    ]
+    return partial(_is_shut, terms) if terms else None
+
+
+def _is_shut(terms: Sequence[tuple[int, frozenset[str], bool]], fields: Sequence[str]) -> bool:
+    for n, values, wanted in terms:
+        raw = fields[n] if n < len(fields) else ""
+        if not raw or raw.isalnum():
+            if (raw in values) is not wanted:
+                return True
+        elif wanted and not any(value in raw for value in values):
+            return True  # nobody escapes the letters, digits and dashes of a code
+    return False
+
+
+def _values(term: re.Match[str]) -> list[str]:
+    return term["values"].split() if "in" in term["op"] else [term["values"]]
+
+
 def _term(text: str) -> tuple[Condition, Reads]:
     found = _TERM.match(text)
     if not found:
@@ -77,7 +116,7 @@ def _term(text: str) -> tuple[Condition, Reads]:
     if not found["op"]:
         wanted = not found["not"]
         return (lambda context: _has_value(context, name, field, part) is wanted), reads
-    given = found["values"].split() if "in" in found["op"] else [found["values"]]
+    given = _values(found)
     wanted = found["op"] in ("=", "in")
     return _one_of(Place(segment=name, field=field, component=part), given, wanted=wanted), reads
 

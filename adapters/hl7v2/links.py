@@ -87,6 +87,8 @@ class Links:
 
     def _wanted(self, job: Job, link: Link) -> Sequence[str]:
         """The drafts a link leads to: all of the rule in the job's group, or the nearest."""
+        if link.rule not in self._made_rules:
+            return ()
         if link.is_all:
             return list(job.node.made(link.rule))
         name = self._nearest(job, link.rule)

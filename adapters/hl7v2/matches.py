@@ -16,6 +16,8 @@ from adapters.hl7v2.mapmodel import Match
 def set_matches(jobs: Iterable[Job], context: Context) -> None:
     """Set the references between the resources of a message that match."""
     matching = _Matching(list(jobs), context)
+    if not matching.is_any:
+        return
     for job in matching.jobs:
         for matcher in job.rule.matchers:
             if matching.meets(job, matcher):
@@ -30,6 +32,12 @@ class _Matching:
         self._context = context
         self._asked: dict[tuple[str, int], bool] = {}
         self._known: dict[int, dict[tuple[str, ...], Job | None]] = {}
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the message holds a value that asks for any match at all."""
+        rules = {id(job.rule): job.rule for job in self.jobs}.values()
+        return any(self._is_asked(matcher.match) for rule in rules for matcher in rule.matchers)
 
     def meets(self, job: Job, matcher: Matcher) -> bool:
         """Link a job with the one it matches; whether there is one, and only one."""

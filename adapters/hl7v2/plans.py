@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from adapters.hl7v2.codes import CODING_SYSTEMS
 from adapters.hl7v2.compiled import Fixed, Link, Matcher, SegmentRunner, compile_segment
-from adapters.hl7v2.conditions import Condition, KeyPart, condition, key
+from adapters.hl7v2.conditions import Condition, Gate, KeyPart, condition, gate, key
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.datatypes import CONVERTERS, Tools
 from adapters.hl7v2.groups import Grouping
@@ -23,6 +23,7 @@ class Rule:
     """A resource rule, compiled.
 
     Attributes:
+        shut: tells segments that `when` is not for at a glance.
         links: references of the resource itself.
         needs: elements of the message without which no draft is made.
         needs_links: references without which none is made.
@@ -35,6 +36,7 @@ class Rule:
 
     rule: ResourceRule
     when: Condition | None
+    shut: Gate | None
     keys: tuple[KeyPart, ...]
     links: tuple[Link, ...]
     needs: frozenset[str]
@@ -142,6 +144,7 @@ def _rule(rule: ResourceRule, runners: Mapping[str, SegmentRunner]) -> Rule:
     return Rule(
         rule=rule,
         when=when,
+        shut=gate(rule.when, anchor.map.segment),
         keys=tuple(key(parts, _key_or_none, anchor.map.segment) for parts in rule.keys),
         links=(*_links(rule.refs), *(link for part in _whole(anchor, others) for link in part)),
         needs=frozenset(rule.needs) - linked,
