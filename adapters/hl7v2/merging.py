@@ -93,10 +93,17 @@ _READERS: Final[dict[MergeKind, _Reader]] = {
 
 
 def _own(at: Place, context: Context, system: str = "") -> SourceIdentifier | None:
+    _stand_at(at, context)
     return own_identifier(context, at.segment, at.field, system)
 
 
+def _stand_at(at: Place, context: Context) -> None:
+    """Let a finding about the number say where it stands."""
+    context.segment, context.field = context.find(at.segment), at.field
+
+
 def _first_raw(at: Place, context: Context) -> str:
+    _stand_at(at, context)
     segment = context.find(at.segment)
     raw = segment.field(at.field) if segment is not None else ""
     return raw.split(context.repetition_mark, 1)[0]
