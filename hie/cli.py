@@ -5,11 +5,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hie.commands import access, identity, journal, messages, running, sources, tasks, trace
+from hie.commands import (
+    access,
+    acknowledgements,
+    identity,
+    journal,
+    messages,
+    running,
+    sources,
+    tasks,
+    trace,
+)
 from hie.kernel.errors import HieError
 
 #: In the order `hie --help` lists them.
-_GROUPS = (running, messages, journal, trace, sources, tasks, identity, access)
+_GROUPS = (running, messages, journal, acknowledgements, trace, sources, tasks, identity, access)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

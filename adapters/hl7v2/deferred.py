@@ -28,6 +28,7 @@ from hie.kernel.envelope import AckCode, Finding, Severity
 from hie.kernel.errors import HieError
 from hie.kernel.ids import SourceId
 
+_STOPPED: Final = frozenset({State.PARKED, State.DISCARDED})
 _DELIVERED: Final = frozenset({AckCode.ACCEPT.value, AckCode.COMMIT_ACCEPT.value})
 #: The listener says that this very message is wrong: sending it again changes nothing.
 _FINAL: Final = frozenset({AckCode.ERROR.value, AckCode.COMMIT_ERROR.value})
@@ -227,7 +228,7 @@ def _findings(outcome: Outcome) -> tuple[Finding, ...]:
     """What speaks against a message: why it was refused, or that it is parked."""
     if outcome.state is State.REFUSED:
         return outcome.findings
-    if outcome.state is not State.PARKED:
+    if outcome.state not in _STOPPED:
         return ()
     text = f"message is kept for the hub's staff, who finish it: {outcome.reason}"
     return (Finding(code="102", rule="parked", text=text, severity=Severity.ERROR),)

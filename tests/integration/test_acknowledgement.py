@@ -187,6 +187,7 @@ async def test_what_could_not_be_delivered_survives_a_kill_and_is_delivered_late
         assert [er7.parse(answer).get("MSA-1") for answer in answers] == ["CA", "CA", "CA"]
         await asyncio.sleep(0.5)
         hub.kill()
+        listed = (await asyncio.to_thread(hub.run, "acknowledgements")).stdout
         await listener.start()
         await asyncio.to_thread(hub.start)
         await listener.until(3)
@@ -196,6 +197,7 @@ async def test_what_could_not_be_delivered_survives_a_kill_and_is_delivered_late
         await listener.stop()
     assert sorted(m.get("MSA-2") for m in listener.taken) == ["M0", "M1", "M2"]
     assert {m.get("MSA-1") for m in listener.taken} == {"AA"}
+    assert listed.count("listening  AA  waiting") == 3
     log = hub.log.read_text()
     assert "Marsh" not in log
 
