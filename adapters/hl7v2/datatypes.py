@@ -11,6 +11,7 @@ from typing import Any, Final
 from adapters.hl7v2 import (
     attachments,
     codes,
+    dosage,
     durations,
     identifiers,
     names,
@@ -242,7 +243,8 @@ CONVERTERS: Final[Mapping[str, Factory]] = {
     "period-of": _plain(timing.period_of),
     "per-time": _plain(timing.per_time),
     "TQ-dosages": _plain(timing.old_dosages),
-    "dosage-text": _plain(timing.dosage_text),
+    "dosages": _plain(dosage.finish_dosages),
+    "administration": _plain(dosage.finish_administration),
     "duration": _plain(durations.duration),
     "duration-value": _plain(durations.duration_value),
     "duration-unit": _plain(durations.duration_unit),

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/datatypes.html#Timing
 
 import re
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from adapters.hl7v2 import temporal
 from adapters.hl7v2.context import Context, Parts
@@ -212,59 +212,3 @@ def _date_time(text: str, context: Context) -> str:
     except temporal.TemporalError:
         context.report("datatype", "must be a date or time")
         return ""
-
-
-def dosage_text(_raw: str, context: Context) -> None:
-    """Give every dosage of the resource being made a text, in the sender's own words.
-
-    Also leaves out the event of the day where hours are named, of which FHIR takes one.
-    """
-    made = context.target.get("dosageInstruction") or ()
-    dosages: list[FhirJson] = list(made)
-    for dosage in dosages:
-        # Route and site are the order's, however many instructions it has.
-        for name in ("route", "site", "method"):
-            if name in dosages[0]:
-                dosage.setdefault(name, dosages[0][name])
-        repeat = dosage.get("timing", {}).get("repeat", {})
-        if "timeOfDay" in repeat:
-            repeat.pop("when", None)
-            repeat.pop("offset", None)
-        text = _spoken(dosage) if "text" not in dosage else ""
-        if text:
-            dosage["text"] = text
-
-
-def _spoken(dosage: FhirJson) -> str:
-    amount: FhirJson = (dosage.get("doseAndRate") or [{}])[0]
-    repeat = dosage.get("timing", {}).get("repeat", {})
-    span = repeat.get("boundsDuration")
-    words = [
-        _measured(amount.get("doseQuantity")) or _ranged(amount.get("doseRange")),
-        _measured(amount.get("rateQuantity")),
-        _named(dosage.get("route")),
-        _named(dosage.get("timing", {}).get("code")),
-        f"for {_measured(span)}" if span else "",
-        "as needed" if dosage.get("asNeededBoolean") else "",
-    ]
-    return ", ".join(word for word in words if word)
-
-
-def _measured(quantity: Any) -> str:
-    if not quantity or "value" not in quantity:
-        return ""
-    return f"{quantity['value']:f} {quantity.get('unit', '')}".strip()
-
-
-def _ranged(found: Any) -> str:
-    if not found:
-        return ""
-    low, high = _measured(found.get("low")), _measured(found.get("high"))
-    return f"{low} to {high}" if low and high else low or high
-
-
-def _named(concept: Any) -> str:
-    if not concept:
-        return ""
-    first = (concept.get("coding") or [{}])[0]
-    return str(concept.get("text") or first.get("display") or first.get("code") or "")

@@ -133,6 +133,8 @@ def test_an_unknown_amount_or_time_is_not_made_up():
     rxa = segment("RXA", _1="0", _2="1", _5="1^P^L", _6="999")
     found = given(rxa)
     assert "dosage" not in found
+    routed = given(rxa, "RXR|IM")
+    assert routed["dosage"]["dose"]["extension"][0]["valueCode"] == "unknown"
     assert "effectiveDateTime" not in found
     assert found["effectivePeriod"]["extension"][0]["valueCode"] == "unknown"
 

@@ -285,3 +285,35 @@ def test_who_asks_may_stand_in_a_participation(place):
     rxe = "RXE||1^P^L"
     found = order("ORC|NW|R1^GH", *((prt, rxe) if place == "order" else (rxe, prt)))
     assert found["requester"]["display"] == "DAN DOC"
+
+
+@pytest.mark.parametrize(
+    ("fields", "gone"),
+    [
+        ({"_19": "much^mg"}, "maxDosePerPeriod"),
+        ({"_3": "5", "_5": "mL", "_22": "each moon"}, "rateRatio"),
+    ],
+)
+def test_half_a_ratio_is_none(fields, gone):
+    found = order("ORC|NW|R1", segment("RXE", _2="1^P^L", _7="^As told", **fields))
+    assert gone not in str(found["dosageInstruction"])
+
+
+def test_an_instruction_that_says_nothing_is_left_out():
+    rxe = segment("RXE", _1="~^BID", _2="1^P^L", _3="x", _5="mg", _22="H8")
+    found = order("ORC|NW|R1", rxe)
+    assert [d["text"] for d in found["dosageInstruction"]] == ["BID"]
+
+
+def test_a_range_leaves_no_place_for_a_single_dose():
+    rxe = segment("RXE", _1="1&TAB^QD", _2="1^P^L", _4="10", _5="mg")
+    amount = dosage("ORC|NW|R1", rxe)["doseAndRate"][0]
+    assert "doseQuantity" not in amount
+    assert amount["doseRange"]["high"]["value"] == 10
+
+
+def test_hours_of_the_day_rule_out_events_of_the_day():
+    tq1 = segment("TQ1", _1="1", _3="QD^^^^^^^AC^30^min", _4="0800")
+    repeat = dosage("ORC|NW|R1", "RXE||1^P^L", tq1)["timing"]["repeat"]
+    assert repeat["timeOfDay"] == ["08:00:00"]
+    assert not {"when", "offset"} & repeat.keys()
