@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hie.commands import (
     access,
     acknowledgements,
+    consents,
     identity,
     journal,
     messages,
@@ -19,7 +20,18 @@ from hie.commands import (
 from hie.kernel.errors import HieError
 
 #: In the order `hie --help` lists them.
-_GROUPS = (running, messages, journal, acknowledgements, trace, sources, tasks, identity, access)
+_GROUPS = (
+    running,
+    messages,
+    journal,
+    acknowledgements,
+    trace,
+    sources,
+    tasks,
+    identity,
+    consents,
+    access,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -124,6 +124,20 @@ class ResourceLoader:
         )
         return [s for _, s in await self._stored(conn, (await conn.execute(query)).all())]
 
+    async def persons_with(
+        self, conn: AsyncConnection, type_name: str, *, after: str, limit: int
+    ) -> list[str]:
+        """Persons who have resources of a type, in the order of their ids, behind `after`."""
+        c = resource.c
+        query = (
+            select(c.person_id)
+            .where(c.type_id == self._index.type_id(type_name), c.person_id > after)
+            .distinct()
+            .order_by(c.person_id)
+            .limit(limit)
+        )
+        return [str(person) for person in (await conn.execute(query)).scalars()]
+
     async def of_record(self, conn: AsyncConnection, record: str) -> list[Stored]:
         """Every current resource filed under a source record; no rule is asked."""
         r = resource.alias("r")
