@@ -325,7 +325,9 @@ def parse(payload: bytes, charset: str | None = None) -> Message:
         name = raw[:3] if raw[3:4] == mark or len(raw) == 3 else ""
         found = named.get(name)
         if found is None:
-            found = named[name] = []
+            if not (name.isalnum() and name.isascii()):
+                name = ""  # what is no name must not be told as one, in findings and answers
+            found = named.setdefault(name, [])
         segment = Segment(raw, name, len(found) + 1, position, syntax)
         found.append(segment)
         segments.append(segment)
