@@ -7,6 +7,7 @@ Spec: HL7 v2.8.2 10.6 (SCH, AIS, AIG, AIL, AIP); https://hl7.org/fhir/R4/appoint
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -100,6 +101,9 @@ def finish_appointment(_raw: str, context: Context) -> None:
     """Complete start, end and length of the Appointment being made from each other."""
     made = context.target
     _complete(made)
+    if "start" in made and "end" in made and _is_before(made["end"], made["start"]):
+        del made["end"]  # FHIR takes no period that ends before it begins
+        context.report("period", "ends before it begins; the end is left out")
     # What an earlier message left open is known now.
     context.nulls |= {f"_{name}" for name in ("start", "end") if name in made}
     if made.get("status", "") in _TIMELESS:
@@ -112,6 +116,10 @@ def finish_appointment(_raw: str, context: Context) -> None:
     for name in ("start", "end"):
         if name not in made:
             made[f"_{name}"] = _unknown()
+
+
+def _is_before(one: str, other: str) -> bool:
+    return datetime.fromisoformat(one) < datetime.fromisoformat(other)
 
 
 def _complete(made: FhirJson) -> None:

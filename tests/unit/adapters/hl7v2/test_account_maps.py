@@ -128,6 +128,8 @@ def problem(event: str = "PC1", *more: str, **fields: str) -> dict[str, Any]:
         ({}, "active"),
         ({"_14": "I^Inactive^L"}, "inactive"),
         ({"_9": "20260101"}, "resolved"),
+        ({"_9": "20260101", "_14": "A"}, "resolved"),
+        ({"_9": "20260101", "_14": "I"}, "inactive"),
         ({"_1": "UP", "_14": "remission"}, "remission"),
     ],
 )

@@ -98,6 +98,13 @@ def test_an_unknown_end_is_said_to_be_unknown():
     assert found["_end"]["extension"][0]["valueCode"] == "unknown"
 
 
+def test_an_end_before_the_start_is_left_out_and_reported():
+    submission = told("S12", _11="^^^20260310090000^20260310080000")
+    found = drafts_of(submission, "Appointment")[0].resource
+    assert "end" not in found
+    assert any(rule == "period" for _, rule in rules_of(submission))
+
+
 def test_without_a_time_zone_the_date_is_asked_for_and_no_instant_made_up():
     submission = told("S12", source=NOWHERE)
     whole, stated = drafts_of(submission, "Appointment")
