@@ -1,6 +1,6 @@
 """The journal: a message is written here, durably, before anything is answered.
 
-Its writing half is `adapters.inbox`; here messages are found, settled and counted.
+Its writing half is `adapters.journal_writer`; here messages are found, settled and counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.inbox import Inbox
+from adapters.journal_writer import JournalWriter
 from adapters.message import Message, MessageCounts, Outcome, Settlement, State
 from adapters.outbox import Outbox
 from adapters.port import Journaled, JournalEntry, Wire
@@ -39,7 +39,7 @@ class Journal:
         self._clock = clock
         self.outbox = Outbox(db, keys, clock)
         self.replays = Replays(db, keys)
-        self._inbox = Inbox(db, ring, keys, clock, self.outbox)
+        self._writer = JournalWriter(db, ring, keys, clock, self.outbox)
         #: Called when something was written; the worker sets it.
         self.on_written: Callable[[], None] = lambda: None
 
@@ -49,21 +49,21 @@ class Journal:
         Raises:
             Exception: nothing was stored; the sender must get AR or a server error.
         """
-        journaled = await self._inbox.write(entry)
+        journaled = await self._writer.write(entry)
         self.on_written()
         return journaled
 
     async def first_answer(self, entry: JournalEntry) -> bytes | None:
         """The answer that the accepted message which this one repeats got; None = none such."""
-        return await self._inbox.first_answer(entry)
+        return await self._writer.first_answer(entry)
 
     async def last_sequence(self, source_id: SourceId) -> int | None:
         """The last sequence number accepted from a source; None = none yet."""
-        return await self._inbox.last_sequence(source_id)
+        return await self._writer.last_sequence(source_id)
 
     async def close(self) -> None:
         """Wait until everything handed in is committed."""
-        await self._inbox.close()
+        await self._writer.close()
 
     async def waiting(self, conn: AsyncConnection, limit: int, after: int = 0) -> list[Message]:
         """HL7 v2 messages to be worked off, oldest first."""

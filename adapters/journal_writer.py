@@ -120,7 +120,7 @@ class _Direct:
         await self._cursor.executemany(_DIRECT_INSERT, values)
 
 
-class Inbox:
+class JournalWriter:
     """Writes what arrives."""
 
     def __init__(
