@@ -104,6 +104,11 @@ def pid(template: str, number: str, account: str = "") -> str:
     return base if not account else base + "|" * (18 - base.count("|")) + account
 
 
+def with_number(template: str, number: str, above: str) -> str:
+    """A PID with a number above the records (PID-2)."""
+    return pid(template, number).replace("PID|1||", f"PID|1|{above}^^^SAMC^PI|")
+
+
 def pv1(
     visit: str, location: str = "W^1^2", prior: str = "", attending: str = "77^ATTEND^AL"
 ) -> str:
@@ -388,3 +393,99 @@ async def test_the_state_of_a_bed_is_kept_without_a_patient(local: Feed):
     await local.send("A20", "NPU|W^1^2|U")
     (bed,) = [p for p in await local.bundle("Location") if "operationalStatus" in p]
     assert bed["operationalStatus"]["code"] == "U"
+
+
+async def test_what_moved_is_sealed_under_the_other_records_key(local: Feed):
+    await local.send("A01", pid(JANE, "1"), pv1("V1"), CHEST)
+    await local.send("A28", pid(PETER, "2"))
+    await local.send("A45", pid(PETER, "2"), "MRG|1^^^SAMC^MR||||V1", pv1("V1"))
+    query = text(
+        "SELECT r.source_record_id, k.owner FROM resource r JOIN resource_version v"
+        " ON v.resource_pk = r.pk AND v.version = r.body_version JOIN data_key k ON k.id = v.key_id"
+        " WHERE r.source_record_id IS NOT NULL"
+    )
+    async with local.hub.hub.db.reading() as conn:
+        rows = (await conn.execute(query)).all()
+    assert len(rows) > 5
+    assert [row for row in rows if row[0] != row[1]] == []
+
+
+async def test_two_accounts_become_one_with_all_their_visits(feed: Feed):
+    await feed.send("A01", pid(JANE, "1", "A1"), pv1("V1"))
+    await feed.send("A01", pid(JANE, "1", "A2"), pv1("V2"))
+    await feed.send("A41", pid(JANE, "1", "A1"), "MRG|||A2")
+    person = await feed.person("1")
+    visits = await feed.bundle(f"Encounter?patient={person}")
+    accounts = {v["account"][0]["reference"] for v in visits}
+    states = {
+        f"Account/{a['id']}": a["status"] for a in await feed.bundle(f"Account?patient={person}")
+    }
+    assert sorted(states.values()) == ["active", "entered-in-error"]
+    assert [states[name] for name in accounts] == ["active"]
+
+
+async def test_a_patient_with_a_new_number_never_seen_keeps_the_record(feed: Feed):
+    await feed.send("A01", pid(JANE, "1"), pv1("V1"))
+    await feed.send("A47", pid(JANE, "7"), "MRG|1^^^SAMC^MR")
+    assert await feed.whole("7") == ["Encounter", "Patient"]
+    assert await feed.person("1") == await feed.person("7")
+    assert await feed.tasks() == []
+
+
+@pytest.mark.parametrize("event", ["A30", "A39", "A46"])
+async def test_a_number_above_the_records_joins_their_persons(local: Feed, event: str):
+    await local.send("A28", with_number(JANE, "1", "E1"))
+    await local.send("A28", with_number(JANE, "2", "E2"))
+    assert await local.person("1") != await local.person("2")
+    await local.send(event, with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
+    assert await local.person("1") == await local.person("2")
+    # Both records stay: each goes on under its own number.
+    await local.send("A01", with_number(JANE, "2", "E2"), pv1("V2"))
+    assert await local.whole("1") == ["Encounter", "Patient"]
+
+
+async def test_persons_that_contradict_each_other_are_not_joined_but_asked_about(local: Feed):
+    await local.send("A28", with_number(JANE, "1", "E1"))
+    await local.send("A28", with_number(PETER, "2", "E2"))
+    await local.send("A39", with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
+    assert await local.person("1") != await local.person("2")
+    assert await local.tasks() == [TaskKind.SOURCE_CONFLICT]
+
+
+async def test_a_record_does_not_move_to_a_person_it_contradicts(local: Feed):
+    await local.send("A28", with_number(JANE, "1", "E1"))
+    await local.send("A28", with_number(PETER, "2", "E2"))
+    await local.send("A43", with_number(PETER, "2", "E1"), "MRG|2^^^SAMC^MR|||E2^^^SAMC^PI")
+    assert await local.person("1") != await local.person("2")
+    assert await local.tasks() == [TaskKind.SOURCE_CONFLICT]
+
+
+async def test_a_record_of_another_person_nobody_knows_gets_one_of_its_own(local: Feed):
+    await local.send("A28", with_number(JANE, "1", "E1"))
+    await local.send("A28", with_number(JANE, "2", "E2"))
+    await local.send("A39", with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
+    assert await local.person("1") == await local.person("2")
+    await local.send("A43", with_number(JANE, "2", "E9"), "MRG|2^^^SAMC^MR|||E1^^^SAMC^PI")
+    assert await local.person("1") != await local.person("2")
+
+
+async def test_a_link_that_holds_is_no_question_and_its_withdrawal_is_one(local: Feed):
+    await local.send("A28", with_number(JANE, "1", "E1"))
+    await local.send("A28", with_number(JANE, "2", "E2"))
+    await local.send("A39", with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
+    await local.send("A24", pid(JANE, "1"), pid(JANE, "2"))
+    assert await local.tasks() == []
+    await local.send("A37", pid(JANE, "1"), pid(JANE, "2"))
+    assert await local.tasks() == [TaskKind.SOURCE_UNLINK]
+    assert await local.person("1") == await local.person("2")
+
+
+async def test_a_visit_of_a_patient_nobody_knows_is_only_remembered(local: Feed):
+    await local.send("A45", pid(PETER, "2"), "MRG|1^^^SAMC^MR||||V1", pv1("V1"))
+    assert await local.whole("2") == ["Encounter", "Patient"]
+
+
+async def test_a_merge_of_accounts_never_seen_holds_for_what_comes(local: Feed):
+    await local.send("A35", pid(JANE, "1", "A1"), "MRG|||A2")
+    await local.send("A01", pid(JANE, "1", "A2"), pv1("V2"))
+    assert await local.whole("1") == ["Account", "Encounter", "Patient"]
