@@ -1,5 +1,7 @@
 """Everything read from config/: data, checked, with no connection open."""
 
+from dataclasses import replace
+
 from adapters.hl7v2.charset import codec_of
 from adapters.hl7v2.conform import Conformer
 from adapters.hl7v2.elements import faults_of_maps, faults_of_source, load_elements, refuse
@@ -31,10 +33,10 @@ class Config:
         elements = load_elements(folder / "fhir" / "elements.json")
         refuse(faults_of_maps(maps, elements))
         self.terminology = maps.terminology
-        self.mapper = Mapper(maps)
         self.lifecycles = maps.lifecycles
         table = folder / "hl7v2" / "sensitivity.toml"
         self.sensitivity = load_sensitivity(table, maps.terminology)
+        self.mapper = Mapper(replace(maps, also_read=self.sensitivity.reads))
         refuse(fault for source in self.sources.all() for fault in self._faults(source, maps))
         refuse(
             fault

@@ -225,10 +225,15 @@ class ValueRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
-    """All tables, read but not compiled."""
+    """All tables, read but not compiled.
+
+    Attributes:
+        also_read: fields of any message that the hub reads beside the maps.
+    """
 
     segments: Mapping[str, SegmentMap]
     messages: tuple[MessageMap, ...]
     values: Mapping[str, ValueRow]
     terminology: Terminology
+    also_read: frozenset[tuple[str, int]] = frozenset()
     lifecycles: Mapping[str, Lifecycle] = field(default_factory=lambda: _EMPTY)

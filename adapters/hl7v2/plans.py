@@ -72,7 +72,7 @@ def compile_plans(maps: Maps) -> dict[str, Plan]:
     runners = {name: compile_segment(found, tools) for name, found in maps.segments.items()}
     plans = {}
     for message_map in maps.messages:
-        plan = _plan(message_map, runners)
+        plan = _plan(message_map, runners, maps.also_read)
         plans.update(dict.fromkeys(message_map.triggers, plan))
     return plans
 
@@ -96,9 +96,13 @@ def tools_of(maps: Maps) -> Tools:
     return replace(bare, values=values)
 
 
-def _plan(message_map: MessageMap, runners: Mapping[str, SegmentRunner]) -> Plan:
+def _plan(
+    message_map: MessageMap,
+    runners: Mapping[str, SegmentRunner],
+    also_read: frozenset[tuple[str, int]],
+) -> Plan:
     rules = tuple(_rule(rule, runners) for rule in message_map.resources)
-    reads = set(message_map.read)
+    reads = {*message_map.read, *also_read}
     for rule in rules:
         for runner in (rule.anchor, *rule.others):
             reads |= runner.reads_elsewhere

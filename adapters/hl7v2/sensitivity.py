@@ -108,6 +108,14 @@ class Sensitivity:
             self._by_segment.setdefault(found.segment, []).append(found)
         self._names = frozenset(self._by_segment) | {"CON"}
 
+    @property
+    def reads(self) -> frozenset[tuple[str, int]]:
+        """The fields it looks at: of ARV and CON those it repeats to staff too."""
+        fields = [one for found in self._by_segment.values() for one in found]
+        restrictions = {("ARV", n) for n in range(1, 8) if "ARV" in self._by_segment}
+        consents = {("CON", n) for n in self._consent.mentions}
+        return frozenset({(one.segment, one.number) for one in fields} | restrictions | consents)
+
     def read(self, message: Message, terms: Terminology) -> Privacy:
         """What a message says; `NOTHING` where it says nothing.
 

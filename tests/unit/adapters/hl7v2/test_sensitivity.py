@@ -133,3 +133,8 @@ def test_a_wrong_table_is_named_by_file_and_key(tmp_path: Path, old, new, named)
         load_sensitivity(tmp_path / "sensitivity.toml", TERMS)
     assert caught.value.category is Category.INVALID
     assert "`sensitivity.toml`" in caught.value.text
+
+
+def test_what_is_read_of_privacy_counts_as_read():
+    assert {("PV1", 16), ("PD1", 12), ("ARV", 5), ("CON", 11)} <= FIELDS.reads
+    assert ("PV1", 3) not in FIELDS.reads
