@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from adapters.hl7v2 import er7
 from adapters.hl7v2.frame import frame
+from adapters.hl7v2.tls import TlsSettings, server_context
 from adapters.message import Message, State
 from adapters.outbox import Delivery
 from hie.flow.ingest import Prepared
+from tests.support.certificates import Authority
 from tests.support.hub_process import ROOT, HubProcess, exchange, free_port
 from tests.support.running_hub import RunningHub, running_hub
 
@@ -50,8 +53,8 @@ class Listener:
         self.answer: Callable[[er7.Message], str] = lambda _message: "CA"
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", self.port)
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", self.port, ssl=tls)
 
     async def stop(self) -> None:
         if self._server:
@@ -255,6 +258,37 @@ async def test_an_address_that_is_too_old_is_given_up(tmp_path: Path):
                 await asyncio.sleep(0.02)
         (told_reason,) = await state_of(hub, Delivery.GIVEN_UP)
         assert told_reason.startswith("AA no connection to 127.0.0.1:")
+
+
+async def test_a_listener_may_speak_tls(tmp_path: Path):
+    authority = Authority(tmp_path)
+    own, hubs = authority.issue("adt.test"), authority.issue("hub.test")
+    server = server_context(
+        TlsSettings(
+            certificate=own.certificate,
+            private_key=own.private_key,
+            authorities=authority.certificate,
+        )
+    )
+    listener = Listener()
+    await listener.start(server)
+    to = (
+        f'[acknowledgement]\napplication_to = "127.0.0.1:{listener.port}"\ntls = true\n'
+        f'authorities = "{authority.certificate}"\nserver_name = "adt.test"\n'
+    )
+    settings = {
+        "HIE_CONFIG": config_with(tmp_path, to),
+        "HIE_CERTIFICATE": str(hubs.certificate),
+        "HIE_PRIVATE_KEY": str(hubs.private_key),
+        "HIE_MLLPS_PORT": str(free_port()),
+    }
+    try:
+        async with running_hub(tmp_path / "hub", **settings) as hub:
+            await hub.send(message(1))
+            await listener.until(1)
+    finally:
+        await listener.stop()
+    assert listener.taken[0].get("MSA-1") == "AA"
 
 
 async def test_sequence_numbers_survive_a_kill(tmp_path: Path):
