@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from adapters.hl7v2 import er7
-from hie.kernel.envelope import Draft, Submission, WriteMode
+from hie.kernel.envelope import Draft, Submission
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId
 from tests.support.mapping import GENERAL, RECEIVED_US, mapper
@@ -56,12 +56,8 @@ def made_of(path: Path) -> list[Made]:
 
 
 def is_complete(draft: Draft) -> bool:
-    """Whether a draft is a whole resource, and no patch of one; a Patient may be both."""
-    if draft.name in STUBS:
-        return False
-    if draft.resource["resourceType"] == "Patient":
-        return not draft.name.endswith("-update")
-    return draft.mode is not WriteMode.PATCH
+    """Whether a draft is a whole resource: no patch beside one, and no stub."""
+    return not draft.name.endswith("-update") and draft.name not in STUBS
 
 
 def origins_of(submission: Submission) -> dict[str, str]:
