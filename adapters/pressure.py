@@ -19,17 +19,27 @@ class Gate:
     def __init__(self) -> None:
         self.is_open = True
         self.times_closed = 0
+        self._opened = asyncio.Event()
+        self._opened.set()
         self._watchers: list[Callable[[], None]] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` each time the gate opens or closes."""
         self._watchers.append(changed)
 
+    async def opened(self) -> None:
+        """Wait until it is open."""
+        await self._opened.wait()
+
     def turn(self, *, is_open: bool) -> None:
         """Open or close it."""
         if is_open == self.is_open:
             return
         self.is_open = is_open
+        if is_open:
+            self._opened.set()
+        else:
+            self._opened.clear()
         self.times_closed += not is_open
         for changed in self._watchers:
             changed()

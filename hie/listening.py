@@ -36,15 +36,21 @@ class Wires:
                 processing_ids=frozenset("P" if settings.is_production else "PTD"),
             ),
         )
+        self.gate = Gate()
         self.intake = BatchIntake(
-            Hl7Intake(judge, services.journal, services.clock, meters=IntakeMeters(metrics)),
+            Hl7Intake(
+                judge,
+                services.journal,
+                services.clock,
+                meters=IntakeMeters(metrics),
+                gate=self.gate,
+            ),
             Batches(services.db, services.journal, services.keys, services.clock),
             services.config.sources,
             judge.rules,
             services.clock,
             limits.message_bytes,
         )
-        self.gate = Gate()
         self.backlog = Backlog(
             self.gate, self._waiting, high=limits.backlog_high, low=limits.backlog_low
         )

@@ -21,6 +21,7 @@ from adapters.hl7v2.rules import Place
 from adapters.hl7v2.sequence import Kind, Numbered, place
 from adapters.links import Links
 from adapters.port import JournalEntry, JournalPort, Peer, SequenceStep, Wire
+from adapters.pressure import Gate
 from adapters.sources import Source
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import AckCode, Finding
@@ -41,6 +42,7 @@ class Hl7Intake:
         clock: Clock,
         *,
         meters: IntakeMeters | None = None,
+        gate: Gate | None = None,
         store_seconds: float = 30.0,
     ) -> None:
         """Join the parts.
@@ -50,6 +52,8 @@ class Hl7Intake:
             journal: makes durable.
             clock: dates the answers.
             meters: count what is answered.
+            gate: while it is closed the messages of batches wait; single ones are held back
+                by whoever reads them.
             store_seconds: how long the journal may take before the message is refused.
         """
         self._judge = judge
@@ -59,6 +63,7 @@ class Hl7Intake:
         self._numbers = count()
         self._pace = Pace()
         self._links = Links(journal)
+        self._gate = gate or Gate()
         self._meters = meters or IntakeMeters()
 
     async def take(self, payload: bytes, peer: Peer) -> bytes | None:
@@ -68,6 +73,8 @@ class Hl7Intake:
             HieError: BUSY; it could not be stored and the sender wants no answer that says so,
                 or it came from a drop folder, where nobody repeats it.
         """
+        if peer.batch is not None:
+            await self._gate.opened()  # a file is not slowed by anything else
         verdict = self._judge.judge(payload, peer)
         for quirk in peer.quirks:
             self._meters.quirk(verdict.source_id, quirk)

@@ -14,7 +14,8 @@ from adapters.hl7v2.conform import Conformer
 from adapters.hl7v2.intake import Hl7Intake
 from adapters.hl7v2.judge import UNKNOWN_SOURCE, IntakeSettings, Judge
 from adapters.hl7v2.rules import Rules, load_rules
-from adapters.port import Journaled, JournalEntry, Peer, Wire
+from adapters.port import BatchPlace, Journaled, JournalEntry, Peer, Wire
+from adapters.pressure import Gate
 from adapters.sources import OrganizationRef, Source, SourceRegistry
 from adapters.wire_policy import Listener, WirePolicy
 from hie.kernel.envelope import AckCode, Severity
@@ -498,6 +499,23 @@ async def test_a_known_listener_is_remembered_with_the_message(
     answer = er7.parse(await taken(wired, asking("AL", "AL", sender="LISTENING")))
     assert (answer.get("MSA-1"), answer.get("MSA-3")) == ("CA", "")
     assert [entry.application for entry in journal.entries] == ["AL"]
+
+
+async def test_messages_of_a_batch_wait_while_the_hub_has_enough(
+    conformer: Conformer, journal: MemoryJournal, clock
+):
+    gate = Gate()
+    judge = Judge(SourceRegistry([HOSPITAL], allow_adhoc=True), conformer, bool, IntakeSettings())
+    intake = Hl7Intake(judge, journal, clock, gate=gate)
+    gate.turn(is_open=False)
+    peer = replace(PEER, batch=BatchPlace(batch_id=1, number=1))
+    waiting = asyncio.create_task(intake.take(adt(), peer))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    assert journal.entries == []
+    gate.turn(is_open=True)
+    assert await waiting is not None
+    assert len(journal.entries) == 1
 
 
 async def numbers(wired: Hl7Intake, *sent: str) -> list[tuple[str, str]]:
