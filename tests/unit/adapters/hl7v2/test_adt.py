@@ -369,6 +369,20 @@ def test_a_merge_says_which_numbers_it_is_about(event: str, statements: list[tup
     assert said(submission) == statements
 
 
+@pytest.mark.parametrize("event", ["A18", "A30", "A35", "A36", "A39", "A41", "A46", "A50"])
+def test_an_event_about_another_number_repeats_the_patients_own(event: str):
+    same = MRG.replace("P9", "P1")
+    submission = submission_of(EVN, JANE, same, pv1(f50="W1^^^GH^VN"), trigger=f"ADT^{event}")
+    assert submission.merges
+    assert "patient" not in {kind for kind, _, _ in said(submission)}
+
+
+@pytest.mark.parametrize("event", ["A34", "A40", "A47"])
+def test_a_number_merged_with_itself_is_handed_on_to_be_reported(event: str):
+    same = MRG.replace("P9", "P1")
+    assert said(submission_of(EVN, JANE, same, trigger=f"ADT^{event}")) == [("patient", "P1", "P1")]
+
+
 def test_a_record_that_moves_keeps_its_number():
     submission = submission_of(EVN, JANE, MRG.replace("P9", "P1"), trigger="ADT^A43")
     assert said(submission) == [("move-patient", "E1", "P1")]
