@@ -77,26 +77,44 @@ def gate(text: str, segment: str) -> Gate | None:
         segment: name of the segment it is put to.
     """
     found = [_TERM.match(term.strip()) for term in text.split(" & ") if " | " not in term]
-    terms = [
-        (int(term["field"]), frozenset(_values(term)), term["op"] in ("=", "in"))
+    shuts = [
+        (int(term["field"]), _shut(term))
         for term in found
-        if term
-        and term["segment"] == segment != "MSH"
-        and term["op"]
-        and term["part"] in (None, "1")
+        if term and term["segment"] == segment != "MSH" and term["field"] and _is_plain(term)
     ]
-    return partial(_is_shut, terms) if terms else None
+    return partial(_is_shut, shuts) if shuts else None
 
 
-def _is_shut(terms: Sequence[tuple[int, frozenset[str], bool]], fields: Sequence[str]) -> bool:
-    for n, values, wanted in terms:
-        raw = fields[n] if n < len(fields) else ""
-        if not raw or raw.isalnum():
-            if (raw in values) is not wanted:
-                return True
-        elif wanted and not any(value in raw for value in values):
-            return True  # nobody escapes the letters, digits and dashes of a code
+def _is_plain(term: re.Match[str]) -> bool:
+    """Whether a term looks at a field as a whole, or compares its first component."""
+    return term["part"] is None or (term["part"] == "1" and bool(term["op"]))
+
+
+def _is_shut(shuts: Sequence[tuple[int, Callable[[str], bool]]], fields: Sequence[str]) -> bool:
+    count = len(fields)
+    for n, shut in shuts:  # noqa: SIM110 - a generator costs more than it saves
+        if shut(fields[n] if n < count else ""):
+            return True
     return False
+
+
+def _shut(term: re.Match[str]) -> Callable[[str], bool]:
+    """Whether the raw text of a field is enough to say that a term does not hold."""
+    if not term["op"]:
+        return _says if term["not"] else (lambda raw: not _says(raw))
+    values, wanted = frozenset(_values(term)), term["op"] in ("=", "in")
+
+    def shut(raw: str) -> bool:
+        if not raw or raw.isalnum():
+            return (raw in values) is not wanted
+        # Nobody escapes the letters, digits and dashes of a code.
+        return wanted and not any(value in raw for value in values)
+
+    return shut
+
+
+def _says(raw: str) -> bool:
+    return bool(raw) and raw != NULL and bool(raw.strip())
 
 
 def _values(term: re.Match[str]) -> list[str]:
@@ -140,8 +158,7 @@ def _has_value(context: Context, name: str, field: int, part: int) -> bool:
     if part:
         return bool(context.value(name, field, part))
     segment = context.find(name)
-    raw = segment.field(field) if segment is not None else ""
-    return bool(raw) and raw != NULL and bool(raw.strip())
+    return segment is not None and _says(segment.field(field))
 
 
 def key(parts: Iterable[str], key_of: KeyOf, anchor: str) -> KeyPart:
@@ -279,6 +296,8 @@ def own_identifier(
     raw = segment.field(field) if segment is not None else ""
     wanted = system or context.source.own_authority
     found: list[SourceIdentifier] = []
+    if context.segment is None:
+        context.segment, context.field = segment, field  # where findings stand
     for part in raw.split(context.repetition_mark):
         identifier = identifier_of(part, context, is_own=True)
         if identifier is not None:

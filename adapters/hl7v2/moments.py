@@ -49,12 +49,14 @@ def said_since(context: Context, places: Sequence[Place]) -> str:
 
 
 def _moment(context: Context, place: Place) -> int | None:
-    text = context.value(place.segment, place.field, place.component or 1)
-    if not text:
+    segment = context.find(place.segment)
+    raw = segment.field(place.field) if segment is not None else ""
+    if not raw:
         return None
-    key = ("moment", text)
+    key = ("moment", place.component, raw)
     if key not in context.memo:
-        context.memo[key] = _read(text, context)
+        text = context.value(place.segment, place.field, place.component or 1)
+        context.memo[key] = _read(text, context) if text else None
     found: int | None = context.memo[key]
     return found
 

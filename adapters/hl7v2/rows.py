@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from adapters.hl7v2.codes import Kept
-from adapters.hl7v2.conditions import Condition
+from adapters.hl7v2.conditions import Condition, Gate, gate
 from adapters.hl7v2.context import Context, Converter, Parts
 from adapters.hl7v2.datatypes import CONVERTERS, Tools
 from adapters.hl7v2.er7 import NULL
@@ -39,7 +39,21 @@ def compile_row(
         return 0, _elsewhere(row, place, put, when)
     # MSH-1 is the separator itself, so the cut line has every later field one place earlier.
     n = place.field - 1 if segment_map.segment == _SHIFTED else place.field
+    if when is not None:
+        when = _hastened(when, gate(row.when, segment_map.segment))
     return n, _own(row, place, put, when, clears=not segment_map.into)
+
+
+def _hastened(when: Condition, shut: Gate | None) -> Condition:
+    """The condition, told at a glance where the map's own segment is enough to say no."""
+    if shut is None:
+        return when
+
+    def check(context: Context) -> bool:
+        segment = context.segment
+        return not (segment is not None and shut(segment.fields)) and when(context)
+
+    return check
 
 
 def _clearing(top: str, when: Condition | None) -> RowRunner:
