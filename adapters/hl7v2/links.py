@@ -72,9 +72,10 @@ class Links:
         return self._jobs
 
     def _set_near(self, job: Job) -> None:
+        made = self._made_rules
         for link in job.rule.links:
-            if link.is_everything:
-                continue
+            if link.rule not in made:
+                continue  # most links lead to what a message does not have
             for name in self._wanted(job, link):
                 link.put(job.making.resource, f"{_DRAFT}{name}")
         for pending in job.making.pending:

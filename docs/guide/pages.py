@@ -160,7 +160,8 @@ def _reasons(rows: Iterable[tuple[str, str, Fate, str]]) -> str:
 
 
 def _few(texts: Sequence[str], most: int = 12) -> str:
-    shown = [f"`{text}`" for text in dict.fromkeys(texts)]
+    # Not a link, though it looks like one: `actor[1](Patient)`.
+    shown = [f"`{text}`".replace("](", "] (") for text in dict.fromkeys(texts)]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
 
