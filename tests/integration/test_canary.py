@@ -24,7 +24,8 @@ ADT = "\r".join(
         "MSH|^~\\&|REG|CANARY|HIE|STATE|20260101120000||ADT^A01^ADT_A01|C1|P|2.5.1",
         "EVN|A01|20260101120000",
         "PID|1||CANARYMRN77^^^CANARY^MR~900776655^^^SSA^SS||Zyxcanary^Quorblette^Q||19370203|F|||"
-        "9 Xylotomous Way^^Worcester^MA^01601||4137778899^PRN^PH~^NET^Internet^zyx.canary@example",
+        "9 Xylotomous Way^^Worcester^MA^01601||4137778899^PRN^PH~^NET^Internet^zyx.canary@example"
+        "|||Quorblette^secretly fond of axolotls",  # a code no map knows, in PID-16
         "PV1|1|I|2W^201^A|||||||||||||||V77^^^CANARY^VN|||||||||||||||||||||||||20260101110000",
         "",
     )
@@ -36,6 +37,7 @@ MDM = "\r".join(
         "PID|1||CANARYMRN77^^^CANARY^MR||Zyxcanary^Quorblette^Q||19370203|F",
         "PV1|1|I",
         "TXA|1|CN|TX|20260101130000|||||||DOC77|||||AU",
+        "CON|1|001|||||||Zyxcanary says no||R",
         "OBX|1|TX|11506-3^Progress note^LN||Patient is secretly fond of axolotls||||||F",
         "",
     )
