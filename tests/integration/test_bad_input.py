@@ -243,7 +243,7 @@ OBSERVATION = {
 async def post(hub):
     """POST below the FHIR base as the source; status and body."""
     token = await hub.issue_token(scope="system/*.cruds", organization="saint-aurelia")
-    base = f"http://127.0.0.1:{hub.http_port}"
+    base = f"http://127.0.0.1:{hub.site.port}"
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
 
     async with aiohttp.ClientSession(base, headers=headers) as session:
@@ -338,7 +338,7 @@ async def test_a_repeat_with_its_request_id_gets_the_first_answer(hub, post):
 
 
 async def test_http_is_the_same_door_as_mllp_and_each_judges_alike(hub):
-    url = f"http://127.0.0.1:{hub.http_port}/hl7v2"
+    url = f"http://127.0.0.1:{hub.site.port}/hl7v2"
 
     async def over_http(body, kind="application/hl7-v2"):
         async with aiohttp.request("POST", url, data=body, headers={"Content-Type": kind}) as got:
