@@ -73,7 +73,7 @@ class Journal:
             .order_by(inbound_message.c.pk)
             .limit(limit)
         )
-        return [await self._opened(conn, row) for row in rows.all()]
+        return [await self.opened(conn, row) for row in rows.all()]
 
     async def claim(
         self, conn: AsyncConnection, message_ids: Sequence[MessageId]
@@ -93,7 +93,7 @@ class Journal:
         """One message."""
         rows = await conn.execute(select(inbound_message).where(inbound_message.c.pk == message_id))
         row = rows.first()
-        return await self._opened(conn, row) if row else None
+        return await self.opened(conn, row) if row else None
 
     async def settle(self, conn: AsyncConnection, settlements: Sequence[Settlement]) -> None:
         """Record what became of messages, in the transaction that made it so."""
@@ -165,7 +165,7 @@ class Journal:
             .order_by(inbound_message.c.pk.desc())
             .limit(limit)
         )
-        return [await self._opened(conn, row) for row in rows.all()]
+        return [await self.opened(conn, row) for row in rows.all()]
 
     async def counts(self, conn: AsyncConnection) -> list[MessageCounts]:
         """The journal, counted by wire, trigger, answer and state."""
@@ -200,7 +200,8 @@ class Journal:
         rows = await conn.execute(select(inbound_message.c.source_id).distinct())
         return [SourceId(source_id) for source_id in rows.scalars()]
 
-    async def _opened(self, conn: AsyncConnection, row: Row[Any]) -> Message:
+    async def opened(self, conn: AsyncConnection, row: Row[Any]) -> Message:
+        """A message from its row."""
         key = await row_key(self._keys, conn, row.pk, row.wrapped, row.wrapped_by)
         return Message(
             id=MessageId(row.pk),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import time as TimeOfDay  # noqa: N812 - a time of day, not the module
+from enum import StrEnum
 from pathlib import Path
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from adapters.drop import DropFolder, DropSettings
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
+from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import SourceId
 from hie.listening import Wires
 from hie.services import Services
@@ -23,6 +25,14 @@ WATCH_SECONDS = 15.0
 _log = structlog.get_logger(__name__)
 
 
+class Role(StrEnum):
+    """What one process of a hub does; one that does everything needs no other."""
+
+    RECEIVE = "receive"  # MLLP, HL7 v2 over HTTP, drop folders: journal and answer
+    WORKER = "worker"  # map, identify, store; the jobs
+    API = "api"  # FHIR
+
+
 class Hub(Services):
     """One hub: services behind listeners.
 
@@ -30,8 +40,25 @@ class Hub(Services):
     work; leaving the block stops both, in-flight messages first.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        roles: frozenset[Role] = frozenset(Role),
+    ) -> None:
+        """Join everything; nothing is opened yet.
+
+        Raises:
+            HieError: INVALID when the work is to be split and the database is SQLite.
+        """
         super().__init__(settings, clock)
+        if roles != frozenset(Role) and self.db.is_sqlite:
+            text = (
+                "`--role`: SQLite has one `hie serve` process; set `HIE_DATABASE_URL` to a "
+                "PostgreSQL database (postgresql+asyncpg://...) to split its work"
+            )
+            raise HieError(Category.INVALID, text)
+        self._roles = roles
         self._join_edges()
 
     async def __aexit__(self, *error: object) -> None:
@@ -57,7 +84,15 @@ class Hub(Services):
         self._measure_feeds()
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
-        self.site = Site(self, self.intake, self.wires.gate, self.metrics, self._is_working)
+        self.site = Site(
+            self,
+            self.intake,
+            self.wires.gate,
+            self.metrics,
+            self._is_working,
+            has_api=Role.API in self._roles,
+            has_intake=Role.RECEIVE in self._roles,
+        )
 
     def _measure_feeds(self) -> None:
         """Count unmapped codes and silent sources, by names of the hub's own."""
@@ -101,14 +136,17 @@ class Hub(Services):
         Raises:
             HieError, OSError: a port is taken or a certificate cannot be read; nothing runs.
         """
-        await self.wires.start()
+        if Role.RECEIVE in self._roles:
+            await self.wires.start()
         await self.site.start()
-        self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
-        self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
-        self.worker.notify()
-        await self.watch.start()
-        await self.watch.look()
-        self.jobs.start()
+        if Role.RECEIVE in self._roles:
+            self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
+        if Role.WORKER in self._roles:
+            self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
+            self.worker.notify()
+            await self.watch.start()
+            await self.watch.look()
+            self.jobs.start()
         _log.info("hub.started", http_port=self.site.port, mllp_port=self.receivers[0].port)
 
     async def stop(self) -> None:

@@ -8,13 +8,14 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import BigInteger, Integer, MetaData, event, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -152,9 +153,18 @@ class Database:
         SQLite has one writer as it is; PostgreSQL takes an advisory lock.
         """
         if not self.is_sqlite:
-            digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-            key = int.from_bytes(digest, "big", signed=True)
-            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            await conn.execute(_LOCK, {"key": _lock_key(name)})
+
+    async def try_hold(self, conn: AsyncConnection, names: Iterable[str]) -> set[str]:
+        """Those of the names nobody else holds; held until the transaction ends.
+
+        SQLite has one writer: it holds them all.
+        """
+        wanted = {_lock_key(name): name for name in names}
+        if self.is_sqlite or not wanted:
+            return set(wanted.values())
+        rows = await conn.execute(_TRY_LOCKS, {"keys": sorted(wanted)})
+        return {wanted[key] for key, is_held in rows if is_held}
 
     async def create_schema(self) -> None:
         """Create every table of the MetaData; tests only, `hie migrate` runs Alembic."""
@@ -174,6 +184,29 @@ class Database:
         if self._direct is not None:
             await self._direct.close()
             self._direct = None
+
+
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
+_TRY_LOCKS: Final = text(
+    "SELECT k, pg_try_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) k"
+)
+#: SQLSTATE of a transaction that lost against another: deadlock, serialization, lock timeout.
+_LOST: Final = frozenset({"40P01", "40001", "55P03"})
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error is the database's and not the data's: it was away, or lost a race."""
+    if isinstance(error, IntegrityError | OperationalError):
+        return True  # the same row written first by another, a lock, a lost connection
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        return bool(error.connection_invalidated) or state in _LOST
+    return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _lock_key(name: str) -> int:
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _create_private_file(path: str | None) -> None:

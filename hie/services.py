@@ -7,6 +7,7 @@ import orjson
 
 from adapters.hl7v2.deferred import AcknowledgementMaker
 from adapters.journal import Journal
+from adapters.queue import Queue
 from consent.evaluate import Law
 from consent.labels import Labeller
 from consent.repository import ConsentRepository
@@ -174,7 +175,8 @@ class Services:
             privacy,
             self.clock,
         )
-        self.worker = Worker(self.db, self.journal, self.ingest)
+        queue = Queue(self.db, self.journal)
+        self.worker = Worker(self.db, self.journal, queue, self.ingest)
         self.journal.on_written = self.worker.notify
         resolver = Resolver(
             self.repository, self.writer, config.index, self.mpi, self.directory, self.ring
@@ -204,6 +206,7 @@ class Services:
             for source_id in await self.journal.sources(conn):
                 self.directory.learn(source_id)
         async with self.db.transaction() as conn:
+            await self.db.serialize(conn, "start")
             await self.mpi.start(conn, now_us=self.clock.now_us())
         await self._keep_organizations()
         return self
@@ -217,6 +220,7 @@ class Services:
         """One Organization per identifier of the source files, as the files say now."""
         origin = Origin(source_id=HUB_SOURCE, message_id=MessageId(0), now_us=self.clock.now_us())
         async with self.db.transaction() as conn:
+            await self.db.serialize(conn, "start")
             await self.placer.place(conn, origin, self.directory.placements())
 
     async def issue_token(

@@ -25,13 +25,16 @@ VERSION = "0.1.0"
 class Site:
     """The HTTP server of one hub."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - joined once, in app.py
         self,
         services: Services,
         intake: BatchIntake,
         gate: Gate,
         metrics: Metrics,
         is_working: Callable[[], bool],
+        *,
+        has_api: bool = True,
+        has_intake: bool = True,
     ) -> None:
         """Join the parts.
 
@@ -41,12 +44,16 @@ class Site:
             gate: closed while no more of them are taken.
             metrics: shown at `/metrics`.
             is_working: whether everything that should run does, for `/health/ready`.
+            has_api: whether FHIR is served.
+            has_intake: whether HL7 v2 is taken over HTTP.
         """
         self._services = services
         self._intake = intake
         self._gate = gate
         self._metrics = metrics
         self._is_working = is_working
+        self._has_api = has_api
+        self._has_intake = has_intake
         self._runner: web.AppRunner | None = None
         self.port = services.settings.listen.http_port
 
@@ -56,8 +63,20 @@ class Site:
         Raises:
             OSError: the port is taken.
         """
-        services, settings = self._services, self._services.settings
+        settings = self._services.settings
         app = web.Application(client_max_size=settings.limits.body_bytes)
+        if self._has_api:
+            self._add_api(app)
+        if self._has_intake:
+            self._add_intake(app)
+        setup_web(app, self._metrics, {"database": self._check_database})
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, settings.listen.host, self.port)
+        await site.start()
+
+    def _add_api(self, app: web.Application) -> None:
+        services, settings = self._services, self._services.settings
         base = f"http://{settings.listen.host}:{self.port}/fhir"
         planner = Planner(
             PlanSettings(
@@ -84,6 +103,9 @@ class Site:
             sealer=services.ring.sealing_key("cursor"),
             watcher=services.disclosures,
         )
+
+    def _add_intake(self, app: web.Application) -> None:
+        settings = self._services.settings
         handler = hl7_handler(
             self._intake,
             message_bytes=settings.limits.message_bytes,
@@ -92,11 +114,6 @@ class Site:
             may_take=lambda: self._gate.is_open,
         )
         app.router.add_post("/hl7v2", self._with_token(handler))
-        setup_web(app, self._metrics, {"database": self._check_database})
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, settings.listen.host, self.port)
-        await site.start()
 
     async def stop(self) -> None:
         """Close the port; requests under way are finished. May be called twice."""

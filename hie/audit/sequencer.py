@@ -117,6 +117,8 @@ class Sequencer:
 
     async def _begin(self, conn: AsyncConnection, now_us: int) -> None:
         if await self._table.count(conn):
+            if await self._table.lease(conn) is not None:
+                return  # another process began meanwhile
             text = "the audit chain has rows but no end: run `hie audit verify`"
             raise HieError(Category.FAULT, text)
         signed = sign(ChainState().head(now_us), self._key)

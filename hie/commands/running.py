@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import signal
+from collections.abc import Sequence
 
-from hie.app import Hub
+from hie.app import Hub, Role
 from hie.commands.parser import Group, command, settings_of
 from hie.config import Config
 from hie.db import Database
@@ -17,11 +18,17 @@ from hie.settings import Settings, Tls
 
 def register(group: Group) -> None:
     """Add the commands that run the hub."""
-    command(
+    arguments = command(
         group,
         "serve",
         "Run the hub: FHIR and HL7 v2 over HTTP, MLLP, MLLP over TLS.",
-        lambda _: asyncio.run(serve(settings_of())),
+        lambda a: asyncio.run(serve(settings_of(), a.role)),
+    )
+    arguments.add_argument(
+        "--role",
+        action="append",
+        choices=[role.value for role in Role],
+        help="only this part of the work, beside other processes on PostgreSQL; may be repeated",
     )
     arguments = command(
         group,
@@ -44,11 +51,12 @@ def register(group: Group) -> None:
     )
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, roles: Sequence[str] | None = None) -> int:
     """Run the hub until SIGTERM or Ctrl-C; in-flight messages finish first."""
     configure_logging(fields=load_fields(settings.config / "log.toml"))
     stopping = _signals()
-    async with Hub(settings) as hub:
+    chosen = frozenset(Role(name) for name in roles) if roles else frozenset(Role)
+    async with Hub(settings, roles=chosen) as hub:
         await hub.start()
         await stopping.wait()
     return 0

@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 from hie.db import Database
 
@@ -21,6 +22,8 @@ async def upgrade(db: Database) -> None:
     """Bring a database to the newest schema; an empty one gets every table."""
 
     def run(connection: Any) -> None:
+        if not db.is_sqlite:  # several processes start at once: one of them migrates
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('hie-migrate'))"))
         newest = ScriptDirectory.from_config(_config()).get_current_head()
         if MigrationContext.configure(connection).get_current_revision() == newest:
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from adapters.hl7v2 import er7
+from adapters.hl7v2.judge import partitions_of
 from adapters.message import Message, State
 from adapters.port import JournalEntry, Wire
 from hie.kernel.fhir import FhirJson
@@ -31,6 +32,7 @@ class Feeding:
         taken = []
         for payload in payloads:
             message = er7.parse(payload)
+            partitions = partitions_of(message, self.services.config.sources.by_id(source))
             entry = JournalEntry(
                 source_id=source,
                 wire=Wire.MLLP,
@@ -39,7 +41,8 @@ class Feeding:
                 content_hash=hashlib.sha256(payload).digest(),
                 is_accepted=True,
                 trigger=message.trigger,
-                partition=source,
+                partition=partitions[0],
+                partitions=partitions[1:],
                 findings=(),
                 answer=b"MSA|AA",
             )

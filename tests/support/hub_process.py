@@ -28,10 +28,11 @@ def free_port() -> int:
 class HubProcess:
     """`hie serve` on a folder of its own."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *roles: str, **settings: str) -> None:
         self.home = home
+        self._roles = [argument for role in roles for argument in ("--role", role)]
         self.mllp_port, self.http_port = free_port(), free_port()
-        self.log = home / "serve.log"
+        self.log = home / f"serve-{self.http_port}.log" if roles else home / "serve.log"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +53,7 @@ class HubProcess:
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hie", "serve"],
+                [sys.executable, "-m", "hie", "serve", *self._roles],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
