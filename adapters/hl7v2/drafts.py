@@ -37,4 +37,5 @@ def _draft(job: Job, name: str, resource: FhirJson, mode: WriteMode) -> Draft:
         lifecycle=job.rule.rule.lifecycle,
         since=job.since,
         undoes=job.rule.rule.undoes,
+        adds=job.rule.rule.adds,
     )

@@ -152,6 +152,7 @@ class ResourceRule:
         lifecycle: status order of what is made; empty = none.
         keeps_history: `history`, what it changes is kept with the time since when it is so.
         undoes: elements whose last change it takes back, see `Draft.undoes`.
+        adds: lists of which it says some entries only, see `Draft.adds`.
     """
 
     name: str
@@ -174,6 +175,7 @@ class ResourceRule:
     lifecycle: str = ""
     keeps_history: bool = False
     undoes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

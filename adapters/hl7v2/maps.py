@@ -273,6 +273,7 @@ def _rule(name: str, table: Table, lifecycles: Mapping[str, Lifecycle]) -> Resou
         lifecycle=table.text("lifecycle"),
         keeps_history=bool(table.take("history")),
         undoes=table.texts("undoes"),
+        adds=table.texts("adds"),
     )
     if not rule.parts:
         raise table.fault("parts", "a list of segment maps")

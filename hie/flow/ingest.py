@@ -246,6 +246,7 @@ class Ingest:
                 lifecycle=self._placer.lifecycle(draft.lifecycle),
                 since=draft.since,
                 undoes=draft.undoes,
+                adds=draft.adds,
             )
             for draft in submission.drafts
         ]

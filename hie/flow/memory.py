@@ -130,6 +130,7 @@ class Memory:
                 lifecycle=self._lifecycles.get(entry.get("lifecycle", "")),
                 since=entry.get("since", ""),
                 undoes=tuple(entry.get("undoes", ())),
+                adds=tuple(entry.get("adds", ())),
                 is_base=entry.get("base", False),
             )
             for entry in json.loads(content, parse_float=Decimal)
@@ -152,6 +153,8 @@ def _entry_of(change: Change) -> dict[str, Any]:
         entry["since"] = change.since
     if change.undoes:
         entry["undoes"] = list(change.undoes)
+    if change.adds:
+        entry["adds"] = list(change.adds)
     if change.is_base:
         entry["base"] = True
     return entry

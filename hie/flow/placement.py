@@ -29,6 +29,7 @@ class Placement:
         lifecycle: the order its status moves in.
         status_rank: the step its status is at, once that is known.
         since, undoes: see `hie.flow.visit`.
+        adds: lists of which a patch says some entries only.
     """
 
     type: str
@@ -42,3 +43,4 @@ class Placement:
     status_rank: int | None = None
     since: str = ""
     undoes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()

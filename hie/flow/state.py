@@ -6,6 +6,7 @@ patient, a visit, an order's status) keeps its last statements, and is told anew
 of their stamps whenever one comes late. So the outcome does not depend on the order of arrival.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ class Change:
     Attributes:
         resource: what is said; of a patch, None clears an element.
         since, undoes: see `hie.flow.visit`.
+        adds: lists of which a patch says some entries only.
         is_base: stands for all the statements before it, which are forgotten.
     """
 
@@ -46,6 +48,7 @@ class Change:
     lifecycle: Lifecycle | None = None
     since: str = ""
     undoes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
     is_base: bool = False
 
 
@@ -221,6 +224,7 @@ def _bounded(log: list[Change]) -> list[Change]:
         resource=resource,
         since="",
         undoes=(),
+        adds=(),
         is_base=True,
     )
     return [base, *log[cut:]]
@@ -261,7 +265,24 @@ def patched(old: FhirJson, change: Change) -> FhirJson:
         was, now = old.get(name), said.get(name)
         if isinstance(was, dict) and isinstance(now, dict):
             merged[name] = {**was, **now}
+    for name in change.adds:
+        merged[name] = _joined(old.get(name) or [], said.get(name) or []) or None
     return _with_status(old, _stated(merged), change.lifecycle)
+
+
+def _joined(old: Sequence[FhirJson], said: Sequence[FhirJson]) -> list[FhirJson]:
+    """Entries of a list with those of a message in place of what was said of the same before."""
+    spoken = {_of_whom(entry) for entry in said}
+    return [*(entry for entry in old if _of_whom(entry) not in spoken), *said]
+
+
+def _of_whom(entry: FhirJson) -> str:
+    """Who or what an entry is about: its actor, else its kind, else all it says."""
+    actor = entry.get("actor") or {}
+    who = actor.get("reference") or actor.get("identifier") or actor.get("display")
+    if who:
+        return json.dumps([who, entry.get("required")], sort_keys=True)
+    return json.dumps(entry.get("type") or entry, sort_keys=True, default=str)
 
 
 def _with_status(old: FhirJson, new: FhirJson, lifecycle: Lifecycle | None) -> FhirJson:

@@ -197,6 +197,7 @@ def change_of(placement: Placement, stamp: Stamp) -> Change:
         lifecycle=placement.lifecycle,
         since=placement.since,
         undoes=placement.undoes,
+        adds=placement.adds,
     )
 
 

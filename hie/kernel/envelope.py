@@ -70,6 +70,7 @@ class Draft:
         lifecycle: the order its status moves in, a name of `config/hl7v2/lifecycles.toml`.
         since: when what it says began, a FHIR dateTime; what it changes of a visit is kept.
         undoes: elements of a visit whose last change it takes back, see `hie.flow.visit`.
+        adds: lists of which a patch says some entries only; the others stay.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Draft:
     lifecycle: str = ""
     since: str = ""
     undoes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

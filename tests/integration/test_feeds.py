@@ -106,6 +106,19 @@ async def test_the_appointment_moves_and_ends_and_an_old_event_does_not_revive_i
     assert entries(found, "Appointment")[0]["status"] == "cancelled"
 
 
+async def test_resources_are_added_and_taken_away_one_by_one(hub: RunningHub):
+    token = await sent(hub, "siu_s12", "siu_s20")
+    _, found = await hub.ask(token, "Appointment")
+    (appointment,) = entries(found, "Appointment")
+    by_name = {
+        p["actor"].get("display"): p["status"] for p in appointment["participant"] if "actor" in p
+    }
+    assert by_name["R2, CARD, GH"] == "tentative"  # not spoken of by the second message
+    assert by_name["ECG machine"] == "declined"  # taken away
+    assert by_name["DR ALAN ATTEND"] == "accepted"
+    assert len(appointment["participant"]) == 8
+
+
 async def test_a_prescription_is_changed_stopped_and_not_reopened(hub: RunningHub):
     token = await sent(hub, "omp_o09")
     base = message("rde_o11").split(b"\r")

@@ -147,14 +147,20 @@ def test_a_room_among_the_general_resources_is_a_location():
 
 def test_what_is_taken_away_takes_no_part():
     kept = segment("AIP", _1="1", _2="X", _3="7^DOC^DAN^^^^^^GH")
-    gone = segment("AIP", _1="2", _2="D", _3="8^DOC^DOT^^^^^^GH")
+    gone = segment("AIP", _1="2", _2="D", _3="8^DOC^DOT^^^^^^GH", _12="Booked")
     submission = told("S20", kept, gone)
-    names = [
-        p["actor"].get("display")
-        for p in drafts_of(submission, "Appointment")[1].resource["participant"]
-    ]
-    assert names == [None, "DAN DOC"]
+    _, stated = drafts_of(submission, "Appointment")
+    _, dan, dot = stated.resource["participant"]
+    assert (dan["status"], dot["status"]) == ("accepted", "declined")
     assert [place for place in submission.unmapped if place.startswith("AIP")] == []
+
+
+@pytest.mark.parametrize(
+    ("event", "adds"), [("S12", False), ("S14", False), ("S18", True), ("S22", True)]
+)
+def test_a_change_of_resources_adds_to_those_told_before(event, adds):
+    _, stated = drafts_of(told(event), "Appointment")
+    assert ("participant" in stated.adds) is adds
 
 
 @pytest.mark.parametrize("event", ["S15", "S16", "S17", "S26"])
