@@ -147,6 +147,7 @@ class _Run:
         self._plan = plan
         self._segments = segments
         self._prefix = prefix
+        self._names = frozenset(segment.name for segment in segments)
         self._context = context
         self._links = Links(context)
         self._jobs: list[Job] = []
@@ -215,13 +216,15 @@ class _Run:
         used = [(node, segment, rule.anchor)]
         wrote = rule.anchor.applies(segment, context) and rule.anchor.run(segment, making, context)
         for other in rule.others if wrote else ():
+            if other.map.segment not in self._names:
+                continue
             for at, extra in _segments(other.map, node, segment):
                 context.node = at
                 if other.applies(extra, context):
                     other.run(extra, making, context)
                     used.append((at, extra, other))
         context.node, context.segment = node, segment
-        if not wrote or any(name not in making.resource for name in rule.needs):
+        if not wrote or not rule.needs <= making.resource.keys():
             return False
         for at, head, runner in used:
             self._use(at, head, runner)
@@ -236,11 +239,11 @@ class _Run:
 
     def _has_place(self, spec: ResourceRule, node: Node, segment: Segment) -> bool:
         """Whether what was made before leaves a place for a resource of a rule."""
-        if any(key_of(self._context, name) is None for name in spec.requires):
+        if spec.requires and any(key_of(self._context, name) is None for name in spec.requires):
             return False
         if spec.is_fresh and segment.position in self.used:
             return False
-        return not any(next(node.made(name), None) for name in spec.without)
+        return not spec.without or not any(next(node.made(name), None) for name in spec.without)
 
     def _use(self, node: Node, head: Segment, runner: SegmentRunner) -> None:
         if head is not node.head:
