@@ -5,11 +5,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import everything, receive, reports
+from bench import everything, parse, receive, reports
 from bench.machine import machine_line
 
 #: Name, measure, messages or requests a row.
 PARTS: dict[str, tuple[Callable[..., None], int]] = {
+    "parse": (parse.measure, 2_000),
     "receive": (receive.measure, 4_000),
     "reports": (reports.measure, 1_000),
     "everything": (everything.measure, 300),

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from adapters.hl7v2 import charset as charsets
-from adapters.hl7v2.escape import Delimiters, unescape
+from adapters.hl7v2.escape import STANDARD, Delimiters, unescape
 from hie.kernel.envelope import Finding
 from hie.kernel.errors import Category, HieError, Issue
 
@@ -349,7 +349,8 @@ def _delimiters(body: str, findings: list[Finding]) -> Delimiters:
 @lru_cache(maxsize=64)
 def _separators(mark: str, encoding: str) -> Delimiters:
     component, repetition, escape, subcomponent = (encoding[n : n + 1] for n in range(4))
-    return Delimiters(mark, component, repetition, escape, subcomponent)
+    found = Delimiters(mark, component, repetition, escape, subcomponent)
+    return STANDARD if found == STANDARD else found
 
 
 def _lines(body: str, field: str, findings: list[Finding]) -> tuple[list[str], list[str]]:

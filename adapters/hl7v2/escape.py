@@ -26,6 +26,10 @@ class Delimiters:
     subcomponent: str = "&"
 
 
+#: What nearly every sender uses; `er7` gives this very object for it.
+STANDARD: Final = Delimiters()
+
+
 def unescape(
     raw: str, delimiters: Delimiters, *, limit: int = EXPANSION_LIMIT, codec: str = "utf-8"
 ) -> str:

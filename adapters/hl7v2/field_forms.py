@@ -132,15 +132,14 @@ def repetition_pattern(part: Part) -> str:
         leaf = _leaf_pattern(part, "|~" if part.is_text else "|~^&")
         return f"(?>{empty}|{null}|{leaf}{'' if part.is_text else '[^|~]*+'})"
     last = max(n for n, p in enumerate(part.parts) if p.is_required or p.is_checked)
-    pieces = []
-    for number, inner in enumerate(part.parts[: last + 1]):
-        component = _component_pattern(inner)
-        if number == 0:
-            pieces.append(component)
-        else:
-            pieces.append(rf"(?>\^{component}" + (")" if inner.is_required else f"|{empty})"))
-    # The components behind the last that is looked at.
-    return f"(?>{empty}|{null}|{''.join(pieces)}(?>\\^[^|~]*+|{empty}))"
+    # From the last component that is looked at to the first: what ends early is done at once.
+    tail = rf"(?>\^[^|~]*+|{empty})"
+    is_due = False  # a required component is behind
+    for inner in reversed(part.parts[1 : last + 1]):
+        is_due = is_due or inner.is_required
+        component = rf"\^{_component_pattern(inner)}{tail}"
+        tail = component if is_due else f"(?>{component}|{empty})"
+    return f"(?>{empty}|{null}|{_component_pattern(part.parts[0])}{tail})"
 
 
 def _component_pattern(part: Part) -> str:
@@ -158,13 +157,15 @@ def _subcomponents_pattern(parts: Sequence[Part]) -> str:
     tested = [n for n, part in enumerate(parts) if part.is_tested]
     if not tested:
         return "[^|~^]*+"
-    pieces = []
-    for number, part in enumerate(parts[: tested[-1] + 1]):
-        sub = "[^|~^&]*+"
-        if part.is_tested:
-            sub = _leaf_pattern(part, "|~^&", is_optional=True)
-        pieces.append(sub if number == 0 else rf"(?>&{sub}|(?=[|~^]|\Z))")
-    return "".join(pieces) + r"(?>&[^|~^]*+|(?=[|~^]|\Z))"
+    end = r"(?=[|~^]|\Z)"
+    subs = [
+        _leaf_pattern(part, "|~^&", is_optional=True) if part.is_tested else "[^|~^&]*+"
+        for part in parts[: tested[-1] + 1]
+    ]
+    tail = rf"(?>&[^|~^]*+|{end})"
+    for sub in reversed(subs[1:]):
+        tail = rf"(?>&{sub}{tail}|{end})"
+    return subs[0] + tail
 
 
 def _leaf_pattern(part: Part, ends: str, *, is_optional: bool = False) -> str:
@@ -174,11 +175,30 @@ def _leaf_pattern(part: Part, ends: str, *, is_optional: bool = False) -> str:
     if form:
         found = form.pattern
     elif part.values:
-        known = sorted(part.values) if len(part.values) <= _LARGEST_TABLE else []
-        found = "|".join(map(re.escape, known)) or "(?!)"
+        found = _any_of(part.values) if len(part.values) <= _LARGEST_TABLE else "(?!)"
     else:
         found = f"[^{ends}]{{0,{part.longest}}}+"
     if part.longest and (form or part.values):
         found = f"(?![^{ends}]{{{part.longest + 1}}})(?:{found})"
     empty = f'{end}|""{end}|' if is_optional else ""
     return f"(?>{empty}(?:{found}){end})"
+
+
+def _any_of(values: Iterable[str]) -> str:
+    """A pattern of these texts, branching letter by letter: a list is searched from its front."""
+    branches: dict[str, list[str]] = {}
+    for value in values:
+        branches.setdefault(value[:1], []).append(value[1:])
+    is_whole = branches.pop("", None) is not None
+    pieces = [
+        re.escape(letter) + (_any_of(rest) if rest != [""] else "")
+        for letter, rest in sorted(branches.items())
+    ]
+    singles = [piece for piece in pieces if len(piece) == 1]
+    longer = [piece for piece in pieces if len(piece) != 1]
+    if len(singles) > 1:
+        longer.append(f"[{''.join(singles)}]")
+    else:
+        longer += singles
+    inner = longer[0] if len(longer) == 1 else f"(?:{'|'.join(longer)})"
+    return f"(?:{inner})?" if is_whole else inner

@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
 
-from adapters.hl7v2.er7 import NULL, Delimiters, Segment
+from adapters.hl7v2.er7 import NULL, Segment
+from adapters.hl7v2.escape import STANDARD, Delimiters
 from adapters.hl7v2.field_forms import FORMS, Part, field_pattern, is_group, pattern_of
 
-_STANDARD: Final = Delimiters()
 _VALUE_TYPE, _VALUE = 2, 5  # OBX-2 names the type of OBX-5
 
 
@@ -80,7 +79,7 @@ class SegmentCheck:
 
     def troubles(self, segment: Segment, marks: Delimiters) -> Sequence[Trouble]:
         """What is wrong in a segment of this kind; nearly always nothing."""
-        if marks == _STANDARD and self._passes(segment.raw):
+        if (marks is STANDARD or marks == STANDARD) and self._passes(segment.raw):
             if not self._varying or self._value_passes(segment.fields):
                 return ()
             return [*self._value(segment.fields, marks)]
@@ -91,9 +90,10 @@ class SegmentCheck:
         found = self._fits(raw)
         if found is None:
             return False
-        for content, fits in zip(found.groups(), self._groups, strict=True):
-            if content and not fits(content):
-                return False
+        if found.lastindex:
+            for place, content in enumerate(found.groups()[: found.lastindex]):
+                if content and not self._groups[place](content):
+                    return False
         return True
 
     def _searched(self, fields: Sequence[str], marks: Delimiters) -> Iterator[Trouble]:
