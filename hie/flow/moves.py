@@ -22,6 +22,7 @@ from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references
 from hie.kernel.ids import PersonId, SourceRecordId
+from hie.raised.repository import inherit
 from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
@@ -123,6 +124,13 @@ class SourceMoves:
         change.persons |= {p for m in merged.moves for p in (m.from_person, m.to_person)}
         if merged.survivor and merged.retired and not merged.is_stopped:
             await self._mark(conn, change, merged.survivor, merged.retired)
+            await inherit(
+                conn,
+                merged.survivor,
+                merged.retired,
+                message_id=origin.message_id,
+                now_us=origin.now_us,
+            )
         if merged.decision_id:
             await self._keep(conn, change, merged)
         return frozenset(change.persons)

@@ -26,6 +26,8 @@ from hie.tasks.service import Tasks
 
 #: Types about the patient rather than what was done: a visit's label does not concern them.
 _PERSONAL: Final = frozenset({"Patient", "RelatedPerson", "Consent", "Provenance"})
+#: Stands for whichever record a visit is filed under, for it may have been moved.
+_ANYWHERE: Final = ""
 _SCOPE: Final = "http://terminology.hl7.org/CodeSystem/consentscope"
 _ACT_CODE: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -79,6 +81,8 @@ class PrivacyFields:
         """
         concerned = {r for one in messages for p in one.placements for r in self._of(one, p)}
         known = await repository.load(conn, concerned.union(*(one.records for one in messages)))
+        visits = {v for one in messages for p in one.placements for v in _visits(p.resource)}
+        known[_ANYWHERE] = await repository.of_targets(conn, visits) if visits else {}
         found = []
         for one in messages:
             fresh = await self._raise(conn, one, known)
@@ -165,7 +169,7 @@ class PrivacyFields:
             mask |= self._mask(one, VISIT) | self._mask(one, CONTENT)
         own = f"{placement.type}/{placement.id}"
         visits = _visits(placement.resource)
-        for record in self._of(one, placement):
+        for record in (*self._of(one, placement), _ANYWHERE):
             targets = known.get(record, {})
             for target in ("", own, *visits):
                 mask |= targets.get(target, 0)

@@ -27,6 +27,26 @@ async def load(conn: AsyncConnection, record_ids: Iterable[str]) -> dict[str, di
     return found
 
 
+async def of_targets(conn: AsyncConnection, targets: Iterable[str]) -> dict[str, int]:
+    """What is raised on resources, whichever record they are filed under."""
+    wanted = sorted(set(targets))
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(_T.target, _T.mask).where(_T.target.in_(wanted[start : start + _CHUNK]))
+        for target, mask in await conn.execute(query):
+            found[target] = found.get(target, 0) | mask
+    return found
+
+
+async def inherit(
+    conn: AsyncConnection, heir: str, retired: str, *, message_id: int, now_us: int
+) -> None:
+    """Let the record that is left of two carry what was raised on both."""
+    known = await load(conn, [heir, retired])
+    more = {(heir, target): mask for target, mask in known.get(retired, {}).items()}
+    await add(conn, known, more, message_id=message_id, now_us=now_us)
+
+
 async def add(
     conn: AsyncConnection,
     known: RaisedLabels,

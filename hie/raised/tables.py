@@ -1,6 +1,6 @@
 """Table of raised labels: bits of `config/sensitivity/labels.toml`, ids and times; in clear."""
 
-from sqlalchemy import BigInteger, Column, String, Table
+from sqlalchemy import BigInteger, Column, Index, String, Table
 
 from hie.db import Key, metadata
 
@@ -12,4 +12,6 @@ raised_label = Table(
     Column("mask", BigInteger, nullable=False),
     Column("message_id", Key, nullable=False),  # that raised it last
     Column("at_us", BigInteger, nullable=False),
+    # A visit that was moved is another record's now, and as sensitive as it was.
+    Index("ix_raised_label_target", "target"),
 )

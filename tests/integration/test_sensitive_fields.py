@@ -118,6 +118,16 @@ async def test_a_consent_statement_is_a_task_and_never_widens(
     assert "F12" not in repr(rows)
 
 
+async def test_a_merged_record_takes_over_what_was_raised(hub: RunningHub):
+    protected = "PD1" + "|" * 12 + "Y"
+    await hub.send(message("ADT^A04^ADT_A01", pid(), protected, pv1()))
+    await hub.send(message("ADT^A04^ADT_A01", pid("1002"), minute=1))
+    mrg = "MRG|1001^^^SAMC^MR"
+    await hub.send(message("ADT^A40^ADT_A39", pid("1002"), mrg, minute=2))
+    await hub.send(message("ADT^A08^ADT_A01", pid("1002"), AL1, minute=3))
+    assert await labels(hub, "AllergyIntolerance") == [{"R"}]
+
+
 async def share(hub: RunningHub) -> None:
     """The patient's own word, recorded by the source: everybody may see everything."""
     token = await hub.token(ORGANIZATION + OWN)

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("record_id", "target", name=op.f("pk_raised_label")),
     )
+    op.create_index("ix_raised_label_target", "raised_label", ["target"])
     op.create_table(
         "source_watch",
         sa.Column("source_id", sa.String(length=200), nullable=False),
