@@ -18,6 +18,8 @@ WHO = "https://hie.example/organization|saint-aurelia"
 SENDER = "MSH|^~\\&|MEDIHOST|STAUR|HIE|MA|202601{day:02}120000||ADT^{event}|{control}|P|2.5.1"
 JANE = "{number}^^^SAMC^MR||DOE^JANE||19800102|F|||12 ELM ST^^BOSTON^MA^02114||617-555-0100"
 PETER = "{number}^^^SAMC^MR||ROE^PETER||19510709|M|||9 OAK RD^^SALEM^MA^01970||978-555-0199"
+SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 CHEST = "DG1|1||R07.9^Chest pain^I10C||20260110|A"
 
 
@@ -68,6 +70,22 @@ class Feed:
         person = await self.person(number)
         (found,) = await self.bundle(f"{kind}?patient={person}")
         return found
+
+    async def consent(self, person: str, kind: str) -> None:
+        """A patient's wish about everybody, as the hospital records it."""
+        said = {
+            "resourceType": "Consent",
+            "status": "active",
+            "scope": {"coding": [{"system": SCOPE, "code": "patient-privacy"}]},
+            "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+            "patient": {"reference": f"Patient/{person}"},
+            "dateTime": "2026-01-01T10:00:00Z",
+            "policyRule": {"coding": [{"system": ACT_CODE, "code": "OPTIN"}]},
+            "provision": {"type": kind},
+            "verification": [{"verified": True}],
+        }
+        status, answer = await self.hub.ask(await self.hub.token(WHO), "Consent", said)
+        assert status == 201, answer
 
     async def tasks(self) -> list[TaskKind]:
         async with self.hub.hub.db.reading() as conn:
@@ -489,3 +507,25 @@ async def test_a_merge_of_accounts_never_seen_holds_for_what_comes(local: Feed):
     await local.send("A35", pid(JANE, "1", "A1"), "MRG|||A2")
     await local.send("A01", pid(JANE, "1", "A2"), pv1("V2"))
     assert await local.whole("1") == ["Account", "Encounter", "Patient"]
+
+
+async def test_a_moved_visit_is_shown_by_the_consents_of_whose_it_is_now(feed: Feed):
+    await feed.send("A01", pid(JANE, "1"), pv1("V1"), CHEST)
+    await feed.send("A28", pid(PETER, "2"))
+    hub = feed.hub
+    other = await hub.token("https://hie.example/organization|bayside-general", purpose="TREAT")
+    jane, peter = await feed.person("1"), await feed.person("2")
+
+    async def seen() -> list[int]:
+        """How many diagnoses the other hospital sees of each."""
+        found = [await hub.ask(other, f"Condition?patient={p}") for p in (jane, peter)]
+        return [len(bundle.get("entry", [])) for _, bundle in found]
+
+    await feed.consent(jane, "permit")
+    await feed.consent(peter, "deny")
+    assert await seen() == [1, 0]
+    await feed.send("A45", pid(PETER, "2"), "MRG|1^^^SAMC^MR||||V1", pv1("V1"))
+    assert await seen() == [0, 0]
+    assert await feed.whole("2") == ["Condition", "Consent", "Encounter", "Patient"]
+    await feed.undo(await feed.decision())
+    assert await seen() == [1, 0]
