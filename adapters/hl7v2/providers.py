@@ -34,6 +34,8 @@ def provider(_raw: str, context: Context) -> FhirJson | None:
 
 
 def _repetitions(field: int, context: Context) -> list[str]:
+    """The repetitions of another field of the segment, where what is found then stands."""
+    context.field = field
     raw = context.segment.field(field) if context.segment is not None else ""
     return [part for part in raw.split(context.repetition_mark) if part and part != NULL]
 

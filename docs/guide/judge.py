@@ -60,6 +60,8 @@ def _is_same(row: GuideRow, claim: Claim) -> bool:
         return True
     if not _is_prefix(claim.path, row.path):
         return False
+    if "extension" in row.path[len(claim.path) :]:
+        return False  # no converter adds an extension of its own accord
     # Two extensions have the same path: their addresses tell them apart.
     return not (row.url and claim.url) or row.url == claim.url
 

