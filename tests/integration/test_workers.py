@@ -8,6 +8,8 @@ import itertools
 import os
 import random
 import time
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -27,7 +29,7 @@ from hie.settings import load_settings
 from hie.store.tables import resource, resource_version
 from tests.integration.test_state_rules import adt, msh, pid
 from tests.support.feeding import Feeding, feeding
-from tests.support.hub_process import HubProcess
+from tests.support.hub_process import HubProcess, exchange
 
 IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
 PATIENTS, MESSAGES = (200, 4_000) if IS_LONG else (24, 360)
@@ -201,3 +203,39 @@ def test_the_work_of_a_hub_on_sqlite_is_not_split(tmp_path: Path) -> None:
     settings = load_settings({"HIE_HOME": str(tmp_path)})
     with pytest.raises(HieError, match="PostgreSQL"):
         Hub(settings, roles=frozenset({Role.WORKER}))
+
+
+async def test_a_message_goes_from_the_process_that_receives_to_the_one_that_serves(
+    tmp_path: Path, empty_url: str
+) -> None:
+    home = tmp_path / "home"
+    receive, worker, api = (
+        HubProcess(home, role, HIE_DATABASE_URL=empty_url) for role in ("receive", "worker", "api")
+    )
+    try:
+        receive.start()  # makes the key file and the tables
+        await asyncio.gather(*(asyncio.to_thread(process.start) for process in (worker, api)))
+        answers: list[bytes] = []
+        payload = update_of(1, 1).replace(b"CLINWORKS|BAYSIDE", b"MEDIHOST|STAUR")
+        await exchange(receive.mllp_port, [payload], answers)
+        assert b"MSA|AA|" in answers[0]
+        token = api.run("token", "--organization", "saint-aurelia").stdout.strip()
+
+        def asked(process: HubProcess) -> tuple[int, bytes]:
+            url = f"http://127.0.0.1:{process.http_port}/fhir/Patient"
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                return error.code, b""
+
+        deadline = time.monotonic() + SECONDS
+        while b"Grebe1" not in (await asyncio.to_thread(asked, api))[1]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+        assert (await asyncio.to_thread(asked, receive))[0] == 404
+        assert (await asyncio.to_thread(asked, worker))[0] == 404
+    finally:
+        for process in (receive, worker, api):
+            process.stop()
