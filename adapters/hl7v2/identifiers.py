@@ -89,6 +89,11 @@ def own_cx(raw: str, context: Context) -> FhirJson | None:
     return _cx(raw, context, default=context.source.own_authority)
 
 
+def above_cx(raw: str, context: Context) -> FhirJson | None:
+    """An Identifier of a CX above the records (PID-2, PID-4), of the source's own where bare."""
+    return _cx(raw, context, default=own_system("person", context))
+
+
 def own_system(kind: str, context: Context) -> str:
     """The system of numbers of a kind (`staff`) that the source names no authority for."""
     key = ("own", kind)
@@ -141,7 +146,15 @@ def identifier_of(raw: str, context: Context, *, is_own: bool = False) -> Source
         context: the message's.
         is_own: a number without an authority is the source's.
     """
-    found = _cx(raw, context, context.source.own_authority if is_own else "")
+    return _as_source(_cx(raw, context, context.source.own_authority if is_own else ""))
+
+
+def above_identifier(raw: str, context: Context) -> SourceIdentifier | None:
+    """System, value and type of a CX above the records; None when it has no value."""
+    return _as_source(above_cx(raw, context))
+
+
+def _as_source(found: FhirJson | None) -> SourceIdentifier | None:
     if found is None:
         return None
     codings = found.get("type", {}).get("coding", [{}])
@@ -171,6 +184,11 @@ def group_ei(raw: str, context: Context) -> FhirJson | None:
         return ei(raw, context)
     parts = Parts(raw, context)
     return _entity((parts(1, 1), parts(1, 2), parts(1, 3), parts(1, 4)), context)
+
+
+def filler_group_ei(raw: str, context: Context) -> FhirJson | None:
+    """The filler's half of a group number that is an EIP; None of an EI, which has no halves."""
+    return _half(raw, 2, "FGN", context) if context.sub in raw else None
 
 
 def _half(raw: str, n: int, kind: str, context: Context) -> FhirJson | None:

@@ -11,7 +11,7 @@ from adapters.hl7v2.conditions import own_identifier
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.er7 import Segment
 from adapters.hl7v2.groups import Node
-from adapters.hl7v2.identifiers import cx_key, identifier_of
+from adapters.hl7v2.identifiers import above_identifier, cx_key
 from adapters.hl7v2.mapmodel import MergeRule, Place
 from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 
@@ -110,7 +110,7 @@ def _first_raw(at: Place, context: Context) -> str:
 
 
 def _first(at: Place, context: Context) -> SourceIdentifier | None:
-    return identifier_of(_first_raw(at, context), context)
+    return above_identifier(_first_raw(at, context), context)
 
 
 def _number(at: Place, context: Context) -> SourceIdentifier | None:

@@ -455,11 +455,20 @@ async def test_a_number_above_the_records_joins_their_persons(local: Feed, event
     await local.send("A28", with_number(JANE, "1", "E1"))
     await local.send("A28", with_number(JANE, "2", "E2"))
     assert await local.person("1") != await local.person("2")
-    await local.send(event, with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
+    await local.send(event, with_number(JANE, "1", "E1"), "MRG|1^^^SAMC^MR|||E2^^^SAMC^PI")
     assert await local.person("1") == await local.person("2")
+    assert await local.tasks() == []
     # Both records stay: each goes on under its own number.
     await local.send("A01", with_number(JANE, "2", "E2"), pv1("V2"))
     assert await local.whole("1") == ["Encounter", "Patient"]
+
+
+async def test_bare_numbers_of_persons_join_them_too(local: Feed):
+    for number in ("1", "2"):
+        await local.send("A28", with_number(JANE, number, f"E{number}").replace("^^^SAMC^PI", ""))
+    merge = with_number(JANE, "1", "E1").replace("^^^SAMC^PI", "")
+    await local.send("A39", merge, "MRG|1^^^SAMC^MR|||E2")
+    assert await local.person("1") == await local.person("2")
 
 
 async def test_persons_that_contradict_each_other_are_not_joined_but_asked_about(local: Feed):

@@ -388,6 +388,15 @@ def test_a_record_that_moves_keeps_its_number():
     assert said(submission) == [("move-patient", "E1", "P1")]
 
 
+def test_a_bare_number_above_the_records_is_one_of_the_sources_numbers_of_persons():
+    pid, mrg = JANE.replace("E1^^^GH^PI", "E1"), MRG.replace("E9^^^GH^PI", "E9")
+    submission = submission_of(EVN, pid, mrg, trigger="ADT^A39")
+    merge = submission.merges[0]
+    assert merge.survivor.system == merge.retired.system == "urn:hie:authority:general:person"
+    numbers = resource_of(submission, "Patient")["identifier"]
+    assert (merge.survivor.system, "E1") in {(i.get("system"), i["value"]) for i in numbers}
+
+
 def test_the_name_of_a_retired_number_is_an_old_one():
     patient = resource_of(submission_of(EVN, JANE, MRG, trigger="ADT^A40"), "Patient")
     assert [n.get("use") for n in patient["name"]] == [None, "old"]
