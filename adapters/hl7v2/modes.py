@@ -7,12 +7,14 @@ The table, `*` for the letter that the outcome gives (accepted, error, reject):
     AL           C*                           } AL: AA or AE, ER: AE alone, SU: AA alone, after the
     ER           CE, CR only                  } message was worked off; NE, empty: none
     SU           CA only                      }
-    NE           A* as MSH-16 says, where the sender has no listener; else nothing
+    NE           A* as MSH-16 says, A* too where it says NE; with a listener nothing
 
 A message that was refused has no application acknowledgement beside its CE or CR. Where
-MSH-16 asks for one and the sender's file names no listener, none is sent: a second frame on
-the sender's connection would be taken for the answer to its next message. The finding
-`application-ack-nowhere` and MSA-3 say so.
+MSH-16 asks for one and the sender's file names no listener, it takes the place of a CA, CE or
+CR that MSH-15 does not ask for; beside one it is not sent, for a second frame on the sender's
+connection would be taken for the answer to its next message. The finding
+`application-ack-nowhere` and MSA-3 say so. MLLP senders wait for an answer to each message:
+only `ER` or `SU`, said in so many words, is answered with silence.
 Spec: HL7 v2.8.2 chapter 2, 2.9.2 (original mode is MSH-15 NE, MSH-16 AL), 2.9.3 (enhanced
 mode); table 0155.
 """
@@ -38,6 +40,9 @@ _COMMIT: Final = MappingProxyType(
 )
 
 
+_ANYBODY: Final = WirePolicy()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a sender is to get for a message.
@@ -59,6 +64,12 @@ def is_wanted(condition: str, *, is_good: bool) -> bool:
     return condition in (ALWAYS, SUCCESSES if is_good else ERRORS)
 
 
+def may_be_silent(accept: str, application: str) -> bool:
+    """Whether a message that is accepted may get no answer, as its MSH-15 and -16 ask."""
+    reply = reply_of(AckCode.ACCEPT, accept, application, _ANYBODY)
+    return reply.code is None
+
+
 def reply_of(outcome: AckCode, accept: str, application: str, policy: WirePolicy) -> Reply:
     """The reply to a message.
 
@@ -75,8 +86,9 @@ def reply_of(outcome: AckCode, accept: str, application: str, policy: WirePolicy
         application = NEVER
     has_listener = policy.application_to is not None
     is_good = outcome.is_positive
-    if accept == NEVER and not has_listener:
-        return Reply(code=outcome if is_wanted(application, is_good=is_good) else None)
+    if not has_listener and not is_wanted(accept, is_good=is_good):
+        is_told = accept == application == NEVER or is_wanted(application, is_good=is_good)
+        return Reply(code=outcome if is_told else None)
     code = _COMMIT[outcome] if is_wanted(accept, is_good=is_good) else None
     if application == NEVER or not (is_good or accept == NEVER):
         return Reply(code=code)

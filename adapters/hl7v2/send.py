@@ -15,9 +15,15 @@ from typing import Final, Self
 from adapters.hl7v2 import ack, er7
 from adapters.hl7v2.batch import is_batch
 from adapters.hl7v2.frame import VT, Framer, Payload, frame
+from adapters.hl7v2.modes import may_be_silent
 from adapters.hl7v2.tls import TlsSettings, client_context
 from hie.kernel.errors import Category, HieError
 
+#: How long an answer is waited for that MSH-15 and MSH-16 do not ask for.
+SILENT_SECONDS: Final = 2.0
+#: Stands for MSA-1 where no answer came and none is asked for but of errors.
+SILENCE: Final = "--"
+_SILENT: Final = "no answer, and MSH-15 asks for none of what is accepted"
 _READ_BYTES: Final = 64 * 1024
 _BEGIN: Final = re.compile(rb"(?:(?<=[\r\n])|\A)(?=(?:\xef\xbb\xbf)?MSH[^\w\s])")
 _ENVELOPE: Final = re.compile(rb"(?<=\r)(?:FHS|BHS|BTS|FTS)[^\r]*(?:\r|\Z)")
@@ -46,7 +52,7 @@ class Reply:
 
     Attributes:
         control_id: MSH-10 of the message sent.
-        code: MSA-1, `AA`; empty when the answer has none.
+        code: MSA-1, `AA`; empty when the answer has none; `SILENCE`.
         text: MSA-3 or, where that is empty, ERR-8 of the first error.
         answer: the whole answer.
     """
@@ -105,11 +111,16 @@ class MllpClient:
             HieError: BUSY when no answer came: the message may be sent again, unchanged.
         """
         await self.connect()
+        header = ack.scan_header(payload)
+        is_silent = may_be_silent(header.accept, header.application)
+        silent_seconds = min(SILENT_SECONDS, self._to.timeout_seconds) if is_silent else None
         try:
-            async with asyncio.timeout(self._to.timeout_seconds):
+            async with asyncio.timeout(silent_seconds or self._to.timeout_seconds):
                 answer = await self._exchange(payload)
         except (OSError, TimeoutError, EOFError) as error:
-            await self.close()
+            await self.close()  # what comes late must not be taken for the next answer
+            if silent_seconds and isinstance(error, TimeoutError):
+                return Reply(control_id=header.control_id, code=SILENCE, text=_SILENT, answer=b"")
             text = f"no answer from {self._to.host}:{self._to.port} ({type(error).__name__})"
             raise HieError(Category.BUSY, text) from error
         return read_reply(payload, answer)

@@ -16,6 +16,7 @@ from adapters.hl7v2.convert import (
 )
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.send import (
+    SILENCE,
     Destination,
     as_batch,
     read_batch_reply,
@@ -93,7 +94,7 @@ async def send(arguments: argparse.Namespace) -> int:
     async for answer in send_all(payloads, destination):
         for reply in read_batch_reply(answer.answer) if arguments.batch else [answer]:
             print(f"{reply.control_id}\t{reply.code}\t{reply.text}", flush=True)
-            refused += reply.code not in ("AA", "CA")
+            refused += reply.code not in ("AA", "CA", SILENCE)
     return 1 if refused else 0
 
 

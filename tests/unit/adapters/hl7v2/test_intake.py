@@ -466,7 +466,7 @@ async def test_enhanced_mode_answers_with_commit_codes(wired: Hl7Intake, journal
 
 async def test_a_sender_that_wants_no_answer_gets_none(wired: Hl7Intake, journal: MemoryJournal):
     assert await wired.take(asking("ER", "NE"), PEER) is None
-    assert await wired.take(asking("NE", "NE", number="2"), PEER) is None
+    assert await wired.take(asking("NE", "ER", number="2"), PEER) is None
     assert [entry.is_accepted for entry in journal.entries] == [True, True]
     assert await wired.take(asking("ER", "NE"), PEER) is None  # a repeat
     assert len(journal.entries) == 2
@@ -479,7 +479,7 @@ async def test_what_could_not_be_stored_is_never_passed_over_in_silence(
     answer = er7.parse(await taken(wired, asking("ER", "NE")))
     assert (answer.get("MSA-1"), answer.get("ERR-3")) == ("CR", "207")
     with pytest.raises(HieError) as caught:
-        await wired.take(asking("NE", "NE"), PEER)
+        await wired.take(asking("SU", "NE"), PEER)
     assert caught.value.category is Category.BUSY
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from adapters.hl7v2.modes import Reply, is_wanted, reply_of
+from adapters.hl7v2.modes import Reply, is_wanted, may_be_silent, reply_of
 from adapters.wire_policy import Listener, WirePolicy
 from hie.kernel.envelope import AckCode
 
@@ -28,12 +28,13 @@ ON_THE_CONNECTION: dict[tuple[str, str], tuple[tuple[AckCode | None, ...], bool]
     ("AL", "SU"): ((CA, CE, CR), True),
     ("ER", ""): ((None, CE, CR), False),
     ("ER", "NE"): ((None, CE, CR), False),
-    ("ER", "AL"): ((None, CE, CR), True),
+    ("ER", "AL"): ((AA, CE, CR), False),
+    ("ER", "SU"): ((AA, CE, CR), False),
     ("SU", ""): ((CA, None, None), False),
     ("SU", "NE"): ((CA, None, None), False),
-    ("SU", "ER"): ((CA, None, None), True),
-    ("NE", ""): ((None, None, None), False),
-    ("NE", "NE"): ((None, None, None), False),
+    ("SU", "ER"): ((CA, AE, AR), True),
+    ("NE", ""): ((AA, AE, AR), False),
+    ("NE", "NE"): ((AA, AE, AR), False),
     ("NE", "AL"): ((AA, AE, AR), False),
     ("NE", "ER"): ((None, AE, AR), False),
     ("NE", "SU"): ((AA, None, None), False),
@@ -94,3 +95,18 @@ def test_no_refused_message_is_ever_called_accepted(asked: tuple[str, str], poli
 def test_the_conditions_of_table_0155(condition: str, good: bool, bad: bool):
     assert is_wanted(condition, is_good=True) == good
     assert is_wanted(condition, is_good=False) == bad
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (("", ""), False),
+        (("AL", "NE"), False),
+        (("NE", "NE"), False),
+        (("ER", "AL"), False),
+        (("ER", "NE"), True),
+        (("NE", "ER"), True),
+    ],
+)
+def test_only_who_asks_for_errors_alone_may_wait_in_vain(asked: tuple[str, str], expected: bool):
+    assert may_be_silent(*asked) is expected
