@@ -18,11 +18,13 @@ from adapters.message import Outcome
 from adapters.sealing import row_key, seal, unseal
 from adapters.tables import inbound_message, outbound_acknowledgement
 from hie.db import Database
-from hie.kernel.clock import Clock
+from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.errors import HieError
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 
+#: How long one try may take; another process waits for so long before it tries.
+CLAIM_SECONDS: Final = 90
 _TABLE: Final = "outbound_acknowledgement"
 _T = outbound_acknowledgement.c
 
@@ -204,6 +206,27 @@ class Outbox:
             )
         return int(done.rowcount)
 
+    async def claim(self, queued: Queued) -> bool:
+        """Whether this process is the one to send it; nobody else then does for a while.
+
+        SQLite has one receiving process; on PostgreSQL there may be several. One that dies
+        while it sends leaves the acknowledgement to the others when its time is over.
+        """
+        if self._db.is_sqlite:
+            return True
+        now_us = self._clock.now_us()
+        async with self._db.transaction() as conn:
+            done = await conn.execute(
+                update(outbound_acknowledgement)
+                .where(
+                    _T.pk == queued.pk,
+                    _T.state == Delivery.WAITING.value,
+                    _T.due_us <= now_us,
+                )
+                .values(due_us=now_us + CLAIM_SECONDS * SECOND_US)
+            )
+        return int(done.rowcount) == 1
+
     async def settle(self, pk: int, delivery: Delivery, reason: str = "") -> None:
         """An acknowledgement was delivered or given up."""
         values: dict[str, Any] = {
@@ -219,7 +242,7 @@ class Outbox:
 
     async def postpone(self, first: Queued, reason: str, seconds: float) -> None:
         """Try one again later, and what waits for the same listener with it."""
-        due_us = self._clock.now_us() + int(seconds * 1_000_000)
+        due_us = self._clock.now_us() + int(seconds * SECOND_US)
         waiting = (_T.source_id == first.source_id, _T.state == Delivery.WAITING.value)
         async with self._db.transaction() as conn:
             await conn.execute(
@@ -230,7 +253,7 @@ class Outbox:
             await conn.execute(
                 update(outbound_acknowledgement)
                 .where(_T.pk == first.pk)
-                .values(attempts=_T.attempts + 1, reason=reason)
+                .values(attempts=_T.attempts + 1, reason=reason, due_us=due_us)
             )
 
     def _row(self, outcome: Outcome, made: Acknowledgement) -> dict[str, Any]:

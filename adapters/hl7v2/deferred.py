@@ -168,26 +168,26 @@ class ApplicationAcknowledger:
         """Try one; whether the next may be tried."""
         if client is None or source is None:
             await self._give_up(queued, "its source's file names no listener")
-            return True
-        if not queued.payload:
+        elif not queued.payload:
             await self._give_up(queued, "the record it speaks of was erased")
-            return True
-        reason = ""
+        elif await self._outbox.claim(queued):
+            return await self._exchange(client, queued, source)
+        return True
+
+    async def _exchange(self, client: MllpClient, queued: Queued, source: Source) -> bool:
+        """Send one and hear what the listener says; whether the next may be tried."""
         try:
             reply = await client.send(queued.payload)
         except HieError as error:
-            reason = error.text
+            code, reason = "", error.text
         else:
-            if reply.code in _DELIVERED:
-                await self._outbox.settle(queued.pk, Delivery.DELIVERED)
-                self._meters.settled(queued.source_id, Delivery.DELIVERED)
-                return True
-            reason = _reason(reply)
-            if reply.code in _FINAL:
-                await self._give_up(queued, reason)
-                return True
+            code, reason = reply.code, _reason(reply)
+        if code in _DELIVERED:
+            await self._outbox.settle(queued.pk, Delivery.DELIVERED)
+            self._meters.settled(queued.source_id, Delivery.DELIVERED)
+            return True
         waited = (self._clock.now_us() - queued.created_us) / SECOND_US
-        if waited > source.wire.give_up_seconds:
+        if code in _FINAL or waited > source.wire.give_up_seconds:
             await self._give_up(queued, reason)
             return True
         seconds = self._first_seconds * min(2.0**queued.attempts, 120.0)

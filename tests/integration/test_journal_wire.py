@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from adapters.journal import Journal
 from adapters.message import Outcome, Settlement, State
-from adapters.outbox import Acknowledgement, Delivery
+from adapters.outbox import CLAIM_SECONDS, Acknowledgement, Delivery
 from adapters.port import SequenceStep
 from hie.crypto import KeyRing
 from hie.db import Database
@@ -180,6 +180,18 @@ async def test_what_could_not_be_sent_waits_with_all_behind_it(database, journal
     async with database.reading() as conn:
         kept = await conn.execute(text("SELECT payload FROM outbound_acknowledgement ORDER BY pk"))
         assert [len(row.payload) > 0 for row in kept] == [False, True]
+
+
+async def test_only_one_of_several_processes_sends_it(database, journal, clock) -> None:
+    await settled(database, journal, State.PROCESSED)
+    (queued,) = await journal.outbox.due(GHH, 10)
+    assert await journal.outbox.claim(queued)
+    assert await journal.outbox.claim(queued) == database.is_sqlite  # which has one process
+    clock.step(seconds=CLAIM_SECONDS + 1)
+    assert await journal.outbox.claim(queued)
+    await journal.outbox.postpone(queued, "nobody there", 5)
+    clock.step(seconds=6)
+    assert len(await journal.outbox.due(GHH, 10)) == 1
 
 
 async def test_it_is_sealed_and_goes_with_its_record(database, journal, keys) -> None:
