@@ -77,6 +77,14 @@ def _length(amount: str, unit_at: int, context: Context) -> Length | None:
     return (value, unit) if value is not None and value > 0 and unit else None
 
 
+def _stand_at_beginning(context: Context) -> None:
+    """Stand where the beginning was read, so that a finding names that place."""
+    for name, field, component in _BEGINNINGS:
+        if context.value(name, field, component):
+            context.segment, context.field = context.find(name), field
+            return
+
+
 def _beginning(context: Context, read: _Read) -> str | None:
     found = (read(context.value(*place), context) for place in _BEGINNINGS)
     return next((start for start in found if start), None)
@@ -103,6 +111,7 @@ def finish_appointment(_raw: str, context: Context) -> None:
     _complete(made)
     if "start" in made and "end" in made and _is_before(made["end"], made["start"]):
         del made["end"]  # FHIR takes no period that ends before it begins
+        _stand_at_beginning(context)
         context.report("period", "ends before it begins; the end is left out")
     # What an earlier message left open is known now.
     context.nulls |= {f"_{name}" for name in ("start", "end") if name in made}
@@ -148,6 +157,7 @@ def _unknown() -> FhirJson:
 def _request(made: FhirJson, context: Context) -> None:
     start = _beginning(context, _date_time)
     if start:
+        _stand_at_beginning(context)
         made["requestedPeriod"] = [{"start": start}]
         context.nulls |= {"start", "end"}
         context.report("no-time-zone", "has no offset and the source no time zone; date kept")
