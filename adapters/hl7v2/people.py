@@ -182,7 +182,8 @@ def _person(identifier: FhirJson | None, name: FhirJson, context: Context) -> Fh
     resource: FhirJson = {"resourceType": "Practitioner", "identifier": [identifier]}
     if name:
         resource["name"] = [name]
-    if context.companion and (where := address(context.companion, context)):
+    where = address(context.companion, context) if context.companion else None
+    if where and where.get("use") != "home":  # the directory is for everybody
         resource["address"] = [where]
     key = ("practitioner", identifier["system"], identifier["value"])
     return context.refer(resource, key, display)

@@ -46,8 +46,8 @@ def test_a_repetition_that_has_no_place_is_listed():
 
 
 def test_a_condition_looks_but_does_not_read():
-    # No map makes anything of an OBX of this type in a document.
-    places = unmapped(PID, "TXA|1|DS||||||||||D1", "OBX|1|HD|A^A^L||1.2.3", trigger="MDM^T02")
+    # A message that only tells of a document has no content to make anything of.
+    places = unmapped(PID, "TXA|1|DS||||||||||D1", "OBX|1|HD|A^A^L||1.2.3", trigger="MDM^T01")
     assert places == ["OBX-1", "OBX-2", "OBX-3", "OBX-5"]
 
 

@@ -104,6 +104,25 @@ def test_a_group_number_is_the_placers(raw, value):
     assert (found["value"], codes(found["type"])) == (value, ["PGN"])
 
 
+@pytest.mark.parametrize(("kind", "is_published"), [("O", True), ("", True), ("H", False)])
+def test_only_an_office_of_whoever_orders_is_published(kind, is_published):
+    orc = fields(
+        "ORC", _1="NW", _2="O1^GH", _12="9^ASK^CLEO^^^^^^GH", _24=f"2 DOC ST^^BOSTON^MA^^^{kind}"
+    )
+    practitioner = only(oml(orc, obr(_3="")), "Practitioner")
+    assert ("address" in practitioner) is is_published
+
+
+def test_the_fillers_half_of_a_group_number_is_kept():
+    both = only(oml("ORC|NW|O1^GH||GRP1&GH^FGP1&LAB", obr(_3="")), "ServiceRequest")
+    assert [(i["value"], codes(i["type"])) for i in both["identifier"]] == [
+        ("O1", ["PLAC"]),
+        ("FGP1", ["FGN"]),
+    ]
+    plain = only(oml("ORC|NW|O1^GH||GRP1^GH", obr(_3="")), "ServiceRequest")
+    assert [i["value"] for i in plain["identifier"]] == ["O1"]
+
+
 @pytest.mark.parametrize(
     ("orc", "given", "value"),
     [
