@@ -106,8 +106,7 @@ class SourceMerges:
             return await self._report_conflict(conn, survivor, survivor.person_id, actor)
         retired = await records.find_record(conn, gone)
         if retired is None:
-            await self._retire_unknown(conn, survivor, source_id, merge.retired, actor)
-            return SourceMerged(survivor=survivor.record_id)
+            return await self._retire_unknown(conn, survivor, source_id, merge.retired, actor)
         return await self._merge_records(conn, survivor, survivor.person_id, retired, actor)
 
     async def _merge_records(
@@ -273,7 +272,7 @@ class SourceMerges:
         source_id: SourceId,
         identifier: SourceIdentifier,
         actor: Actor,
-    ) -> None:
+    ) -> SourceMerged:
         """Remember an identifier never seen, for the messages that may still name it."""
         writes = self._ledger.writes()
         writes.add(
@@ -290,7 +289,13 @@ class SourceMerges:
             is_active=False,
             replaced_by=survivor.record_id,
         )
+        recorded = await self._ledger.decision(conn, writes, DecisionKind.SOURCE_MERGE, actor)
         await writes.send(conn)
+        return SourceMerged(
+            decision_id=recorded.id,
+            survivor=survivor.record_id,
+            retired=self.record_id(source_id, identifier),
+        )
 
 
 def _explained(record_id: SourceRecordId, judged: PersonScore) -> Explanation:

@@ -50,6 +50,9 @@ class SourceStatements:
         record = await records.find_record(conn, retired)
         if record is None or record.replaced_by != survivor:
             return  # merged elsewhere since
+        if record.person_id is None:  # known by its number alone: as if never heard of
+            await records.forget_record(conn, retired)
+            return
         await records.update_record(conn, retired, is_active=True, replaced_by=None)
         await records.reopen_xrefs(conn, retired, replaced_by=survivor)
 

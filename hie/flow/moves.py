@@ -144,6 +144,8 @@ class SourceMoves:
     ) -> None:
         """Let the two Patients say which of them replaces the other."""
         found = await self._repository.load(conn, [("Patient", survivor), ("Patient", retired)])
+        if ("Patient", retired) not in found:
+            return  # a number that was retired before anybody sent it
         marks = ((survivor, retired, "replaces"), (retired, survivor, "replaced-by"))
         changed = []
         for one, other, kind in marks:

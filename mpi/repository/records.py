@@ -126,6 +126,11 @@ async def close_xrefs(
     )
 
 
+async def forget_record(conn: AsyncConnection, record_id: str) -> None:
+    """Take the row of a number away that was retired before anybody sent it."""
+    await conn.execute(delete(_record).where(_record.c.id == record_id, _record.c.version == 0))
+
+
 async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: str) -> None:
     """Let the identifiers of a record count again that ended when it was retired."""
     xref = tables.identifier_xref

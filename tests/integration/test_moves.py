@@ -355,8 +355,14 @@ async def test_every_pair_of_a_message_is_merged(feed: Feed):
 
 async def test_a_merge_that_comes_before_its_messages_holds_for_them(local: Feed):
     await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    decision = await local.decision()
     await local.send("A01", pid(JANE, "2"), pv1("V1"))
     assert await local.whole("1") == ["Encounter", "Patient"]
+    # Taken back, the number is a patient's of its own when it comes again.
+    await local.undo(decision)
+    await local.send("A01", pid(PETER, "2"), pv1("V2"))
+    assert await local.whole("2") == ["Encounter", "Patient"]
+    assert await local.person("1") != await local.person("2")
 
 
 @pytest.mark.parametrize(
