@@ -4,7 +4,13 @@ from dataclasses import replace
 
 from adapters.hl7v2.charset import codec_of
 from adapters.hl7v2.conform import Conformer
-from adapters.hl7v2.elements import faults_of_maps, faults_of_source, load_elements, refuse
+from adapters.hl7v2.elements import (
+    faults_of_maps,
+    faults_of_source,
+    in_files,
+    load_elements,
+    refuse,
+)
 from adapters.hl7v2.mapper import Mapper
 from adapters.hl7v2.maps import Maps, load_maps
 from adapters.hl7v2.plans import overlay
@@ -31,7 +37,7 @@ class Config:
         self.index: SearchIndex = load_index(folder / "fhir")
         maps = load_maps(folder)
         elements = load_elements(folder / "fhir" / "elements.json")
-        refuse(faults_of_maps(maps, elements))
+        refuse(in_files(faults_of_maps(maps, elements), folder / "hl7v2" / "segments"))
         self.terminology = maps.terminology
         self.lifecycles = maps.lifecycles
         table = folder / "hl7v2" / "sensitivity.toml"
@@ -55,5 +61,6 @@ class Config:
             try:
                 self.mapper.check(source)
             except HieError as error:
-                faults = [error.text]
+                file = f"{source.id}.toml"
+                faults = [error.text if error.text.startswith(file) else f"{file}: {error.text}"]
         return faults

@@ -14,6 +14,7 @@ from adapters.sources import Source
 from hie.kernel.errors import Category, HieError, Issue
 
 _STEP: Final = re.compile(r"^(?P<name>_?[A-Za-z][A-Za-z0-9]*)(?P<index>\[[\dn]?\])?$")
+_NAMED: Final = re.compile(r"^\[(\w+\[[^\]]+\])\] ")
 #: The converter names its elements itself.
 _ITSELF: Final = "*"
 #: A resource inside another: of which type it is, the rows say.
@@ -50,6 +51,17 @@ def faults_of_maps(maps: Maps, elements: Elements) -> list[str]:
                 seen.add((rule.type, part))
                 faults |= dict.fromkeys(_map_faults(segment_map, rule.type, elements))
     return list(faults)
+
+
+def in_files(faults: Iterable[str], folder: Path) -> list[str]:
+    """Faults of segment maps with the names of the files they stand in, below `folder`."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
+    found = []
+    for fault in faults:
+        named = _NAMED.match(fault)
+        places = [name for name, text in texts.items() if named and f'["{named[1]}"]' in text]
+        found.append(f"`{places[0]}` {fault}" if places else fault)
+    return found
 
 
 def faults_of_source(source: Source, maps: Maps, elements: Elements) -> list[str]:

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import String, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.raised.tables import raised_label
 
 _T = raised_label.c
 _CHUNK = 500
+# Built once: every message runs these.
+_OF_RECORDS = select(_T.record_id, _T.target, _T.mask).where(
+    _T.record_id.in_(bindparam("records", type_=String, expanding=True))
+)
+_OF_TARGETS = select(_T.target, _T.mask).where(
+    _T.target.in_(bindparam("targets", type_=String, expanding=True))
+)
 
 #: Record to target (`Type/id`, or "" for all of the record) to mask.
 RaisedLabels = Mapping[str, Mapping[str, int]]
@@ -19,10 +26,8 @@ async def load(conn: AsyncConnection, record_ids: Iterable[str]) -> dict[str, di
     wanted = sorted(set(record_ids))
     found: dict[str, dict[str, int]] = {}
     for start in range(0, len(wanted), _CHUNK):
-        query = select(_T.record_id, _T.target, _T.mask).where(
-            _T.record_id.in_(wanted[start : start + _CHUNK])
-        )
-        for record_id, target, mask in await conn.execute(query):
+        asked = {"records": wanted[start : start + _CHUNK]}
+        for record_id, target, mask in await conn.execute(_OF_RECORDS, asked):
             found.setdefault(record_id, {})[target] = mask
     return found
 
@@ -32,8 +37,8 @@ async def of_targets(conn: AsyncConnection, targets: Iterable[str]) -> dict[str,
     wanted = sorted(set(targets))
     found: dict[str, int] = {}
     for start in range(0, len(wanted), _CHUNK):
-        query = select(_T.target, _T.mask).where(_T.target.in_(wanted[start : start + _CHUNK]))
-        for target, mask in await conn.execute(query):
+        asked = {"targets": wanted[start : start + _CHUNK]}
+        for target, mask in await conn.execute(_OF_TARGETS, asked):
             found[target] = found.get(target, 0) | mask
     return found
 
