@@ -30,6 +30,22 @@ from hie.kernel.clock import Clock
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 
+# Built once: building a statement takes as long as running it, and every message runs this.
+_SETTLE = (
+    update(inbound_message)
+    .where(inbound_message.c.pk == bindparam("b_pk"))
+    .values(
+        state=bindparam("b_state"),
+        stage=bindparam("b_stage"),
+        reason=bindparam("b_reason"),
+        attempts=inbound_message.c.attempts + 1,
+        settled_us=bindparam("b_settled_us"),
+        findings=bindparam("b_findings"),
+        wrapped_by=bindparam("b_wrapped_by"),
+        wrapped=bindparam("b_wrapped"),
+    )
+)
+
 
 class Journal:
     """Writes, reads and settles messages."""
@@ -97,23 +113,8 @@ class Journal:
 
     async def settle(self, conn: AsyncConnection, settlements: Sequence[Settlement]) -> None:
         """Record what became of messages, in the transaction that made it so."""
-        t = inbound_message
         at_us = self._clock.now_us()
-        statement = (
-            update(t)
-            .where(t.c.pk == bindparam("b_pk"))
-            .values(
-                state=bindparam("b_state"),
-                stage=bindparam("b_stage"),
-                reason=bindparam("b_reason"),
-                attempts=t.c.attempts + 1,
-                settled_us=at_us,
-                findings=bindparam("b_findings"),
-                wrapped_by=bindparam("b_wrapped_by"),
-                wrapped=bindparam("b_wrapped"),
-            )
-        )
-        await conn.execute(statement, [_settled(s) for s in settlements])
+        await conn.execute(_SETTLE, [{**_settled(s), "b_settled_us": at_us} for s in settlements])
         again = [(s.message.id, s.state) for s in settlements if s.message.attempts]
         await self.replays.conclude(conn, again, at_us)
         await self.outbox.announce(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import Row, Select, SmallInteger, String, and_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey
@@ -19,6 +19,12 @@ from hie.store.statements import current
 from hie.store.tables import compartment, resource, resource_version
 
 _CHUNK = 500
+_RESOURCE = resource.alias("r")
+# Built once. With the type, or no index would find an id.
+_CURRENT = current(_RESOURCE).where(
+    _RESOURCE.c.type_id.in_(bindparam("types", type_=SmallInteger, expanding=True)),
+    _RESOURCE.c.id.in_(bindparam("ids", type_=String, expanding=True)),
+)
 Rows = Sequence[Row[Any]]
 
 
@@ -65,16 +71,12 @@ class ResourceLoader:
     ) -> dict[tuple[str, str], Stored]:
         """Current resources by (type, id) for the write path; no rule is asked."""
         names = {(self._index.type_id(name), key): (name, key) for name, key in wanted}
-        r = resource.alias("r")
         found: dict[tuple[str, str], Stored] = {}
-        ids = sorted({key for _, key in names})
+        types, ids = sorted({kind for kind, _ in names}), sorted({key for _, key in names})
         for start in range(0, len(ids), _CHUNK):
-            # With its type, or no index would find it.
-            query = current(r).where(
-                r.c.type_id.in_({kind for kind, _ in names}),
-                r.c.id.in_(ids[start : start + _CHUNK]),
-            )
-            rows = [row for row in await conn.execute(query) if (row.type_id, row.id) in names]
+            bound = {"types": types, "ids": ids[start : start + _CHUNK]}
+            fetched = await conn.execute(_CURRENT, bound)
+            rows = [row for row in fetched if (row.type_id, row.id) in names]
             found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
         return found
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, select, update
+from sqlalchemy import Row, SmallInteger, String, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey, KeyRing
@@ -37,6 +37,12 @@ _VERSION_COLUMNS = (
 )
 
 
+# Built once: building a statement takes as long as running it.
+_R = resource.c
+_STORED = select(_R.pk, _R.type_id, _R.id, _R.version, _R.content_hash, _R.deleted).where(
+    _R.type_id.in_(bindparam("types", type_=SmallInteger, expanding=True)),
+    _R.id.in_(bindparam("ids", type_=String, expanding=True)),
+)
 #: The same said again later: what is older than that is older than what is stored.
 _RESTAMP = (
     update(resource)
@@ -202,21 +208,11 @@ class ResourceWriter:
         self, conn: AsyncConnection, items: Sequence[NewVersion]
     ) -> dict[tuple[int, str], Row[Any]]:
         ids = list({item.id for item in items})
+        types = sorted({self._index.type_id(item.type) for item in items})
         found: dict[tuple[int, str], Row[Any]] = {}
         for start in range(0, len(ids), _CHUNK):
-            rows = await conn.execute(
-                select(
-                    resource.c.pk,
-                    resource.c.type_id,
-                    resource.c.id,
-                    resource.c.version,
-                    resource.c.content_hash,
-                    resource.c.deleted,
-                ).where(
-                    resource.c.type_id.in_({self._index.type_id(i.type) for i in items}),
-                    resource.c.id.in_(ids[start : start + _CHUNK]),
-                )
-            )
+            bound = {"types": types, "ids": ids[start : start + _CHUNK]}
+            rows = await conn.execute(_STORED, bound)
             found |= {(row.type_id, row.id): row for row in rows}
         return found
 
