@@ -9,7 +9,7 @@ Spec: HL7 v2.8.2 chapter 2, section 2.9.2 (original mode: AA, AE, AR).
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypedDict
 
 from adapters.hl7v2 import ack, charset, er7, modes
 from adapters.hl7v2.ack import Header
@@ -32,6 +32,7 @@ _BATCH: Final = re.compile(rb"[\s\xef\xbb\xbf]{0,16}(?:FHS|BHS)")
 _CONTROL: Final = re.compile("[\x01-\x08\x0b\x0e-\x1f\x7f]")
 _TRIGGER: Final = re.compile(r"^[A-Z0-9]{2,7}(?:\^[A-Z0-9]{2,4})?$")
 _HEADER: Final = "MSH"
+_NO_POLICY: Final = WirePolicy()
 _NO_REPLY: Final = Reply(code=AckCode.REJECT)
 #: MSH-11.2, table 0207: archive, restore, initial load; `T` is the current state of things.
 _PAST_MODES: Final = frozenset("ARI")
@@ -52,6 +53,15 @@ class IntakeSettings:
 
     message_bytes: int = 32 * 1024 * 1024
     processing_ids: frozenset[str] = frozenset({"P", "T", "D"})
+
+
+class _Weighed(TypedDict):
+    """The parts of a verdict that follow from its findings."""
+
+    code: AckCode
+    reply: Reply
+    findings: tuple[Finding, ...]
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,22 +151,22 @@ class Judge:
 
     def reweighed(self, verdict: Verdict, findings: tuple[Finding, ...]) -> Verdict:
         """The same verdict with other findings, and what follows from them."""
+        return replace(verdict, **self._weighed(verdict.header, verdict.source, findings))
+
+    def _weighed(
+        self, header: Header, source: Source | None, findings: tuple[Finding, ...]
+    ) -> _Weighed:
+        """What follows from findings: the code, who is told, and what."""
         code = ack.decide(findings)
-        policy = verdict.source.wire if verdict.source else WirePolicy()
-        header = verdict.header
+        policy = source.wire if source else _NO_POLICY
         reply = modes.reply_of(code, header.accept, header.application, policy)
         if reply.is_nowhere:
-            findings += (
-                self.rules.finding(_NOWHERE_TO_SEND, verdict.source, Place(_HEADER, 1, 16)),
-            )
-        told = next((f.text for rule in _TOLD for f in findings if f.rule == rule), "")
-        return replace(
-            verdict,
-            code=code,
-            reply=reply,
-            findings=findings,
-            text=told if code.is_positive else "",
-        )
+            place = Place(_HEADER, 1, 16)
+            findings += (self.rules.finding(_NOWHERE_TO_SEND, source, place),)
+        text = ""
+        if findings and code.is_positive:
+            text = next((f.text for rule in _TOLD for f in findings if f.rule == rule), "")
+        return {"code": code, "reply": reply, "findings": findings, "text": text}
 
     def _source(self, message: Message, peer: Peer) -> Source | None:
         if peer.source_id is not None:
@@ -179,7 +189,7 @@ class Judge:
         if source and source.is_adhoc:
             source = None
         known = source.id if source else UNKNOWN_SOURCE
-        verdict = Verdict(
+        return Verdict(
             source_id=known,
             header=header,
             control_id=header.control_id,
@@ -187,8 +197,8 @@ class Judge:
             partition=known,
             source=source,
             is_gated=True,
+            **self._weighed(header, source, findings),
         )
-        return self.reweighed(verdict, findings)
 
     def _quirks(self, peer: Peer, source: Source | None) -> Iterator[Finding]:
         """What was odd about the frame; the source's file says whether that may be."""
@@ -255,9 +265,10 @@ class Judge:
         is_gated: bool = False,
     ) -> Verdict:
         partitions = partitions_of(message, source)
-        verdict = Verdict(
+        header = ack.header_of(message)
+        return Verdict(
             source_id=source.id if source else UNKNOWN_SOURCE,
-            header=ack.header_of(message),
+            header=header,
             control_id=message.segments[0].field(10)[: _CONTROL_ID_CHARACTERS + 1],
             trigger=message.trigger if _TRIGGER.match(message.trigger) else "",
             partition=partitions[0],
@@ -265,8 +276,8 @@ class Judge:
             source=source,
             is_bare=all(_NO_VALUES.match(s.raw[3:]) for s in message.segments[1:]),
             is_gated=is_gated,
+            **self._weighed(header, source, findings),
         )
-        return self.reweighed(verdict, findings)
 
 
 def partitions_of(message: Message, source: Source | None) -> tuple[str, ...]:
