@@ -16,8 +16,8 @@ import orjson
 
 from adapters.hl7v2 import er7
 from adapters.hl7v2.conform import Conformer
-from adapters.hl7v2.deep import deep_verdict
 from adapters.hl7v2.coverage import Coverage, coverage
+from adapters.hl7v2.deep import deep_verdict
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.mapper import Mapper
 from adapters.hl7v2.send import split_messages
