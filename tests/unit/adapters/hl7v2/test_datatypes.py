@@ -19,6 +19,12 @@ def typed(code, display):
     return {"coding": [{"system": f"{V2}0203", "code": code, "display": display}]}
 
 
+def parts(kind, **values):
+    """The extensions that keep the parts of a name or a number apart."""
+    url = f"http://hl7.org/fhir/StructureDefinition/{kind}"
+    return {"extension": [{"url": f"{url}-{n}", "valueString": v} for n, v in values.items()]}
+
+
 MR = typed("MR", "Medical record number")
 SS = typed("SS", "Social Security number")
 
@@ -121,6 +127,7 @@ def test_other_numbers_are_identifiers_too(name, raw, expected):
                 "given": ["JANE", "Q"],
                 "prefix": ["DR"],
                 "suffix": ["III", "MD"],
+                "_family": parts("humanname-own", prefix="VAN", name="DOE"),
                 "period": {"start": "2020-01-01"},
             },
         ),
@@ -175,9 +182,22 @@ def test_xad_is_an_address(raw, expected):
         ("(617) 555-0100", {"system": "phone", "value": "(617) 555-0100"}),
         (
             "^PRN^PH^^1^617^5550100^22",
-            {"system": "phone", "value": "+1 617 5550100 x22", "use": "home"},
+            {
+                "system": "phone",
+                "value": "+1 617 5550100 x22",
+                "use": "home",
+                **parts("contactpoint", country="1", area="617", local="5550100", extension="22"),
+            },
         ),
-        ("^PRN^CP^^^617^5550100", {"system": "phone", "value": "617 5550100", "use": "mobile"}),
+        (
+            "^PRN^CP^^^617^5550100",
+            {
+                "system": "phone",
+                "value": "617 5550100",
+                "use": "mobile",
+                **parts("contactpoint", area="617", local="5550100"),
+            },
+        ),
         ("^NET^Internet^a@example.org", {"system": "email", "value": "a@example.org"}),
         ("^NET^^a@example.org", {"system": "email", "value": "a@example.org"}),
         ("a@example.org^NET", {"system": "email", "value": "a@example.org"}),
@@ -200,7 +220,13 @@ def test_an_xcn_with_a_number_is_a_practitioner_of_the_directory():
     assert again["reference"] == first["reference"]
     assert draft.key == ("practitioner", "http://hl7.org/fhir/sid/us-npi", "1999999976")
     assert draft.resource["name"] == [
-        {"family": "ATTEND", "given": ["ALAN"], "prefix": ["DR"], "suffix": ["MD"]}
+        {
+            "use": "official",
+            "family": "ATTEND",
+            "given": ["ALAN"],
+            "prefix": ["DR"],
+            "suffix": ["MD"],
+        }
     ]
 
 
