@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from adapters.terminology import Concept
 from hie.kernel.errors import HieError
+from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId
 from hie.services import Services
 from hie.tasks.model import StaffTask, TaskFilter, TaskKind, TaskState
@@ -41,18 +42,19 @@ async def hub(url: str, tmp_path: Path):
         yield running
 
 
-async def patient(hub: RunningHub, number: str = "1001") -> dict:
+async def patient(hub: RunningHub, number: str = "1001") -> FhirJson:
     token = await hub.token("https://hie.example/organization|saint-aurelia")
     _, found = await hub.ask(token, f"Patient?identifier={number}")
     (entry,) = found["entry"]
-    return entry["resource"]
+    resource: FhirJson = entry["resource"]
+    return resource
 
 
 async def versions(hub: RunningHub) -> int:
     """How many versions the source's own record of the patient has."""
     async with hub.hub.db.reading() as conn:
         query = text("SELECT max(version) FROM resource WHERE source_id = 'saint-aurelia'")
-        return (await conn.execute(query)).scalar_one()
+        return int((await conn.execute(query)).scalar_one())
 
 
 async def tasks(hub: RunningHub, state: TaskState | None = TaskState.OPEN) -> list[StaffTask]:
