@@ -132,14 +132,13 @@ def repetition_pattern(part: Part) -> str:
         leaf = _leaf_pattern(part, "|~" if part.is_text else "|~^&")
         return f"(?>{empty}|{null}|{leaf}{'' if part.is_text else '[^|~]*+'})"
     last = max(n for n, p in enumerate(part.parts) if p.is_required or p.is_checked)
-    # From the last component that is looked at to the first: what ends early is done at once.
-    tail = rf"(?>\^[^|~]*+|{empty})"
-    is_due = False  # a required component is behind
-    for inner in reversed(part.parts[1 : last + 1]):
-        is_due = is_due or inner.is_required
-        component = rf"\^{_component_pattern(inner)}{tail}"
-        tail = component if is_due else f"(?>{component}|{empty})"
-    return f"(?>{empty}|{null}|{_component_pattern(part.parts[0])}{tail})"
+    # One after the other, not one in the other: nested groups take very long to compile.
+    pieces = [_component_pattern(part.parts[0])]
+    for inner in part.parts[1 : last + 1]:
+        component = rf"\^{_component_pattern(inner)}"
+        pieces.append(component if inner.is_required else f"(?>{component}|{empty})")
+    pieces.append(rf"(?>\^[^|~]*+|{empty})")
+    return f"(?>{empty}|{null}|{''.join(pieces)})"
 
 
 def _component_pattern(part: Part) -> str:
@@ -162,10 +161,8 @@ def _subcomponents_pattern(parts: Sequence[Part]) -> str:
         _leaf_pattern(part, "|~^&", is_optional=True) if part.is_tested else "[^|~^&]*+"
         for part in parts[: tested[-1] + 1]
     ]
-    tail = rf"(?>&[^|~^]*+|{end})"
-    for sub in reversed(subs[1:]):
-        tail = rf"(?>&{sub}{tail}|{end})"
-    return subs[0] + tail
+    others = "".join(f"(?>&{sub}|{end})" for sub in subs[1:])
+    return f"{subs[0]}{others}(?>&[^|~^]*+|{end})"
 
 
 def _leaf_pattern(part: Part, ends: str, *, is_optional: bool = False) -> str:
