@@ -130,6 +130,8 @@ class Standard:
         # OBX-5 of 2.7 and later has a word, not a list, where its components would stand.
         listed = inner if isinstance(inner, tuple | list) and len(above) < 2 else ()
         kind = (datatype or "").upper()
+        if kind == "ST" and not listed and above[-1:] == ("TS",):
+            kind = "DTM"  # the first component of a time stamp, a text in the tables below 2.4
         code = (table or "").removeprefix("HL7")
         if self._has_lengths and not listed:
             longest = longest or self._rules.lengths.datatypes.get(kind, 0)
