@@ -51,7 +51,7 @@ class Feed:
         assert status == 200, found
         return [entry["resource"] for entry in found.get("entry", [])]
 
-    async def person(self, number: str) -> str:
+    async def person(self, number: str):
         """The golden Patient's id of a medical record number."""
         (patient,) = await self.bundle(f"Patient?identifier={number}")
         return patient["id"]
@@ -107,7 +107,7 @@ class Feed:
 DIRECTORY = ("Provenance", "Practitioner", "Location", "Organization")
 
 
-def subject_of(resource: FhirJson) -> str | None:
+def subject_of(resource: FhirJson):
     for name in ("subject", "patient", "beneficiary"):
         named = resource.get(name)
         if isinstance(named, list):

@@ -24,7 +24,7 @@ def served(tmp_path_factory) -> Iterator[HubProcess]:
 
 
 @pytest.fixture(scope="module")
-def provenance(served, tmp_path_factory) -> dict:
+def provenance(served, tmp_path_factory):
     file = tmp_path_factory.mktemp("sent") / "adt.hl7"
     file.write_text(ADT, newline="")
     assert served.run("send", str(file), "--to", f"127.0.0.1:{served.mllp_port}").returncode == 0
@@ -39,7 +39,7 @@ def provenance(served, tmp_path_factory) -> dict:
     raise AssertionError("no Provenance within a hundred requests")
 
 
-def message_id(provenance: dict) -> str:
+def message_id(provenance):
     (found,) = (
         e["what"]["identifier"]["value"]
         for e in provenance["entity"]
