@@ -181,12 +181,14 @@ class Connection(asyncio.Protocol):
 
     def is_overdue(self, now: float) -> bool:
         """Whether the peer has been silent, or busy with one frame, for too long."""
+        is_silent = now - self._active_at > self._settings.idle_seconds
+        if not self._may_write and is_silent:
+            return True  # what it sent stays in memory until it reads, and may stop everybody
         if not self._receiver.may_read:
             return False  # it is the hub that does not listen
         if self._framer.is_inside and now - self._frame_at > self._settings.frame_seconds:
             return True
-        is_waiting_for_peer = not self._working or not self._may_write
-        return is_waiting_for_peer and now - self._active_at > self._settings.idle_seconds
+        return is_silent and not self._working
 
     def regulate(self) -> None:
         """Read, or stop reading, by how much waits here and in the hub."""

@@ -210,6 +210,21 @@ async def test_messages_held_in_memory_have_one_bound_for_all_connections(sink: 
         assert receiver.held_bytes == 0
 
 
+async def test_a_peer_that_does_not_read_its_answers_stops_nobody_for_ever(sink: EchoSink):
+    settings = replace(SETTINGS, held_bytes=2_000_000, idle_seconds=0.3)
+    async with running(sink, settings) as receiver:
+        small = {"limit": 1024}
+        _, deaf = await asyncio.open_connection("127.0.0.1", receiver.port, **small)
+        for _ in range(200):
+            deaf.write(frame(b"x" * 500_000))
+        await until(lambda: not receiver.may_read)
+        async with connected(receiver) as (reader, writer):
+            writer.write(frame(b"hello"))
+            assert await answers(reader, 1) == [b"re:hello"]
+        assert receiver.counts.connections_idle >= 1
+        deaf.transport.abort()
+
+
 async def test_the_backlog_turns_the_gate_between_two_marks():
     waiting = 0
 
