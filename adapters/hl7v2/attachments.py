@@ -102,6 +102,8 @@ def document(raw: str, context: Context) -> FhirJson | None:
     if kind == "ED":
         found = encapsulated(raw.split(context.repetition_mark, 1)[0], context) or {}
         data, media = found.get("data", ""), found.get("contentType", "")
+        if not Parts(raw, context).whole(5):
+            context.report("datatype", "must hold the data of the document", component=5)
     else:
         text = lines_of(context)
         data, media = _encoded(text) if text else "", "text/plain; charset=utf-8"

@@ -57,12 +57,14 @@ class Pending:
     Attributes:
         owner: the object that gets it.
         position: place of the segment whose own draft is meant first.
+        segment: its name.
         drop: takes `owner` out again, for one that may not be without the reference.
     """
 
     owner: FhirJson
     link: Link
     position: int
+    segment: str
     drop: Callable[[], None] | None = None
 
 
@@ -136,7 +138,7 @@ class SegmentRunner:
         merge(target, made)
         for link in self.links:
             drop = _remover(making.resource, self.map.into, target) if link.is_needed else None
-            making.pending.append(Pending(target, link, segment.position, drop))
+            making.pending.append(Pending(target, link, segment.position, segment.name, drop))
         return True
 
     def _nth(self, name: str, making: Making) -> FhirJson:

@@ -45,6 +45,7 @@ class Links:
         self._own: dict[tuple[str, int], str] = {}
         self._positions: dict[str, int] = {}
         self._made_rules: set[str] = set()
+        self._kinds: dict[str, str] = {}
         self._made: dict[tuple[int, str], list[str]] = {}
         self._root = context.node
 
@@ -54,6 +55,7 @@ class Links:
         self._jobs.append(job)
         job.node.drafts.setdefault(rule, []).append(job.name)
         self._own[rule, job.segment.position] = job.name
+        self._kinds[rule] = job.segment.name
         self._positions[job.name] = job.segment.position
         self._made_rules.add(rule)
 
@@ -80,7 +82,10 @@ class Links:
                 link.put(job.making.resource, f"{_DRAFT}{name}")
         for pending in job.making.pending:
             rule = pending.link.rule
-            name = self._own.get((rule, pending.position)) or self._nearest(job, rule)
+            name = self._own.get((rule, pending.position), "")
+            # What another segment of the same kind became is of another thing, however near.
+            if not name and self._kinds.get(rule) != pending.segment:
+                name = self._nearest(job, rule)
             if name:
                 pending.link.put(pending.owner, f"{_DRAFT}{name}")
             elif pending.drop is not None:

@@ -87,7 +87,8 @@ class SegmentMap:
         alike: fields in which the segment of a peer must equal that of the resource.
         when: condition for the whole segment.
         needs: elements without which what was made is dropped.
-        refs: element to resource rule: the draft of this very segment, else the nearest.
+        refs: element to resource rule: the draft of this very segment, else, of a rule that begins
+            at segments of another kind, the nearest.
         ignored: fields that say nothing a resource could hold (set ids).
         rows: in order; the first that yields something for an element wins.
     """

@@ -459,6 +459,20 @@ def test_a_printed_report_is_a_document_with_its_content():
     assert drafts_of(submission, "Observation") == []
 
 
+@pytest.mark.parametrize("data", ["$$$", ""])
+def test_a_document_that_cannot_be_read_is_never_shown_as_another(data):
+    printed = [
+        obx(f"{code}^{code}^99GH", _2="ED", _5=f"LAB^application^pdf^Base64^{content}")
+        for code, content in (("GOOD", "SGk="), ("BAD", data))
+    ]
+    submission = oru(obr(), *printed)
+    assert [f.place for f in submission.findings] == ["OBX-5.5"]
+    shown = [d.resource["content"][0] for d in drafts_of(submission, "DocumentReference")]
+    assert ["url" in entry["attachment"] for entry in shown] == [True, False]
+    report = only(submission, "DiagnosticReport")
+    assert ["url" in entry for entry in report["presentedForm"]] == [True, False]
+
+
 def test_a_pointer_is_where_the_document_is():
     pointer = obx("IMG^Images^99GH", _2="RP", _5="https://pacs.example/1^PACS^image^jpeg")
     submission = oru(ORC, obr(), pointer)
