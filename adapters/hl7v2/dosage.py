@@ -9,12 +9,21 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from adapters.hl7v2.context import Context
+from adapters.hl7v2.quantities import amount_text
 from hie.kernel.fhir import FhirJson
 
 _ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+#: Where an amount that is no number waits until it is in the text.
+_AMOUNT: Final = "amount"
 #: What belongs to the order, however many instructions it has.
 _SHARED: Final = ("route", "site", "method")
 _RATIOS: Final = ("maxDosePerPeriod", "rateRatio", "strength")
+
+
+def keep_amount(raw: str, context: Context) -> None:
+    """Have the text of the first dosage say an amount that is no number."""
+    if text := amount_text(raw, context):
+        context.target.setdefault("dosageInstruction", [{}])[0][_AMOUNT] = text
 
 
 def finish_dosages(_raw: str, context: Context) -> None:
@@ -31,8 +40,8 @@ def finish_dosages(_raw: str, context: Context) -> None:
                 amount.pop("doseQuantity", None)
         _drop_empty(dosage, "doseAndRate")
         _settle_timing(dosage.get("timing", {}).get("repeat", {}))
-        text = _spoken(dosage) if "text" not in dosage else ""
-        if text:
+        said = (dosage.pop(_AMOUNT, ""), dosage.get("text") or _spoken(dosage))
+        if text := ", ".join(part for part in said if part):
             dosage["text"] = text
     _drop_empty(made, "dosageInstruction")
     for contained in made.get("contained", ()):

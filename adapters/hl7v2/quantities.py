@@ -60,9 +60,25 @@ def units_of(raw: str, context: Context) -> FhirJson:
     return found
 
 
-def quantity(raw: str, context: Context) -> FhirJson | None:
+def numeric(raw: str, context: Context) -> FhirJson | None:
     """A Quantity of an NM and the units in the companion field; `<5` is read too."""
     return _quantity(context.text(raw), units_of(context.companion, context))
+
+
+def quantity(raw: str, context: Context) -> FhirJson | None:
+    """The same of a field that is a number always; None, reported, for what is none."""
+    found = numeric(raw, context)
+    if found is None:
+        context.report("datatype", "must be a number")
+    return found
+
+
+def amount_text(raw: str, context: Context) -> str | None:
+    """What stands for an amount and is no number, with its units: `1-2 tablet`."""
+    text = context.text(raw)
+    if not text or numeric(raw, context) is not None:
+        return None
+    return f"{text} {units_of(context.companion, context).get('unit', '')}".strip()
 
 
 def _quantity(text: str, unit: FhirJson) -> FhirJson | None:
@@ -145,8 +161,11 @@ def numeric_range(raw: str, context: Context) -> FhirJson | None:
     """A Range of an NR."""
     parts = Parts(raw, context)
     unit = units_of(context.companion, context)
-    ends = {"low": number(parts(1)), "high": number(parts(2))}
-    return {name: {"value": end, **unit} for name, end in ends.items() if end is not None} or None
+    ends = {"low": (parts(1), number(parts(1))), "high": (parts(2), number(parts(2)))}
+    if any(text and end is None for text, end in ends.values()):
+        return None  # half of what it says would mean something else
+    found = {name: {"value": end, **unit} for name, (_, end) in ends.items() if end is not None}
+    return found or None
 
 
 def numeric_array(raw: str, context: Context) -> FhirJson | None:

@@ -458,6 +458,7 @@ def test_a_reference_range_has_limits_where_it_can_be_read(raw, low, high):
         ("NR", "1^2", {"low": {"value": Decimal(1)}, "high": {"value": Decimal(2)}}),
         ("NR", "^2", {"high": {"value": Decimal(2)}}),
         ("NR", "^", None),
+        ("NR", "1^about 2", None),
         ("CQ", "5^mg", {"value": Decimal(5), "unit": "mg", "system": UCUM, "code": "mg"}),
         ("CQ", "5^tab&tablet&L", {"value": Decimal(5), "unit": "tablet"}),
         ("CQ", "some", None),

@@ -300,9 +300,23 @@ def test_half_a_ratio_is_none(fields, gone):
 
 
 def test_an_instruction_that_says_nothing_is_left_out():
-    rxe = segment("RXE", _1="~^BID", _2="1^P^L", _3="x", _5="mg", _22="H8")
+    rxe = segment("RXE", _1="~^BID", _2="1^P^L", _5="mg", _22="H8")
     found = order("ORC|NW|R1", rxe)
     assert [d["text"] for d in found["dosageInstruction"]] == ["BID"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"_1": "~^BID"}, "1-2 tab, BID"),
+        ({"_7": "^with food"}, "1-2 tab, with food"),
+        ({}, "1-2 tab"),
+    ],
+)
+def test_an_amount_that_is_no_number_is_said_in_the_text(fields, text):
+    found = dosage("ORC|NW|R1", segment("RXE", _2="1^P^L", _3="1-2", _5="tab", **fields))
+    assert found["text"] == text
+    assert found.keys().isdisjoint({"amount", "doseAndRate"})
 
 
 def test_a_range_leaves_no_place_for_a_single_dose():
