@@ -45,8 +45,10 @@ _OWN_VERSION: Final = "2.5.1"
 _MOST_ERRORS: Final = 20
 _ECHO_CHARACTERS: Final = 250
 _SCAN_BYTES: Final = 8192
-#: MSH fields an answer gives back, MSH-10 first.
+#: MSH fields an answer gives back, MSH-10 first; of those behind MSH-13 the place of MSH-9.
 _ECHOED: Final = (10, 15, 16, 13, 3, 4, 5, 6, 9, 11, 12, 18)
+_KIND: Final = 4
+_ACK: Final = "ACK"
 _STANDARD: Final = Delimiters()
 _VERSION: Final = re.compile(r"^\d\.\d{1,2}(\.\d{1,2})?$")
 _EVENT: Final = re.compile(r"^[A-Z][A-Z0-9]{2}$")
@@ -103,6 +105,7 @@ class Header:
     Attributes:
         accept, application: MSH-15 and MSH-16, when which acknowledgement is wanted.
         sequence: MSH-13.
+        is_answer: MSH-9.1 is ACK: it answers a message and is never answered itself.
     """
 
     echo: Echo
@@ -110,6 +113,7 @@ class Header:
     accept: str = ""
     application: str = ""
     sequence: str = ""
+    is_answer: bool = False
 
 
 def header_of(message: Message) -> Header:
@@ -205,6 +209,7 @@ def _header(fields: Sequence[str], sent: Delimiters, codec: str) -> Header:
         accept=accept.strip(),
         application=application.strip(),
         sequence=sequence.strip(),
+        is_answer=_part(rest[_KIND], sent, 1).strip() == _ACK,
     )
 
 

@@ -82,7 +82,7 @@ class Hl7Intake:
         if source is None:
             return await self._answered(payload, peer, verdict)
         await self._paced(source)
-        if source.wire.is_sequenced and not verdict.is_gated:
+        if source.wire.is_sequenced and not verdict.is_gated and not verdict.header.is_answer:
             return await self._numbered(payload, peer, verdict, source)
         return await self._answered(payload, peer, verdict)
 
@@ -200,8 +200,8 @@ class Hl7Intake:
         """
         policy = verdict.source.wire if verdict.source else None
         header = verdict.header
-        code: AckCode | None = AckCode.REJECT
-        if policy:
+        code: AckCode | None = None if header.is_answer else AckCode.REJECT
+        if policy and not header.is_answer:
             reply = modes.reply_of(AckCode.REJECT, header.accept, header.application, policy)
             code = reply.code
         self._meters.answered(verdict.source_id, code, is_repeat=False)

@@ -159,7 +159,9 @@ class Judge:
         """What follows from findings: the code, who is told, and what."""
         code = ack.decide(findings)
         policy = source.wire if source else _NO_POLICY
-        reply = modes.reply_of(code, header.accept, header.application, policy)
+        reply = modes.reply_of(
+            code, header.accept, header.application, policy, is_answer=header.is_answer
+        )
         if reply.is_nowhere:
             place = Place(_HEADER, 1, 16)
             findings += (self.rules.finding(_NOWHERE_TO_SEND, source, place),)

@@ -15,6 +15,8 @@ CR that MSH-15 does not ask for; beside one it is not sent, for a second frame o
 connection would be taken for the answer to its next message. The finding
 `application-ack-nowhere` and MSA-3 say so. MLLP senders wait for an answer to each message:
 only `ER` or `SU`, said in so many words, is answered with silence.
+An acknowledgement, MSH-9.1 ACK, is never acknowledged, whatever it asks for and whatever
+became of it: two receivers would answer each other for ever.
 Spec: HL7 v2.8.2 chapter 2, 2.9.2 (original mode is MSH-15 NE, MSH-16 AL), 2.9.3 (enhanced
 mode); table 0155.
 """
@@ -70,7 +72,14 @@ def may_be_silent(accept: str, application: str) -> bool:
     return reply.code is None
 
 
-def reply_of(outcome: AckCode, accept: str, application: str, policy: WirePolicy) -> Reply:
+def reply_of(
+    outcome: AckCode,
+    accept: str,
+    application: str,
+    policy: WirePolicy,
+    *,
+    is_answer: bool = False,
+) -> Reply:
     """The reply to a message.
 
     Args:
@@ -79,7 +88,10 @@ def reply_of(outcome: AckCode, accept: str, application: str, policy: WirePolicy
             that can be understood is answered, never kept waiting.
         application: MSH-16; what table 0155 does not know counts as NE.
         policy: of the sender.
+        is_answer: the message is an acknowledgement itself.
     """
+    if is_answer:
+        return Reply(code=None)
     if policy.is_original or accept not in _CONDITIONS:
         return Reply(code=outcome)
     if application not in _CONDITIONS:

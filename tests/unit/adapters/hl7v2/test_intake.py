@@ -634,3 +634,22 @@ async def test_an_archived_message_is_taken_with_a_note_where_nothing_is_said(
     assert er7.parse(await taken(wired, adt(processing="P^A"))).get("MSA-1") == "AA"
     (entry,) = journal.entries
     assert "processing-mode-past" in {finding.rule for finding in entry.findings}
+
+
+@pytest.mark.parametrize(
+    ("header", "is_taken"),
+    [
+        ({"kind": "ACK"}, True),
+        ({"kind": "ACK^A01^ACK", "sender": "NUMBERED|"}, True),
+        ({"kind": "ACK", "processing": "X"}, False),
+        ({"kind": "ACK", "control_id": ""}, False),
+    ],
+)
+async def test_an_acknowledgement_is_journaled_and_not_answered(
+    wired: Hl7Intake, journal: MemoryJournal, header: dict[str, str], is_taken: bool
+):
+    payload = adt("MSA|AA|C-1\r", **header).replace(b"EVN||20260131093000\r", b"")
+    assert await wired.take(payload, PEER) is None
+    (entry,) = journal.entries
+    assert (entry.is_accepted, entry.answer, entry.application) == (is_taken, b"", "")
+    assert entry.step is None

@@ -110,3 +110,10 @@ def test_the_conditions_of_table_0155(condition: str, good: bool, bad: bool):
 )
 def test_only_who_asks_for_errors_alone_may_wait_in_vain(asked: tuple[str, str], expected: bool):
     assert may_be_silent(*asked) is expected
+
+
+@pytest.mark.parametrize("policy", [SILENT, LISTENING, WirePolicy(is_original=True)])
+@pytest.mark.parametrize("asked", ON_THE_CONNECTION)
+def test_an_acknowledgement_is_never_acknowledged(asked: tuple[str, str], policy: WirePolicy):
+    for outcome in (AA, AE, AR):
+        assert reply_of(outcome, *asked, policy, is_answer=True) == Reply(code=None)
