@@ -45,6 +45,13 @@ async def last_spoken(conn: AsyncConnection, source_ids: Iterable[str]) -> dict[
     return found
 
 
+async def senders(conn: AsyncConnection, prefix: str) -> list[str]:
+    """The sources that have sent something and whose ids begin so, in order."""
+    named = _T.source_id.startswith(prefix, autoescape=True)
+    rows = await conn.execute(select(_T.source_id).where(named).distinct())
+    return sorted(rows.scalars())
+
+
 async def figures_of(conn: AsyncConnection, source_id: str, now_us: int) -> FeedFigures:
     """The figures of one source; reads all its rows."""
     by = (_T.answer_code, _T.state)

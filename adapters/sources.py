@@ -127,6 +127,11 @@ class SourceRegistry:
         self._by_id = {source.id: source for source in sources}
         self._allow_adhoc = allow_adhoc
 
+    @property
+    def allows_adhoc(self) -> bool:
+        """Whether senders that no file names are taken."""
+        return self._allow_adhoc
+
     def all(self) -> tuple[Source, ...]:
         """The sources that have a file, in the order of their ids."""
         return tuple(self._by_id[name] for name in sorted(self._by_id))

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.figures import FeedFigures, figures_of, last_spoken
-from adapters.sources import Source, SourceRegistry
+from adapters.figures import FeedFigures, figures_of, last_spoken, senders
+from adapters.sources import ADHOC_PREFIX, Source, SourceRegistry
 from hie.db import Database
 from hie.feeds import repository
 from hie.kernel.clock import Clock
@@ -88,7 +88,7 @@ class SourceWatch:
         self._late = MappingProxyType({SourceId(s): at for s, at in found.items()})
 
     async def feeds(self, conn: AsyncConnection) -> list[Feed]:
-        """Every source with a file, in the order of their ids."""
+        """Every source with a file, and every other that has sent where such may: by their ids."""
         now_us = self._clock.now_us()
         late = await self._found(conn, now_us)
         tasks = await self._tasks.counts(conn)
@@ -99,8 +99,13 @@ class SourceWatch:
                 late_us=late.get(source.id),
                 tasks={(k, topic): n for (s, k, topic), n in tasks.items() if s == source.id},
             )
-            for source in self._sources.all()
+            for source in (*self._sources.all(), *await self._adhoc(conn))
         ]
+
+    async def _adhoc(self, conn: AsyncConnection) -> list[Source]:
+        """Sources no file names that have sent something; none where they are not allowed."""
+        found = await senders(conn, ADHOC_PREFIX) if self._sources.allows_adhoc else []
+        return [source for name in found if (source := self._sources.by_id(name))]
 
     async def _found(self, conn: AsyncConnection, now_us: int) -> dict[str, int]:
         """Late sources by what the journal says now."""

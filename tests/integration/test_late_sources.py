@@ -45,10 +45,10 @@ def settings_of(folder: Path, url: str):
     )
 
 
-async def speak(hub: Hub, control_id: str) -> None:
+async def speak(hub: Hub, control_id: str, source_id: SourceId = SOURCE) -> None:
     await hub.journal.write(
         JournalEntry(
-            source_id=SOURCE,
+            source_id=source_id,
             wire=Wire.MLLP,
             trigger="ADT^A08",
             control_id=control_id,
@@ -129,3 +129,15 @@ async def test_a_source_without_a_stated_pace_is_never_late(hub, clock):
     clock.step(seconds=40 * 24 * 60 * MINUTES)
     await hub.watch.look()
     assert list(hub.watch.late()) == [SOURCE]
+
+
+async def test_a_sender_without_a_file_is_shown_once_it_has_sent(hub: Hub):
+    sender = SourceId("adhoc:LAB|NORTH")
+    async with hub.db.reading() as conn:
+        before = [feed.source.id for feed in await hub.watch.feeds(conn)]
+    await speak(hub, "A1", sender)
+    await speak(hub, "A2", SourceId("unknown"))
+    async with hub.db.reading() as conn:
+        feeds = {feed.source.id: feed for feed in await hub.watch.feeds(conn)}
+    assert list(feeds) == [*before, sender]
+    assert feeds[sender].figures.day == 1
