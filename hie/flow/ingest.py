@@ -138,8 +138,8 @@ class Ingest:
             if prepared.submission is None:
                 await self._keep(conn, prepared.message)
                 continue
-            if prepared.submission.merges or self._speaks_again(prepared, waiting):
-                # A merge moves what is stored, and who a patient is depends on it.
+            if _looks_back(prepared) or self._speaks_again(prepared, waiting):
+                # It changes what is stored: what came before it must be.
                 await self._store(conn, waiting)
                 waiting = []
             waiting.append(await self._identify(conn, prepared, prepared.submission))
@@ -342,6 +342,17 @@ def _patients(prepared: Prepared, *, is_changed: bool = False) -> frozenset[tupl
         and draft.resource["resourceType"] == "Patient"
         and (draft.mode is not WriteMode.CREATE_IF_ABSENT or not is_changed)
     )
+
+
+def _looks_back(prepared: Prepared) -> bool:
+    """Whether a message changes what others said: a merge, or a label raised on a visit."""
+    submission = prepared.submission
+    if submission is None:
+        return False
+    is_raising = any(
+        (draft.resource.get("meta") or {}).get("security") for draft in submission.drafts
+    )
+    return bool(submission.merges or prepared.privacy.raised or is_raising)
 
 
 def _findings(one: _Identified, placed: Placed) -> tuple[Finding, ...]:

@@ -22,7 +22,7 @@ from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson, rewrite_references
 from hie.kernel.ids import PersonId, SourceRecordId
-from hie.raised.repository import inherit
+from hie.raised.repository import inherit, load, repeat_target
 from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
@@ -208,8 +208,17 @@ class SourceMoves:
         current = (await self._repository.load(conn, [old]))[old]
         retired = {**current.resource, "status": "entered-in-error"}
         whole = belongings.united(kept.resource, gone.resource)
+        hidden = replace(kept, label_mask=kept.label_mask | current.label_mask)
         await self._write(
-            conn, change, [*pointing, (kept, whole), (current, retired)], _owner(kept)
+            conn, change, [*pointing, (hidden, whole), (current, retired)], _owner(kept)
+        )
+        await repeat_target(
+            conn,
+            _owner(kept),
+            "/".join(new),
+            "/".join(old),
+            message_id=change.origin.message_id,
+            now_us=change.origin.now_us,
         )
         await self._log.redirect(conn, old, new, change.decision_id)
 
@@ -239,8 +248,13 @@ class SourceMoves:
         resources = {at: stored.resource for at, stored in mine.items()}
         moved = belongings.belonging(seeds, resources)
         left = mine.keys() - moved
+        # What is raised on the other patient holds for what comes to them.
+        person = (await load(conn, [after])).get(after, {}).get("", 0)
         given = [
-            (mine[at], belongings.given_to(resources[at], {before: after}, left))
+            (
+                replace(mine[at], label_mask=mine[at].label_mask | person),
+                belongings.given_to(resources[at], {before: after}, left),
+            )
             for at in sorted(moved)
         ]
         await self._write(conn, change, given, after)
@@ -293,6 +307,7 @@ class SourceMoves:
                     resource=resource,
                     owner=owner or _owner(stored),
                     label_mask=stored.label_mask,
+                    is_rewritten=True,
                 )
                 for stored, resource in pairs
             ],

@@ -30,6 +30,8 @@ class Placement:
         status_rank: the step its status is at, once that is known.
         since, undoes: see `hie.flow.visit`.
         adds: lists of which a patch says some entries only.
+        is_rewritten: nobody said anything new: what is stored is written again, under other
+            labels, another record or with other references.
     """
 
     type: str
@@ -44,3 +46,4 @@ class Placement:
     since: str = ""
     undoes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
+    is_rewritten: bool = False

@@ -153,6 +153,7 @@ class PrivacyFields:
                 resource=stored[at].resource,
                 owner=SourceRecordId(stored[at].source_record_id or ""),
                 label_mask=stored[at].label_mask | mask,
+                is_rewritten=True,
             )
             for at, mask in sorted(masks.items())
             if at[0] not in ("Provenance", "Consent") and mask & ~stored[at].label_mask

@@ -5,6 +5,7 @@ records goes back: the content it had before, written as a new version under the
 filed under then. What a later message has touched since is left for a steward to look at.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,7 @@ from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import WriteMode
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
 from mpi.model import Actor
@@ -102,6 +104,7 @@ class TakeBack:
             await self._mpi.revive(conn, retired, survivor)
         items = await self._log.items(conn, move.decision_id)
         heads = await self._repository.versions_of(conn, [(i.type, i.id) for i in items])
+        stored = await self._repository.load(conn, heads)
         kept, back, left = [], [], set()
         for item in items:
             head = heads.get((item.type, item.id))
@@ -109,20 +112,31 @@ class TakeBack:
             if head is None or head.message_id != move.message_id:
                 kept.append(item)
                 continue
-            back.append(await self._before(conn, item))
+            back.append(await self._before(conn, item, stored))
             left |= {PersonId(head.person_id)} if head.person_id else set()
         placed = await self._placer.place(conn, origin, [one for one in back if one])
         await self._log.undone(conn, move.decision_id, origin.now_us)
         return tuple(kept), placed.persons | left
 
-    async def _before(self, conn: AsyncConnection, item: Item) -> Placement | None:
-        """A resource as it was before a move; None where that version is gone."""
+    async def _before(
+        self, conn: AsyncConnection, item: Item, stored: Mapping[tuple[str, str], Stored]
+    ) -> Placement | None:
+        """A resource as it was before a move, as hidden as it is; None where that is gone."""
         if not item.before:
             made = {"resourceType": item.type}
             return Placement(type=item.type, id=item.id, resource=made, mode=WriteMode.DELETE)
         was = await self._repository.as_it_was(conn, item.type, item.id, item.before, item.record)
-        owner = SourceRecordId(item.record)
-        return Placement(type=item.type, id=item.id, resource=was, owner=owner) if was else None
+        if not was:
+            return None
+        now = stored.get((item.type, item.id))
+        return Placement(
+            type=item.type,
+            id=item.id,
+            resource=was,
+            owner=SourceRecordId(item.record),
+            label_mask=now.label_mask if now else 0,
+            is_rewritten=True,
+        )
 
 
 def _record(person: PersonId, decision_id: int, actor: Actor) -> AuditRecord:

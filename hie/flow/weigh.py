@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from adapters.lifecycle import SILENT
 from hie.flow.memory import Entry, Wanted, renewed
 from hie.flow.placement import Origin, Placement
 from hie.flow.state import Change, Known, Stamp, Verdict, judge, patched
@@ -103,10 +104,16 @@ class Weighing:
         return placement
 
     def _dated(self, origin: Origin, made: Placement, entry: Entry | None) -> Placement:
-        """What holds whenever it comes stands for all that was said of the resource before."""
+        """What holds whenever it comes stands for all that was said of the resource before.
+
+        What is only written again keeps the step it is at: no late message falls behind it.
+        """
         stamp = entry.known.stamp if entry and entry.known.stamp.event_us else None
+        rank = entry.known.rank if entry and made.is_rewritten else SILENT
         is_deleted = made.mode is WriteMode.DELETE
-        known = Known(stamp=stamp or _NOBODY, resource=made.resource, is_deleted=is_deleted)
+        known = Known(
+            stamp=stamp or _NOBODY, resource=made.resource, is_deleted=is_deleted, rank=rank
+        )
         self._entries[made.type, made.id] = renewed(entry, known, origin.source_id)
         if stamp is None:
             return made
@@ -114,7 +121,7 @@ class Weighing:
         base = Change(stamp=stamp, mode=mode, resource=made.resource, is_base=True)
         records = self._records_of(made)
         self.logs[made.type, made.id] = (records[0] if records else "", (base,))
-        return replace(made, stamp=stamp)
+        return replace(made, stamp=stamp, status_rank=rank if made.is_rewritten else None)
 
     # What holds when it is later
 

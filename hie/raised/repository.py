@@ -52,6 +52,15 @@ async def inherit(
     await add(conn, known, more, message_id=message_id, now_us=now_us)
 
 
+async def repeat_target(
+    conn: AsyncConnection, record: str, target: str, old: str, *, message_id: int, now_us: int
+) -> None:
+    """Let a resource of a record carry what was raised on the one that is united with it."""
+    if mask := (await of_targets(conn, [old])).get(old, 0):
+        known = await load(conn, [record])
+        await add(conn, known, {(record, target): mask}, message_id=message_id, now_us=now_us)
+
+
 async def add(
     conn: AsyncConnection,
     known: RaisedLabels,
