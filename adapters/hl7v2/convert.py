@@ -24,7 +24,7 @@ from adapters.hl7v2.send import split_messages
 from adapters.hl7v2.tally import Tally, readable, tally_of
 from adapters.sources import Source
 from hie.kernel.clock import Clock, SystemClock
-from hie.kernel.envelope import Draft, Finding, Severity, Submission, WriteMode
+from hie.kernel.envelope import Draft, Finding, MergeKind, Severity, Submission, WriteMode
 from hie.kernel.errors import HieError
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId
@@ -71,6 +71,7 @@ class Converted:
         bundle: what it maps to, a collection; with a MessageHeader and an OperationOutcome
             where it maps to nothing.
         trigger: `ADT^A01`; empty when it cannot be read.
+        merges: of which kind each is that it says of numbers; no resource shows them.
     """
 
     bundle: FhirJson
@@ -78,6 +79,7 @@ class Converted:
     coverage: Coverage
     outcome: Outcome
     trigger: str = ""
+    merges: tuple[MergeKind, ...] = ()
 
 
 @dataclass(slots=True)
@@ -243,6 +245,7 @@ def _converted(
         coverage=coverage(message, submission.unmapped),
         outcome=Outcome.MAPPED if submission.drafts else Outcome.KEPT,
         trigger=message.trigger,
+        merges=tuple(said.kind for said in submission.merges),
     )
 
 
@@ -353,6 +356,8 @@ def _summary(found: Converted) -> str:
     trigger = found.trigger or "no trigger"
     if found.outcome is Outcome.KEPT:
         return f"{trigger}: no map reads it; it would be kept as it is"
+    if said := Counter(found.merges):
+        made += f"; merges and moves: {', '.join(f'{k} {n}' for k, n in sorted(said.items()))}"
     missing = _missing(found.coverage)
     tail = f"; not mapped: {', '.join(missing)}" if missing else ""
     return f"{trigger}: {made}; coverage {found.coverage.percent} %{tail}"

@@ -11,7 +11,7 @@ from adapters.hl7v2.conditions import own_identifier
 from adapters.hl7v2.context import Context
 from adapters.hl7v2.er7 import Segment
 from adapters.hl7v2.groups import Node
-from adapters.hl7v2.identifiers import above_identifier, cx_key
+from adapters.hl7v2.identifiers import above_identifier, cx_key, identifier_of
 from adapters.hl7v2.mapmodel import MergeRule, Place
 from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
 
@@ -56,7 +56,22 @@ _Reader = Callable[[MergeRule, Context], _Pair]
 def _patients(rule: MergeRule, context: Context) -> _Pair:
     """Two numbers of one authority, which is the surviving one's."""
     survivor = _own(rule.survivor, context)
-    return survivor, survivor and _own(rule.retired, context, survivor.system)
+    retired = survivor and _own(rule.retired, context, survivor.system)
+    if retired:
+        _report_others(rule.retired, retired, context)
+    return survivor, retired
+
+
+def _report_others(at: Place, retired: SourceIdentifier, context: Context) -> None:
+    """Say where a list names more numbers of a kind than the one that is merged."""
+    segment = context.find(at.segment)
+    raw = segment.field(at.field) if segment is not None else ""
+    for part in raw.split(context.repetition_mark):
+        other = identifier_of(part, context, is_own=True)
+        if other is None or other.value == retired.value:
+            continue
+        if (other.system, other.type) == (retired.system, retired.type):
+            context.report("merge-several", "names several numbers; only the first is merged")
 
 
 def _persons(rule: MergeRule, context: Context) -> _Pair:

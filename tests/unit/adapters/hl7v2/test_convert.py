@@ -152,6 +152,11 @@ def lint(*payloads: bytes, is_deep: bool = False):
     return lint_files(files, mapper(), conformer, source_of, is_deep=is_deep)
 
 
+def test_a_merge_is_said_though_no_resource_shows_it():
+    merge = message_of(PID, "MRG|P9^^^GH^MR", trigger="ADT^A40")
+    assert "; merges and moves: patient 1; coverage" in lint(merge.encode()).output[-1]
+
+
 def test_lint_prints_place_weight_and_words_and_then_the_coverage():
     bad = message_of(PID.replace("19800102", "19801345").replace("|F", "|Q9"), trigger="ADT^A31")
     report = lint(bad.encode())

@@ -577,6 +577,13 @@ def test_a_merge_names_the_surviving_and_the_retired_number():
     assert submission.subject == "patient"
 
 
+def test_a_merge_that_names_several_numbers_says_that_one_is_merged():
+    several = "MRG|P8^^^GH^MR~P7^^^GH^MR~900^^^USSSA^SS"
+    submission = submission_of(PID, several, trigger="ADT^A40")
+    assert [m.retired.value for m in submission.merges] == ["P8"]
+    assert [(f.place, f.rule) for f in submission.findings] == [("MRG-1", "merge-several")]
+
+
 def test_each_pair_of_a_merge_counts_and_one_without_a_retired_number_does_not():
     second = "PID|2||P2^^^GH^MR||ROE^SAM"
     submission = submission_of(PID, "MRG|P8^^^GH^MR", second, "MRG|P7^^^GH^MR", trigger="ADT^A40")
