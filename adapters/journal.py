@@ -24,9 +24,10 @@ from adapters.sealing import (
     unseal,
 )
 from adapters.tables import inbound_message
-from hie.crypto import KeyRing
+from hie.crypto import DataKey, KeyRing
 from hie.db import Database
 from hie.kernel.clock import Clock
+from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 
@@ -89,7 +90,7 @@ class Journal:
             .order_by(inbound_message.c.pk)
             .limit(limit)
         )
-        return [await self.opened(conn, row) for row in rows.all()]
+        return [await self.to_work_off(conn, row) for row in rows.all()]
 
     async def claim(
         self, conn: AsyncConnection, message_ids: Sequence[MessageId]
@@ -118,7 +119,9 @@ class Journal:
         again = [(s.message.id, s.state) for s in settlements if s.message.attempts]
         await self.replays.conclude(conn, again, at_us)
         await self.outbox.announce(
-            conn, [_outcome(s) for s in settlements if s.message.application]
+            conn,
+            # The first outcome alone, also where its row was delivered and is gone by now.
+            [_outcome(s) for s in settlements if s.message.application and not s.message.attempts],
         )
 
     async def answer(
@@ -201,27 +204,44 @@ class Journal:
         rows = await conn.execute(select(inbound_message.c.source_id).distinct())
         return [SourceId(source_id) for source_id in rows.scalars()]
 
+    async def to_work_off(self, conn: AsyncConnection, row: Row[Any]) -> Message:
+        """A message from its row; without content where its record was erased."""
+        try:
+            return await self.opened(conn, row)
+        except HieError as error:
+            if error.category is not Category.GONE:
+                raise
+        return _message(row, self._keys.fresh()[0], is_erased=True)
+
     async def opened(self, conn: AsyncConnection, row: Row[Any]) -> Message:
-        """A message from its row."""
-        key = await row_key(self._keys, conn, row.pk, row.wrapped, row.wrapped_by)
-        return Message(
-            id=MessageId(row.pk),
-            source_id=SourceId(row.source_id),
-            wire=Wire(row.wire),
-            received_us=row.received_us,
-            trigger=row.trigger,
-            state=State(row.state),
-            stage=row.stage,
-            reason=row.reason,
-            attempts=row.attempts,
-            findings=read_findings(row.findings),
-            payload=unseal(key, "payload", row.pk, row.payload),
-            answer=unseal(key, "answer", row.pk, row.answer),
-            application=row.application,
-            key=key,
-            wrapped=row.wrapped,
-            wrapped_by=row.wrapped_by,
-        )
+        """A message from its row.
+
+        Raises:
+            HieError: GONE when its record was erased.
+        """
+        return _message(row, await row_key(self._keys, conn, row.pk, row.wrapped, row.wrapped_by))
+
+
+def _message(row: Row[Any], key: DataKey, *, is_erased: bool = False) -> Message:
+    return Message(
+        id=MessageId(row.pk),
+        source_id=SourceId(row.source_id),
+        wire=Wire(row.wire),
+        received_us=row.received_us,
+        trigger=row.trigger,
+        state=State(row.state),
+        stage=row.stage,
+        reason=row.reason,
+        attempts=row.attempts,
+        findings=read_findings(row.findings),
+        payload=b"" if is_erased else unseal(key, "payload", row.pk, row.payload),
+        answer=b"" if is_erased else unseal(key, "answer", row.pk, row.answer),
+        application=row.application,
+        key=key,
+        wrapped=row.wrapped,
+        wrapped_by=row.wrapped_by,
+        is_erased=is_erased,
+    )
 
 
 def _settled(settlement: Settlement) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class JournalWriter:
         repeat_key = self._repeat_key(entry)
         async with self._db.reading() as conn:
             for row in await _Orm(conn).first([repeat_key]):
-                return await self._first_answer(row)
+                return await self._first_answer(row, entry)
         return None
 
     async def last_sequence(self, source_id: SourceId) -> int | None:
@@ -196,7 +196,7 @@ class JournalWriter:
                 results.append(replace(fresh[repeat_key], is_repeat=True))
                 continue
             if may_repeat and repeat_key in first:
-                results.append(await self._repeated(first[repeat_key]))
+                results.append(await self._repeated(first[repeat_key], entry))
                 continue
             is_reused = bool(entry.control_id) and not entry.is_link and control_key in known
             findings = (*entry.findings, _REUSED) if is_reused else entry.findings
@@ -216,17 +216,23 @@ class JournalWriter:
             await statements.insert(rows)
         return results
 
-    async def _repeated(self, first: _First) -> Journaled:
-        answer = await self._first_answer(first)
+    async def _repeated(self, first: _First, entry: JournalEntry) -> Journaled:
+        answer = await self._first_answer(first, entry)
         return Journaled(message_id=MessageId(first[0]), answer=answer, is_repeat=True)
 
-    async def _first_answer(self, first: _First) -> bytes:
+    async def _first_answer(self, first: _First, entry: JournalEntry) -> bytes:
+        """What was answered; of an HL7 v2 message that was erased since, a new answer."""
         pk, _, wrapped, wrapped_by, answer = first
-        if wrapped_by is None:
-            key = self._keys.carried(wrapped)
-        else:
-            async with self._db.reading() as conn:
-                key = await row_key(self._keys, conn, pk, wrapped, wrapped_by)
+        try:
+            if wrapped_by is None:
+                key = self._keys.carried(wrapped)
+            else:
+                async with self._db.reading() as conn:
+                    key = await row_key(self._keys, conn, pk, wrapped, wrapped_by)
+        except HieError as error:
+            if error.category is not Category.GONE or entry.wire is Wire.FHIR:
+                raise
+            return entry.answer
         return unseal(key, "answer", pk, answer)
 
     def _repeat_key(self, entry: JournalEntry) -> str:

@@ -30,6 +30,7 @@ class Message:
         key: the row's own data key; wrapped, wrapped_by: as it is stored.
         application: when its outcome is told to the sender's own listener: `AL`, `ER`, `SU`;
             empty = never.
+        is_erased: the record it is about was erased, and with it what it said.
     """
 
     id: MessageId
@@ -48,6 +49,7 @@ class Message:
     wrapped: bytes
     wrapped_by: int | None
     application: str = ""
+    is_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class Queue:
             .where(_T.pk.in_(pks), _T.state == State.RECEIVED.value)
             .order_by(_T.pk)
         )
-        return [await self._journal.opened(conn, row) for row in rows.all()]
+        return [await self._journal.to_work_off(conn, row) for row in rows.all()]
 
 
 def _keys(row: Any) -> tuple[str, ...]:

@@ -108,6 +108,9 @@ class Ingest:
         if source is None:
             gone = HieError(Category.NOT_FOUND, "no file of `config/sources` names its source")
             raise StageError("parse", gone)
+        if message.is_erased:
+            text = "the record it speaks of was erased, and its content with it"
+            raise StageError("parse", HieError(Category.GONE, text))
         try:
             parsed = er7.parse(message.payload, source.charset or None)
         except HieError as error:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from adapters.message import State
 from adapters.replays import MessageFilter
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId
+from hie.keystore import data_key
 from tests.integration.test_state_rules import adt, known_as, oru, pid, value_of
 from tests.support.feeding import SOURCE, Feeding, feeding, rules
 
@@ -133,3 +135,22 @@ async def test_every_deed_is_audited(hub: Feeding, monkeypatch: pytest.MonkeyPat
     await replayed(hub, ids=(one.id,))
     events = b"".join([line async for line in hub.services.audit.export()]).decode()
     assert "cli:ada" in events
+
+
+async def test_messages_of_an_erased_record_hold_up_nobody(hub: Feeding) -> None:
+    (erased,) = await hub.send(adt("A08", "100000"))
+    keys = hub.services.keys
+    async with hub.services.db.transaction() as conn:
+        await conn.execute(delete(data_key).where(data_key.c.id == erased.wrapped_by))
+    keys._by_id.clear()
+    keys._ids.clear()
+    assert await replayed(hub, ids=(erased.id,), states=(State.PROCESSED,)) == {"parked": 1}
+    async with hub.services.db.reading() as conn:
+        (left,) = await hub.services.journal.replays.listed(
+            conn, MessageFilter(source_id=SOURCE), limit=10
+        )
+    assert left.reason == "the record it speaks of was erased, and its content with it"
+    (other,) = await hub.send(adt("A08", "110000", who=pid("B2"), visit="V2"))
+    assert other.state is State.PROCESSED
+    # Its sender repeats it: it was accepted once, and is neither refused nor stored again.
+    assert await hub.take(adt("A08", "100000")) == [erased.id]
