@@ -213,6 +213,14 @@ def test_an_unchanged_allergy_is_only_told_to_who_does_not_know_it():
     assert draft.mode is WriteMode.CREATE_IF_ABSENT
 
 
+@pytest.mark.parametrize("allergen", ["", '""', "^"])
+def test_an_allergy_to_nothing_is_none_and_is_not_hidden(allergen):
+    submission = submission_of(EVN, PID, f"AL1|1|DA|{allergen}|SV", trigger="ADT^A01")
+    assert drafts_of(submission, "AllergyIntolerance") == []
+    if allergen != "^":
+        assert "AL1-4" in submission.unmapped
+
+
 def test_al1_and_iam_speak_of_one_statement():
     submission = submission_of(EVN, PID, "AL1|1|DA|7980^P^RXN", trigger="ADT^A01")
     later = submission_of(EVN, PID, "IAM|1|DA|7980^P^RXN|||A|I7^GH", trigger="ADT^A60")
