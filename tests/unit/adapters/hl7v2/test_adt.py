@@ -213,6 +213,12 @@ def test_an_unchanged_allergy_is_only_told_to_who_does_not_know_it():
     assert draft.mode is WriteMode.CREATE_IF_ABSENT
 
 
+@pytest.mark.parametrize(("pv1", "made"), [("PV1|1|N", 0), (f"PV1|1|N{'|' * 17}V1^^^GH^VN", 2)])
+def test_a_visit_that_does_not_apply_is_none(pv1, made):
+    submission = submission_of(EVN, f"{PID}{'|' * 10}A1^^^GH^AN", pv1, trigger="ADT^A08")
+    assert len(drafts_of(submission, "Encounter")) == made
+
+
 @pytest.mark.parametrize("allergen", ["", '""', "^"])
 def test_an_allergy_to_nothing_is_none_and_is_not_hidden(allergen):
     submission = submission_of(EVN, PID, f"AL1|1|DA|{allergen}|SV", trigger="ADT^A01")
