@@ -160,4 +160,8 @@ def _request(made: FhirJson, context: Context) -> None:
         _stand_at_beginning(context)
         made["requestedPeriod"] = [{"start": start}]
         context.nulls |= {"start", "end"}
-        context.report("no-time-zone", "has no offset and the source no time zone; date kept")
+        given = next(filter(None, (context.value(*place) for place in _BEGINNINGS)), "")
+        if temporal.has_time(given):
+            context.report("no-time-zone", "has no offset and the source no time zone; date kept")
+        else:
+            context.report("datatype", "has no time of day; date kept as the one asked for")

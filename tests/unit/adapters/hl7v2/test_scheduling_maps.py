@@ -116,6 +116,13 @@ def test_without_a_time_zone_the_date_is_asked_for_and_no_instant_made_up():
     assert faults_of(whole.resource) == []
 
 
+def test_a_date_without_a_time_of_day_is_not_blamed_on_the_time_zone():
+    submission = told("S12", _11="^^30^20260310")
+    found = drafts_of(submission, "Appointment")[0].resource
+    assert found["requestedPeriod"] == [{"start": "2026-03-10"}]
+    assert rules_of(submission) == [("SCH-11", "datatype")]
+
+
 def test_a_time_that_becomes_known_takes_its_being_unknown_away():
     _, stated = drafts_of(told("S13"), "Appointment")
     assert stated.resource["_start"] is stated.resource["requestedPeriod"] is None
