@@ -217,6 +217,10 @@ class DropFolder:
             result = await self._intake.run(
                 _chunks(file), self._peer, answers.write, batch_id=batch_id, name=path.name
             )
+            is_whole = os.fstat(file.fileno()).st_size == file.tell()
+        if not is_whole:
+            # Its sender writes on: what came late was not read, and must not look as if it was.
+            raise _RefusedError("unreadable", "file changed while it was taken")
         if not result.messages:
             raise _RefusedError("unreadable", "file holds no message")
         return _is_clean(result)

@@ -256,3 +256,27 @@ async def test_a_hub_killed_in_the_middle_of_a_file_takes_the_rest_once(tmp_path
             )
             assert (await conn.execute(twice)).all() == []
             assert (await conn.execute(select(m.wire).distinct())).scalars().all() == [Wire.DROP]
+
+
+async def test_a_file_that_grows_while_it_is_taken_is_not_done(hub: RunningHub, folder: Path):
+    sender = (folder / "slow.hl7").open("ab")
+    sender.write(batch("C-1"))
+    sender.flush()
+    watch = watcher(hub, folder)
+    write = hub.hub.journal.write
+
+    async def late(entry: JournalEntry) -> Journaled:
+        sender.write(batch("C-2"))
+        sender.flush()
+        return await write(entry)
+
+    hub.hub.journal.write = late  # type: ignore[method-assign]
+    try:
+        await look_twice(watch)
+    finally:
+        sender.close()
+    assert (folder / "refused" / "slow.hl7").read_bytes() == batch("C-1") + batch("C-2")
+    assert not (folder / "done" / "slow.hl7").exists()
+    answer = (folder / "refused" / "slow.hl7.ack").read_bytes()
+    assert b"MSA|AA|C-1" in answer
+    assert b"changed while it was taken" in answer
