@@ -66,17 +66,18 @@ def numeric(raw: str, context: Context) -> FhirJson | None:
 
 
 def quantity(raw: str, context: Context) -> FhirJson | None:
-    """The same of a field that is a number always; None, reported, for what is none."""
-    found = numeric(raw, context)
-    if found is None:
+    """A Quantity without a comparator, as amounts are; None, reported, for what is no number."""
+    value = number(context.text(raw))
+    if value is None:
         context.report("datatype", "must be a number")
-    return found
+        return None
+    return {"value": value, **units_of(context.companion, context)}
 
 
 def amount_text(raw: str, context: Context) -> str | None:
     """What stands for an amount and is no number, with its units: `1-2 tablet`."""
     text = context.text(raw)
-    if not text or numeric(raw, context) is not None:
+    if not text or number(text) is not None:
         return None
     return f"{text} {units_of(context.companion, context).get('unit', '')}".strip()
 

@@ -396,7 +396,7 @@ def test_yes_and_no_are_a_boolean(raw, expected):
     ],
 )
 def test_nm_is_a_quantity_of_the_senders_digits(raw, companion, expected):
-    assert converted("quantity", raw, companion=companion) == expected
+    assert converted("NM", raw, companion=companion) == expected
 
 
 def test_digits_are_kept_as_they_were_written():

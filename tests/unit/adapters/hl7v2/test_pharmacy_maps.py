@@ -305,6 +305,11 @@ def test_an_instruction_that_says_nothing_is_left_out():
     assert [d["text"] for d in found["dosageInstruction"]] == ["BID"]
 
 
+def test_a_limit_is_no_dose():
+    found = dosage("ORC|NW|R1", segment("RXE", _2="1^P^L", _3="<5", _5="mg"))
+    assert found == {"text": "<5 mg"}
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
