@@ -6,6 +6,7 @@ import getpass
 import sys
 from collections.abc import Sequence
 
+from adapters.hl7v2 import er7
 from adapters.hl7v2.convert import convert
 from adapters.hl7v2.tally import places_of, tally_of
 from adapters.message import Message
@@ -134,6 +135,15 @@ def _shown(hub: Hub, message: Message) -> list[str]:
         told = tally_of(found.coverage)
         lines.append(f"fields    {told.present} present, {told.mapped} mapped")
         lines += [f"kept      {place}" for place in places_of(told.kept)]
-    charset = (source.charset if source else "") or "utf-8"
-    text = message.payload.decode(charset, errors="replace")
+    text = _readable(message.payload, source.charset if source else "")
     return [*lines, "", *(line for line in text.splitlines() if line)]
+
+
+def _readable(payload: bytes, charset: str) -> str:
+    """A message's text in its own character set, without what a terminal would obey."""
+    try:
+        codec = er7.parse(payload, charset or None).charset
+    except HieError:
+        codec = "utf-8"
+    text = payload.decode(codec, errors="replace")
+    return "".join(c if c.isprintable() or c in "\r\n" else " " for c in text)

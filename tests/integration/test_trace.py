@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hie.commands.trace import _readable
 from tests.support.hub_process import HubProcess
 
 ADT = (
@@ -84,3 +85,26 @@ def test_a_message_is_shown_with_what_no_map_reads_and_the_look_is_audited(serve
     assert any(a["who"].get("display") == "ann" for a in event["agent"])
     missing = served.run("message", "show", "1")
     assert (missing.returncode, missing.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "charset", "codec"),
+    [
+        ("", "8859/2", "iso8859-2"),
+        ("8859/2", "", "iso8859-2"),
+        ("UNICODE UTF-8", "", "utf-8"),
+        ("", "", "utf-8"),
+    ],
+)
+def test_a_message_is_shown_in_its_own_character_set_and_commands_nothing(
+    said: str, charset: str, codec: str
+):
+    head = f"MSH|^~\\&|A|B|||2026||ADT^A01|1|P|2.5.1||||||{said}\r"
+    shown = _readable((head + "PID|1||1||Dvo\u0159\u00e1k\x1b[2J\r").encode(codec), charset)
+    assert "Dvo\u0159\u00e1k" in shown
+    assert "\x1b" not in shown
+    assert shown.count("\r") == 2
+
+
+def test_what_is_no_message_is_shown_all_the_same():
+    assert _readable(b"\xff\x1bnothing", "8859/2") == "\ufffd nothing"
