@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Tests wait for disks, sockets and processes more than they compute; a file stays with one worker.
+SPREAD := -n 4 --dist loadfile
 # A stamp per content of the requirements and place of the clone: scripts in .venv name their path.
 HASH := $(shell { cat requirements.txt requirements-dev.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
 STAMP := .venv/.requirements-$(HASH)
@@ -31,10 +33,10 @@ postgresql:  ## install PostgreSQL's server programs where they are absent
 	@bash setup/postgresql.sh
 
 test: setup postgresql  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST_ARGS)
 
 test-long: setup postgresql  ## the tests with full counts and fresh random seeds
-	@HIE_TEST_LONG=1 $(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
+	@HIE_TEST_LONG=1 $(BIN)/python -m pytest $(SPREAD) --durations=15 $(PYTEST_ARGS)
 
 coverage: setup postgresql  ## the tests with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)

@@ -149,7 +149,7 @@ async def test_a_parked_message_is_told_once_as_an_error(tmp_path: Path):
             await listener.until(1)
             ingest.prepare = prepare  # type: ignore[method-assign]  # put right
             async with asyncio.timeout(5):  # what was delivered long ago has no row any more
-                while not await hub.hub.journal.outbox.forget(1 << 60):  # noqa: ASYNC110
+                while not await hub.hub.journal.outbox.forget(1 << 60):  # noqa: ASYNC110 - rows come by the clock
                     await asyncio.sleep(0.05)
             async with hub.hub.db.transaction() as conn:
                 parked = await hub.hub.journal.listed(conn, State.PARKED, 10)
