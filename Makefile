@@ -5,8 +5,9 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
-# Tests wait for disks, sockets and processes more than they compute; a file stays with one worker.
-SPREAD := -n 4 --dist loadfile
+# Tests wait for disks, sockets and processes more than they compute. A file stays with one worker;
+# in their order the slow files, of whole hubs, come first.
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 # A stamp per content of the requirements and place of the clone: scripts in .venv name their path.
 HASH := $(shell { cat requirements.txt requirements-dev.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
 STAMP := .venv/.requirements-$(HASH)
