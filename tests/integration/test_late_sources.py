@@ -1,10 +1,12 @@
 """A source that falls silent: told once, shown, over with its next message; by a stepped clock."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.port import JournalEntry, Wire
 from hie.app import Hub
@@ -67,7 +69,14 @@ async def tasks(hub: Hub, state: TaskState = TaskState.OPEN) -> list[StaffTask]:
         return await hub.tasks.listed(conn, TaskFilter(kind=TaskKind.LATE_SOURCE, state=state))
 
 
-async def test_silence_is_told_once_and_over_with_the_next_message(hub, clock, capsys):
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """What is logged meanwhile, wherever a test before has sent the log."""
+    with capture_logs() as lines:
+        yield lines
+
+
+async def test_silence_is_told_once_and_over_with_the_next_message(hub, clock, logged):
     clock.step(seconds=3 * 60 * MINUTES)
     await speak(hub, "C1")
     clock.step(seconds=14 * MINUTES)
@@ -84,7 +93,7 @@ async def test_silence_is_told_once_and_over_with_the_next_message(hub, clock, c
     told = hub.metrics.render()
     assert 'hie_source_late_total{source="saint-aurelia"} 1' in told
     assert "hie_late_sources 1" in told
-    assert capsys.readouterr().out.count("source.late") == 1
+    assert [line["event"] for line in logged].count("source.late") == 1
     async with hub.db.reading() as conn:
         feed = next(f for f in await hub.watch.feeds(conn) if f.source.id == SOURCE)
     assert (feed.late_us, feed.tasks) == (since, {("late-source", ""): 1})
