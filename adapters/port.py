@@ -75,7 +75,8 @@ class JournalEntry:
         is_accepted: whether the sender may forget the message; else it is kept as refused.
         trigger: `ADT^A01`; empty when the message could not be read that far.
         partition: messages of equal partition are worked off in order, one at a time.
-        partitions: further ones it needs: of the other patients of a merge or a move.
+        partitions: further ones it needs: a patient's other numbers, the other patients of a
+            merge or a move.
         answer: what to send back unless the message is a repeat; empty = nothing.
         application: when its outcome is told to the sender's own listener: `AL`, `ER`, `SU`,
             empty = never.

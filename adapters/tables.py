@@ -23,7 +23,8 @@ inbound_message = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("trigger", String(20), nullable=False),
     Column("partition", String(32), nullable=False),  # keyed hash
-    # Of a merge or a move: the keyed hashes of the other patients' partitions, with blanks.
+    # Keyed hashes of its further partitions, with blanks: a patient's other numbers, and the
+    # other patients of a merge or a move.
     Column("partitions", Text),
     # Keyed hash of source, control id and content; null for refused messages, whose repeats
     # are judged afresh.

@@ -28,6 +28,8 @@ from hie.kernel.ids import SourceId
 UNKNOWN_SOURCE: Final = SourceId("unknown")
 
 _CONTROL_ID_CHARACTERS: Final = 199
+#: Numbers of one authority in one PID-3 that are held; who sends more sends nonsense.
+_PATIENT_NUMBERS: Final = 16
 _BATCH: Final = re.compile(rb"[\s\xef\xbb\xbf]{0,16}(?:FHS|BHS)")
 _CONTROL: Final = re.compile("[\x01-\x08\x0b\x0e-\x1f\x7f]")
 _TRIGGER: Final = re.compile(r"^[A-Z0-9]{2,7}(?:\^[A-Z0-9]{2,4})?$")
@@ -283,27 +285,29 @@ class Judge:
 
 
 def partitions_of(message: Message, source: Source | None) -> tuple[str, ...]:
-    """Source and number of every patient a message is about; else the source alone.
+    """Source and each number of every patient a message is about; else the source alone.
 
-    The first is the message's own; a merge, a move or a swap has further ones (the later PIDs,
-    every MRG-1), each once. A number is that of the source's own authority. Messages of one
-    partition are worked off in order, so one with several needs all of them. They hold numbers
-    in clear: the journal keeps keyed hashes.
+    The first is the message's own; a patient with several numbers, a merge, a move or a swap
+    has further ones (of PID-3, the later PIDs, every MRG-1), each once: whichever number
+    another message puts first, the two share a partition. A number is that of the source's
+    own authority. Messages of one partition are worked off in order, so one with several needs
+    all of them. They hold numbers in clear: the journal keeps keyed hashes.
     """
     if source is None:
         return (UNKNOWN_SOURCE,)
     places = [(pid, 3) for pid in message.all("PID")] + [(mrg, 1) for mrg in message.all("MRG")]
-    numbers = [_own_number(segment, field, source) for segment, field in places]
-    first = numbers[0] if numbers and places[0][0].name == "PID" else ""
-    further = dict.fromkeys(number for number in numbers if number and number != first)
-    main = f"{source.id}|{first}" if first else source.id
-    return (main, *(f"{source.id}|{number}" for number in further))
+    numbers = [_own_numbers(segment, field, source) for segment, field in places]
+    has_own = bool(numbers and places[0][0].name == "PID" and numbers[0])
+    found = dict.fromkeys(f"{source.id}|{number}" for each in numbers for number in each)
+    return tuple(found) if has_own else (source.id, *found)
 
 
-def _own_number(segment: Segment, field: int, source: Source) -> str:
+def _own_numbers(segment: Segment, field: int, source: Source) -> tuple[str, ...]:
+    """The identifiers of the source's own authority in a field, in their order."""
+    found = []
     for identifier in segment.reps(field):
         authority = identifier.component(4)
         system = source.system_of(authority.sub(1), authority.sub(2), authority.sub(3))
         if system == source.own_authority and not identifier.component(1).is_null:
-            return identifier.value(1)
-    return ""
+            found.append(identifier.value(1))
+    return tuple(number for number in found if number)[:_PATIENT_NUMBERS]

@@ -447,6 +447,10 @@ def test_a_link_names_two_patients(event: str, kind: str):
         ([PID, "MRG|P1^^^GH^MR"], ["general|P1"]),
         (["NPU|W^1^2|H"], ["general"]),
         (["PID|1||77^^^ELSE^MR", MRG], ["general", "general|P9"]),
+        (["PID|1||P1^^^GH^MR~P7^^^GH^PI"], ["general|P1", "general|P7"]),
+        (["PID|1||P7^^^GH^PI~P1^^^GH^MR"], ["general|P7", "general|P1"]),
+        (["PID|1||" + "~".join(f"N{n}^^^GH^MR" for n in range(5_000))],
+         [f"general|N{n}" for n in range(16)]),
     ],
 )  # fmt: skip
 def test_a_message_is_of_every_patient_it_is_about(segments: list[str], names: list[str]):
