@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import sys
 
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.errors import Category, HieError
+from hie.services import Services
 from hie.settings import Settings
 
 
@@ -45,7 +45,7 @@ async def token(settings: Settings, arguments: argparse.Namespace) -> int:
     if not settings.auth_cli_tokens:
         text = "`auth_cli_tokens` is false: tokens come from sign-in in this profile"
         raise HieError(Category.FORBIDDEN, text)
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         print(
             await hub.issue_token(
                 scope=arguments.scope,
@@ -61,7 +61,7 @@ async def token(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def audit_verify(settings: Settings) -> int:
     """Follow the audit chain; 1 when it is not whole."""
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         found = await hub.verifier.verify()
     print(f"{found.size} rows whole, {found.unchained} unchained, {found.heads} heads compared")
     if found.tamper is None:
@@ -73,7 +73,7 @@ async def audit_verify(settings: Settings) -> int:
 
 async def audit_export(settings: Settings) -> int:
     """Print every AuditEvent."""
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         async for line in hub.audit.export():
             sys.stdout.write(line.decode())
     return 0

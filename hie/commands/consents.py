@@ -2,9 +2,9 @@
 
 import asyncio
 
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.flow.rebuild import rebuild_consents
+from hie.services import Services
 from hie.settings import Settings
 
 
@@ -23,7 +23,7 @@ def register(group: Group) -> None:
 
 async def rebuild(settings: Settings) -> int:
     """Compile every person's Consents; what they say holds from the next request on."""
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         count = await rebuild_consents(hub.db, hub.repository, hub.placer)
     print(f"the Consents of {count} persons are compiled anew")
     return 0

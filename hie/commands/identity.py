@@ -5,9 +5,9 @@ import asyncio
 import getpass
 import sys
 
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.clock import instant
+from hie.services import Services
 from hie.settings import Settings
 from mpi.model import Actor
 
@@ -39,7 +39,7 @@ def register(group: Group) -> None:
 
 async def moves(settings: Settings, source: str, limit: int) -> int:
     """Print merges and moves, one a line: decision, time, source, kind, message, state."""
-    async with Hub(settings) as hub, hub.db.reading() as conn:
+    async with Services(settings) as hub, hub.db.reading() as conn:
         found = await hub.takeback.moves(conn, source, limit)
     for move in found:
         state = "undone" if move.is_undone else "done"
@@ -53,7 +53,7 @@ async def moves(settings: Settings, source: str, limit: int) -> int:
 
 async def undo(settings: Settings, arguments: argparse.Namespace) -> int:
     """Take a decision back; 3 where something touched since had to be left."""
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         actor = Actor(
             name=f"steward:{arguments.by or getpass.getuser()}",
             now_us=hub.clock.now_us(),

@@ -9,12 +9,12 @@ from typing import Final
 
 from adapters.message import State
 from adapters.replays import Found, MessageFilter
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.flow.replay import REPLAYABLE
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId
+from hie.services import Services
 from hie.settings import Settings
 
 #: How often the work of a replay is told, and looked at.
@@ -108,7 +108,7 @@ async def parked(settings: Settings, arguments: argparse.Namespace) -> int:
         state = State.KEPT if arguments.kept else State.DISCARDED
     wanted = _wanted(arguments, (state,))
     limit = 0 if arguments.counts else arguments.limit
-    async with Hub(settings) as hub, hub.db.reading() as conn:
+    async with Services(settings) as hub, hub.db.reading() as conn:
         messages = await hub.journal.replays.listed(conn, wanted, limit=limit) if limit else []
         counts = await hub.journal.replays.counts(conn, wanted)
     for m in messages:
@@ -133,7 +133,7 @@ async def replay(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     states = tuple(State(name) for name in arguments.state or (State.PARKED, State.KEPT))
     wanted = _wanted(arguments, states)
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         total = await _counted(hub, wanted, arguments, "put back")
         if not arguments.yes:
             return 0
@@ -153,7 +153,7 @@ async def discard(settings: Settings, arguments: argparse.Namespace) -> int:
     states = (State.DISCARDED,) if arguments.undo else (State.PARKED, State.KEPT)
     wanted = _wanted(arguments, states)
     name, verb = ("restore", "parked again") if arguments.undo else ("discard", "discarded")
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         total = await _counted(hub, wanted, arguments, verb)
         if not arguments.yes:
             return 0
@@ -167,7 +167,7 @@ async def discard(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _counted(
-    hub: Hub, wanted: MessageFilter, arguments: argparse.Namespace, verb: str
+    hub: Services, wanted: MessageFilter, arguments: argparse.Namespace, verb: str
 ) -> int:
     """How many messages are meant, told before anything is done.
 
@@ -186,7 +186,7 @@ async def _counted(
     return total
 
 
-async def _worked_off(hub: Hub, run: int, *, is_waited_for: bool) -> dict[str, int]:
+async def _worked_off(hub: Services, run: int, *, is_waited_for: bool) -> dict[str, int]:
     """What came of a run, told as it goes on."""
     loop = asyncio.get_running_loop()
     told = loop.time()

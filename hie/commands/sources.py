@@ -5,11 +5,11 @@ import csv
 import sys
 
 from adapters.terminology import HEADER, Concept
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.feeds.watch import Feed
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
+from hie.services import Services
 from hie.settings import Settings
 
 
@@ -42,7 +42,7 @@ def register(group: Group) -> None:
 
 async def listed(settings: Settings) -> int:
     """Print one line a source."""
-    async with Hub(settings) as hub, hub.db.surveying() as conn:
+    async with Services(settings) as hub, hub.db.surveying() as conn:
         feeds = await hub.watch.feeds(conn)
     for feed in feeds:
         late = f"late since {instant(feed.late_us)}" if feed.late_us else "-"
@@ -57,7 +57,7 @@ async def listed(settings: Settings) -> int:
 
 async def show(settings: Settings, source_id: str) -> int:
     """Print one source."""
-    async with Hub(settings) as hub, hub.db.surveying() as conn:
+    async with Services(settings) as hub, hub.db.surveying() as conn:
         feeds = {feed.source.id: feed for feed in await hub.watch.feeds(conn)}
     for name, feed in feeds.items():
         if name == source_id:
@@ -105,7 +105,7 @@ def _when(at_us: int | None) -> str:
 
 async def codes(settings: Settings, source_id: str, concept_map: str) -> int:
     """Print a source's own translations: its file's, and over them what staff decided."""
-    async with Hub(settings) as hub, hub.db.reading() as conn:
+    async with Services(settings) as hub, hub.db.reading() as conn:
         source = hub.config.sources.by_id(source_id)
         if source is None:
             known = ", ".join(s.id for s in hub.config.sources.all())

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from adapters.terminology import Concept
-from hie.app import Hub
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
+from hie.services import Services
 from hie.settings import Settings
 from hie.tasks.model import StaffTask, TaskFilter, TaskKind, TaskState
 
@@ -106,7 +106,7 @@ def _concept(arguments: argparse.Namespace) -> Concept:
 
 async def listed(settings: Settings, wanted: TaskFilter) -> int:
     """Print tasks, one a line."""
-    async with Hub(settings) as hub, hub.db.reading() as conn:
+    async with Services(settings) as hub, hub.db.reading() as conn:
         tasks = await hub.tasks.listed(conn, wanted)
     for task in tasks:
         last = instant(task.last_us)
@@ -120,7 +120,7 @@ async def listed(settings: Settings, wanted: TaskFilter) -> int:
 
 async def show(settings: Settings, task_id: int) -> int:
     """Print one task; to see one about somebody's record is audited."""
-    async with Hub(settings) as hub, hub.db.transaction() as conn:
+    async with Services(settings) as hub, hub.db.transaction() as conn:
         task = await hub.desk.shown(conn, task_id, actor=getpass.getuser())
         waiting = await hub.tasks.messages(conn, task_id)
     for line in _lines(task):
@@ -159,7 +159,7 @@ def _printable(text: str) -> str:
 async def answer(settings: Settings, task_id: int, concept: Concept, actor: str, note: str) -> int:
     """Answer a task; a running hub maps again what waited, else this command does."""
 
-    async def act(hub: Hub) -> str:
+    async def act(hub: Services) -> str:
         async with hub.db.transaction() as conn:
             done = await hub.codes.answer(conn, task_id, concept, actor=actor, note=note)
         return f"answered; {done.reopened} messages are mapped again"
@@ -170,7 +170,7 @@ async def answer(settings: Settings, task_id: int, concept: Concept, actor: str,
 async def close(settings: Settings, task_id: int, actor: str, reason: str) -> int:
     """Close a task with a reason."""
 
-    async def act(hub: Hub) -> str:
+    async def act(hub: Services) -> str:
         async with hub.db.transaction() as conn:
             done = await hub.desk.close(conn, task_id, actor=actor, reason=reason)
         return f"closed; {done} messages are mapped again" if done else "closed"
@@ -181,7 +181,7 @@ async def close(settings: Settings, task_id: int, actor: str, reason: str) -> in
 async def undo(settings: Settings, task_id: int, actor: str, reason: str) -> int:
     """Open a task again, its answer taken back."""
 
-    async def act(hub: Hub) -> str:
+    async def act(hub: Services) -> str:
         async with hub.db.transaction() as conn:
             done = await hub.desk.undo(conn, task_id, actor=actor, reason=reason)
         return f"open again; {done} messages are mapped again" if done else "open again"
@@ -189,8 +189,8 @@ async def undo(settings: Settings, task_id: int, actor: str, reason: str) -> int
     return await _act(settings, act)
 
 
-async def _act(settings: Settings, act: Callable[[Hub], Awaitable[str]]) -> int:
-    async with Hub(settings) as hub:
+async def _act(settings: Settings, act: Callable[[Services], Awaitable[str]]) -> int:
+    async with Services(settings) as hub:
         told = await act(hub)
         while await hub.worker.work_off_batch():
             pass

@@ -11,12 +11,12 @@ from adapters.hl7v2.convert import convert
 from adapters.hl7v2.tally import places_of, tally_of
 from adapters.message import Message
 from adapters.port import Wire
-from hie.app import Hub
 from hie.audit.event import AuditRecord
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId, PersonId, SourceRecordId
+from hie.services import Services
 from hie.settings import Settings
 from hie.store.origins import VersionOrigin
 
@@ -50,7 +50,7 @@ def _say_who(arguments: argparse.ArgumentParser) -> None:
 
 async def show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print one journaled message, after its disclosure is on record."""
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         async with hub.db.reading() as conn:
             message = await hub.journal.get(conn, MessageId(arguments.id))
             person = await _person_of(hub, message) if message else None
@@ -67,7 +67,7 @@ async def show(settings: Settings, arguments: argparse.Namespace) -> int:
 async def of(settings: Settings, arguments: argparse.Namespace) -> int:
     """List version, time, source and message of each version of a resource, newest first."""
     kind, _, resource_id = arguments.resource.partition("/")
-    async with Hub(settings) as hub:
+    async with Services(settings) as hub:
         index = hub.config.index
         if kind not in index.types or not resource_id:
             raise HieError(Category.INVALID, "`TYPE/ID`: expected a stored type and an id")
@@ -85,7 +85,7 @@ def _persons(found: Sequence[VersionOrigin]) -> list[PersonId]:
     return [found[0].person_id] if found and found[0].person_id else []
 
 
-async def _person_of(hub: Hub, message: Message) -> PersonId | None:
+async def _person_of(hub: Services, message: Message) -> PersonId | None:
     """Whom a message is about: the person of the record whose key wraps it."""
     if message.wrapped_by is None:
         return None
@@ -95,7 +95,7 @@ async def _person_of(hub: Hub, message: Message) -> PersonId | None:
 
 
 async def _record(
-    hub: Hub, arguments: argparse.Namespace, query: str, persons: Sequence[PersonId]
+    hub: Services, arguments: argparse.Namespace, query: str, persons: Sequence[PersonId]
 ) -> None:
     """Put the disclosure on record; nothing is printed that is not."""
     now_us = hub.clock.now_us()
@@ -115,7 +115,7 @@ async def _record(
         await hub.audit.append(conn, records)
 
 
-def _shown(hub: Hub, message: Message) -> list[str]:
+def _shown(hub: Services, message: Message) -> list[str]:
     """The message as staff read it: what became of it, findings, what no map reads, content."""
     lines = [
         f"message   {message.id}",
