@@ -7,7 +7,7 @@ tells. A source is on time again with its next message, whatever becomes of that
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,14 +25,6 @@ from hie.tasks.service import Tasks
 HUB: Final = "hub"
 _EMPTY: Final[Mapping[SourceId, int]] = MappingProxyType({})
 _log = structlog.get_logger(__name__)
-
-
-class LateSources(Protocol):
-    """What others may ask: whoever answers a query can say whose data may be missing."""
-
-    def late(self) -> Mapping[SourceId, int]:
-        """Late sources, and since when each is, as of the last look."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
