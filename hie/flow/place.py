@@ -279,18 +279,10 @@ class Placer:
 
     def _records_of(self, placement: Placement) -> list[SourceRecordId]:
         """Source records in whose compartments the resource is, the first its own."""
-        if placement.type == "Patient":
-            return [SourceRecordId(placement.id)]
-        if self._index.is_directory(placement.type):
-            return []
-        named = [
-            SourceRecordId(reference.split("/")[1])
-            for reference in self._index.compartment_references(placement.resource)
-            if reference.startswith("Patient/")
-        ]
-        if not named and placement.owner is not None:
-            return [placement.owner]
-        return list(dict.fromkeys(named))
+        named = self._index.patients_of(placement.type, placement.id, placement.resource)
+        if named or placement.owner is None or self._index.is_directory(placement.type):
+            return [SourceRecordId(record) for record in named]
+        return [placement.owner]
 
     async def recompile(self, conn: AsyncConnection, persons: Iterable[PersonId]) -> None:
         """Rebuild the rules of these persons' consents."""

@@ -178,16 +178,9 @@ class PrivacyFields:
 
     def _of(self, one: Spoken, placement: Placement) -> tuple[str, ...]:
         """The records a placement is about: those it names, else the message's subject."""
-        if self._index.is_directory(placement.type):
-            return ()
-        if placement.type == "Patient":
-            return (placement.id,)
-        named = [
-            reference.partition("/")[2]
-            for reference in self._index.compartment_references(placement.resource)
-            if reference.startswith("Patient/")
-        ]
-        return tuple(dict.fromkeys(named)) or one.records[:1]
+        named = self._index.patients_of(placement.type, placement.id, placement.resource)
+        is_of_nobody = self._index.is_directory(placement.type)
+        return named if named or is_of_nobody else one.records[:1]
 
     def _mask(self, one: Spoken, scope: str) -> int:
         codings = [

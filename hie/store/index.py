@@ -137,6 +137,22 @@ class SearchIndex:
                 return period
         return None
 
+    def patients_of(self, kind: str, key: str, resource: FhirJson) -> tuple[str, ...]:
+        """Ids of the Patients in whose compartments a resource is, the first its own.
+
+        A Patient is in its own; a directory entry is in none, whoever it names.
+        """
+        if kind == "Patient":
+            return (key,)
+        if self.is_directory(kind):
+            return ()
+        named = (
+            reference.split("/")[1]
+            for reference in self.compartment_references(resource)
+            if reference.startswith("Patient/")
+        )
+        return tuple(dict.fromkeys(named))
+
     def compartment_references(self, resource: FhirJson) -> tuple[str, ...]:
         """The references to a Patient that put a resource into patients' records.
 

@@ -296,3 +296,17 @@ def test_a_table_that_is_wrong_is_named_with_its_key(
     assert raised.value.category is Category.INVALID
     assert f"`config/fhir/{file}`" in raised.value.text
     assert not named or f"`{named}`" in raised.value.text
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ({"resourceType": "Patient"}, ("k",)),
+        ({"resourceType": "Observation", "subject": {"reference": "Patient/a"}}, ("a",)),
+        ({"resourceType": "Observation", "subject": {"reference": "Group/a"}}, ()),
+        ({"resourceType": "Observation"}, ()),
+        ({"resourceType": "Organization"}, ()),
+    ],
+)
+def test_a_resource_is_of_the_patients_it_names(index: SearchIndex, resource, expected):
+    assert index.patients_of(resource["resourceType"], "k", resource) == expected
