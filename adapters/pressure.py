@@ -75,11 +75,13 @@ class Backlog:
         self._high = high
         self._low = min(low, high)
         self._seconds = seconds
+        self._unseen = 0  # written since the count under way began, which may not see them
         self.waiting = 0
 
     def written(self) -> None:
         """A message was journaled."""
         self.waiting += 1
+        self._unseen += 1
         if self._high and self.waiting >= self._high:
             self._turn(is_open=False)
 
@@ -96,7 +98,8 @@ class Backlog:
         """Count once, and turn the gate where a mark is passed."""
         if not self._high:
             return
-        self.waiting = await self._counted(self._high)
+        self._unseen = 0
+        self.waiting = await self._counted(self._high) + self._unseen
         if self.waiting >= self._high:
             self._turn(is_open=False)
         elif self.waiting <= self._low:

@@ -254,6 +254,18 @@ async def test_a_burst_closes_the_gate_before_the_next_count():
     assert gate.is_open
 
 
+async def test_a_count_that_did_not_see_a_burst_does_not_open_the_gate():
+    async def counted(limit: int) -> int:
+        for _ in range(3):  # journaled after the count's snapshot was taken
+            backlog.written()
+        return 0
+
+    gate = Gate()
+    backlog = Backlog(gate, counted, high=3, low=1)
+    await backlog.look()
+    assert not gate.is_open
+
+
 async def test_a_hub_without_a_high_mark_never_closes_the_gate():
     async def counted(limit: int) -> int:
         raise AssertionError
