@@ -1,10 +1,11 @@
-"""Commands about identity: what sources merged and moved, and taking it back."""
+"""Commands about identity: the group `hie mpi`; what sources merged and moved, taken back."""
 
 import argparse
 import asyncio
 import getpass
 import sys
 
+from hie.commands import linking, stewards, training
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.clock import instant
 from hie.services import Services
@@ -14,8 +15,10 @@ from mpi.model import Actor
 
 def register(group: Group) -> None:
     """Add the commands about identity."""
-    mpi = group.add_parser("mpi", help="What sources merged and moved; take it back.")
+    mpi = group.add_parser("mpi", help="The master patient index: link, train, review, undo.")
     actions = mpi.add_subparsers(title="actions", required=True, metavar="ACTION")
+    for module in (linking, training, stewards):
+        module.register(actions)
     arguments = command(
         actions,
         "moves",

@@ -1,0 +1,14 @@
+"""Linkage models and what they were measured on.
+
+Revision: 0009
+Revises: 0008
+"""
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""

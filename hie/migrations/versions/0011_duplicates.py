@@ -1,0 +1,14 @@
+"""Potential duplicates of persons.
+
+Revision: 0011
+Revises: 0010
+"""
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""
