@@ -14,8 +14,9 @@ from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, SourceId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
+from mpi.demographics import NORM_VERSION, Demographics
 from mpi.find import Found
-from mpi.model import NORM_VERSION, Demographics, Record
+from mpi.model import Record
 from mpi.normalize import MOST_IDENTIFIERS, Normalizer, pack, type_code, unpack
 from mpi.repository import records
 from mpi.repository.writes import Writes

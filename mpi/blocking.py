@@ -11,7 +11,7 @@ from itertools import product
 
 import jellyfish
 
-from mpi.model import Address, Demographics
+from mpi.demographics import Address, Demographics
 from mpi.settings import KeySpec
 
 #: Hashes the parts of a key; the hub's is `KeyRing.blind64("mpi", ...)`.
@@ -133,9 +133,13 @@ _PARTS: dict[str, Callable[[Demographics], Iterable[str]]] = {
     "first1": lambda d: _present(g[:1] for g in d.given),
     "first2": lambda d: (g[:2] for g in d.given if len(g) > 1),
     "last3": lambda d: (s[:3] for s in _lasts(d)),
+    "first_sound": lambda d: (sound(g) for g in d.given if len(g) > 1),
     "last_sound": lambda d: (sound(s) for s in _lasts(d)),
     "sounds": _sounds,
     "zip5": lambda d: _present(a.zip5 for a in d.addresses),
+    "street": lambda d: _present(
+        sound(a.street.split()[0]) if a.street else "" for a in d.addresses
+    ),
     "house": lambda d: _houses(d.addresses),
     "mother": lambda d: (*d.mothers, *(d.surnames if d.is_placeholder else ())),
 }

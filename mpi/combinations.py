@@ -13,8 +13,8 @@ from itertools import product
 import jellyfish
 
 from mpi.compare import Comparison, is_a_day_apart, last4, sounds_alike
+from mpi.demographics import Address, Demographics
 from mpi.levels import Birth, First, Last, Number
-from mpi.model import Address, Demographics
 from mpi.settings import Combination, Forms
 
 #: §V.E: no fuzzy agreement on shorter strings.

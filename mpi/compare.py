@@ -15,8 +15,8 @@ from itertools import product
 import jellyfish
 from nicknames import NickNamer, name_triplets
 
+from mpi.demographics import Address, Demographics
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
-from mpi.model import Address, Demographics
 
 #: Strings at least this alike (Jaro-Winkler) may be one, misspelt.
 CLOSE = 0.92
@@ -36,6 +36,8 @@ class Comparison:
     Attributes:
         agreed_first, agreed_last: the value both hold, where it agrees exactly.
         year_gap: years between the birth dates.
+        has_minor: one of the two may be registered with a parent's numbers.
+        is_female: both are recorded as women.
     """
 
     name: Name | None
@@ -54,6 +56,8 @@ class Comparison:
     agreed_first: str = ""
     agreed_last: str = ""
     year_gap: int | None = None
+    has_minor: bool = True
+    is_female: bool = False
 
     def level(self, comparison: str) -> StrEnum | None:
         """The level of a comparison by its name in the model."""
@@ -84,6 +88,10 @@ class GivenNames:
         """
         return one in self._known and other in self._known and not sounds_alike(one, other)
 
+    def are_known(self, one: str, other: str) -> bool:
+        """Whether both are given names: then neither is the other, garbled."""
+        return one in self._known and other in self._known
+
     def _look_up(self, name: str) -> frozenset[str]:
         return frozenset(self._nicknames.canonicals_of(name))
 
@@ -105,8 +113,10 @@ class Comparer:
         first, agreed_first = self._first(one.given, other.given)
         last, agreed_last = _last(one, other)
         name = _name(first, last)
-        if first is not First.EXACT and _is_swapped(one, other):
-            name, first, last = Name.SWAPPED, First.EXACT, Last.EXACT
+        if name in _MAY_BE_SWAPPED and (swapped := _swapped(one, other)):
+            name = swapped
+            if swapped is Name.SWAPPED:
+                first, last = First.EXACT, Last.EXACT
         return Comparison(
             name=name,
             first=first,
@@ -124,6 +134,8 @@ class Comparer:
             agreed_first=agreed_first,
             agreed_last=agreed_last,
             year_gap=_year_gap(one.birth_date, other.birth_date),
+            is_female=one.sex == other.sex == "f",
+            has_minor=one.is_minor or other.is_minor,
         )
 
     def _first(self, ours: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[First | None, str]:
@@ -143,7 +155,8 @@ class Comparer:
         if sounds_alike(one, other):
             return First.TYPO
         if not is_close(one, other):
-            return First.DIFFERS
+            is_garbled = not self._names.are_known(one, other) and is_garbled_form(one, other)
+            return First.GARBLED if is_garbled else First.DIFFERS
         return First.RIVAL if self._names.are_rivals(one, other) else First.TYPO
 
     def _identifier(self, one: Demographics, other: Demographics) -> Same | None:
@@ -169,16 +182,44 @@ _NAMES: dict[tuple[First, Last], Name] = {
     (First.TYPO, Last.EXACT): Name.FIRST_TYPO,
     (First.TYPO, Last.PART): Name.BOTH_TYPO,
     (First.TYPO, Last.TYPO): Name.BOTH_TYPO,
+    (First.GARBLED, Last.EXACT): Name.FIRST_TYPO,
+    (First.GARBLED, Last.PART): Name.BOTH_TYPO,
+    (First.GARBLED, Last.TYPO): Name.BOTH_TYPO,
     (First.INITIAL, Last.EXACT): Name.INITIAL,
     (First.RIVAL, Last.EXACT): Name.LAST_ONLY,
     (First.DIFFERS, Last.EXACT): Name.LAST_ONLY,
+    (First.RIVAL, Last.PART): Name.LAST_CLOSE,
+    (First.RIVAL, Last.TYPO): Name.LAST_CLOSE,
+    (First.DIFFERS, Last.PART): Name.LAST_CLOSE,
+    (First.DIFFERS, Last.TYPO): Name.LAST_CLOSE,
+    (First.INITIAL, Last.PART): Name.LAST_CLOSE,
+    (First.INITIAL, Last.TYPO): Name.LAST_CLOSE,
+    (First.NICKNAME, Last.DIFFERS): Name.FIRST_CLOSE,
+    (First.TYPO, Last.DIFFERS): Name.FIRST_CLOSE,
+    (First.EXACT, Last.PART): Name.LAST_PART,
 }
+
+
+_MAY_BE_SWAPPED = frozenset(
+    {
+        None,
+        Name.FIRST_CLOSE,
+        Name.LAST_CLOSE,
+        Name.LAST_ALONE,
+        Name.FIRST_ALONE,
+        Name.NONE,
+        Name.FIRST_ONLY,
+        Name.LAST_ONLY,
+    }
+)
 
 
 def _name(first: First | None, last: Last | None) -> Name | None:
     """The joint level; a record without one of the two cannot be compared on names."""
-    if first is None or last is None:
-        return None
+    if first is None:
+        return Name.LAST_ALONE if last in (Last.EXACT, Last.TYPO) else None
+    if last is None:
+        return Name.FIRST_ALONE if first in (First.EXACT, First.NICKNAME, First.TYPO) else None
     return _NAMES.get((first, last), Name.NONE)
 
 
@@ -190,6 +231,13 @@ def is_close(one: str, other: str) -> bool:
         return True
     edits = 1 if min(len(one), len(other)) < TWO_EDITS_FROM else 2
     return jellyfish.damerau_levenshtein_distance(one, other) <= edits
+
+
+def is_garbled_form(one: str, other: str) -> bool:
+    """Whether a string that is no name may be a name, misread: two edits from five letters on."""
+    if min(len(one), len(other)) < 5 or abs(len(one) - len(other)) > 2:
+        return False
+    return jellyfish.damerau_levenshtein_distance(one, other) <= 2
 
 
 @lru_cache(maxsize=50_000)
@@ -226,11 +274,18 @@ def _last(one: Demographics, other: Demographics) -> tuple[Last | None, str]:
     return Last.DIFFERS, ""
 
 
-def _is_swapped(one: Demographics, other: Demographics) -> bool:
-    """Whether each record has the other's first name as surname."""
+def _swapped(one: Demographics, other: Demographics) -> Name | None:
+    """Whether each record has the other's first name as surname, or one of them has."""
     ours, theirs = (*one.surnames, *one.surname_parts), (*other.surnames, *other.surname_parts)
     is_ours = any(len(name) > 1 and name in theirs for name in one.given)
-    return is_ours and any(len(name) > 1 and name in ours for name in other.given)
+    is_theirs = any(len(name) > 1 and name in ours for name in other.given)
+    if is_ours and is_theirs:
+        return Name.SWAPPED
+    is_ours_close = is_ours or any(is_close(a, b) for a, b in product(one.given, theirs))
+    is_theirs_close = is_theirs or any(is_close(a, b) for a, b in product(other.given, ours))
+    if is_ours_close and is_theirs_close:
+        return Name.SWAPPED_TYPO
+    return Name.CROSSED if is_ours_close or is_theirs_close else None
 
 
 def _middle(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Middle | None:
@@ -256,8 +311,8 @@ def _birth(ours: str, theirs: str) -> Birth | None:
         return Birth.SWAPPED
     if is_a_day_apart(ours, theirs) or jellyfish.damerau_levenshtein_distance(ours, theirs) <= 1:
         return Birth.EDIT
-    is_part = ours[:4] == theirs[:4] and (ours[5:7] == theirs[5:7] or ours[8:] == theirs[8:])
-    return Birth.PART if is_part else Birth.DIFFERS
+    parts = zip(ours.split("-"), theirs.split("-"), strict=True)
+    return Birth.PART if sum(a == b for a, b in parts) == 2 else Birth.DIFFERS
 
 
 def is_a_day_apart(ours: str, theirs: str) -> bool:
@@ -315,22 +370,43 @@ def last4(demographics: Demographics) -> frozenset[str]:
 
 def _household(one: Demographics, other: Demographics) -> Household | None:
     phone = _overlap(one.phones, other.phones)
-    pairs = list(product(one.addresses, other.addresses))
-    has_address = any(is_same_address(a, b) for a, b in pairs)
-    if has_address:
-        return Household.ADDRESS_AND_PHONE if phone is Same.SAME else Household.ADDRESS
+    place = min(
+        (_place(a, b) for a, b in product(one.addresses, other.addresses)),
+        key=_HOUSEHOLDS.index,
+        default=None,
+    )
     if phone is Same.SAME:
-        return Household.PHONE
-    if any(a.zip5 and a.zip5 == b.zip5 for a, b in pairs):
+        is_home = place is Household.ADDRESS
+        return Household.ADDRESS_AND_PHONE if is_home else Household.PHONE
+    return place or (Household.NONE if phone else None)
+
+
+_HOUSEHOLDS = list(Household)
+
+
+def _place(one: Address, other: Address) -> Household:
+    is_zip = one.zip5 == other.zip5 != ""
+    is_city = one.city != "" and (one.city == other.city or is_close(one.city, other.city))
+    is_near = is_zip or is_city or _is_edit(one.zip5, other.zip5)
+    is_street = one.street != "" != other.street and (
+        one.street == other.street or is_close(one.street, other.street)
+    )
+    is_apart = one.unit != "" != other.unit and one.unit != other.unit
+    if is_street and not is_apart:
+        is_house = one.house == other.house
+        if is_house and is_near:
+            return Household.ADDRESS
+        if is_house or is_near:
+            return Household.STREET
+    if is_zip:
         return Household.ZIP
-    return Household.NONE if pairs or phone else None
+    return Household.NEAR if is_near else Household.NONE
+
+
+def _is_edit(one: str, other: str) -> bool:
+    return one != "" != other and jellyfish.damerau_levenshtein_distance(one, other) <= 1
 
 
 def is_same_address(one: Address, other: Address) -> bool:
     """Whether two addresses are one: same number, same or misspelt street, same place."""
-    if one.house != other.house or not one.street or not other.street:
-        return False
-    if one.unit and other.unit and one.unit != other.unit:
-        return False
-    is_place = one.zip5 == other.zip5 if one.zip5 and other.zip5 else one.city == other.city != ""
-    return is_place and (one.street == other.street or is_close(one.street, other.street))
+    return _place(one, other) is Household.ADDRESS

@@ -12,9 +12,10 @@ from typing import Any
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.combinations import Hit, best_hit
 from mpi.compare import Comparer, GivenNames
+from mpi.demographics import Demographics
 from mpi.guard import combined, is_anchor, vetoes
 from mpi.levels import Birth, First, MatchGrade, Same, Veto
-from mpi.model import Candidate, Demographics, Outcome, TaskKind
+from mpi.model import Candidate, Outcome, TaskKind
 from mpi.score import Score, Scorer, Shares, grade
 from mpi.settings import MpiSettings, Thresholds
 

@@ -16,7 +16,8 @@ from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from hie.keystore import KeyStore
 from mpi.blocking import BlockingKey, blocking_keys, overflow_key
 from mpi.decide import Matcher, PairScore, PersonScore, judge_person
-from mpi.model import Demographics, Member
+from mpi.demographics import Demographics
+from mpi.model import Member
 from mpi.normalize import retired, unpack, without
 from mpi.repository import links, records
 from mpi.repository.learning import Sealed

@@ -20,6 +20,8 @@ _FIRST_AGREES = frozenset({First.EXACT, First.NICKNAME, First.TYPO})
 _LAST_AGREES = frozenset({Last.EXACT, Last.PART, Last.TYPO})
 _BIRTH_AGREES = frozenset({Birth.EXACT, Birth.SWAPPED, Birth.EDIT})
 _OWN_ERRORS = frozenset({Veto.FIRST_NAME, Veto.TWIN, Veto.BIRTH_DATE, Veto.GENERATION})
+_CROSSED = frozenset({Name.SWAPPED, Name.SWAPPED_TYPO})
+_HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS})
 _ONE_HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS, Household.PHONE})
 
 
@@ -32,8 +34,9 @@ def vetoes(comparison: Comparison, *, has_placeholder: bool = False) -> tuple[Ve
     """
     found = [
         _name_veto(comparison, has_placeholder=has_placeholder),
+        _surname_veto(comparison),
         _birth_veto(comparison),
-        Veto.SSN if comparison.ssn is Number.DIFFERS else None,
+        Veto.SSN if comparison.ssn is Number.DIFFERS and not _is_one_at_home(comparison) else None,
         Veto.SUFFIX if comparison.suffix is Same.DIFFERS else None,
         Veto.BIRTH_ORDER if comparison.birth_order is Same.DIFFERS else None,
         Veto.SEX if _is_sex_conflict(comparison) else None,
@@ -64,6 +67,69 @@ def combined(per_record: Sequence[tuple[Veto, ...]], *, has_anchor: bool) -> tup
     return tuple(veto for veto in Veto if veto in kept)
 
 
+def _is_one_at_home(comparison: Comparison) -> bool:
+    """Whether all but a number says one person: no two of one name and birth date share a home.
+
+    A wrong SSN is common: a spouse's, a guarantor's.
+    """
+    return (
+        comparison.name is Name.EXACT
+        and comparison.birth is Birth.EXACT
+        and comparison.household in _HOME
+        and comparison.middle is not Middle.DIFFERS
+        and comparison.sex is not Same.DIFFERS
+    )
+
+
+def _is_all_but_first_name(comparison: Comparison) -> bool:
+    """Whether surname, initial of the middle name, birth date and home agree, of adults.
+
+    Twins share all of it but the middle name, and an adult twin has a first name.
+    """
+    return (
+        comparison.last is Last.EXACT
+        and comparison.middle in (Middle.EXACT, Middle.INITIAL)
+        and comparison.birth is Birth.EXACT
+        and comparison.household in _HOME
+        and comparison.sex is not Same.DIFFERS
+        and not comparison.has_minor
+    )
+
+
+def _is_woman_at_home(comparison: Comparison) -> bool:
+    """Whether whole name and home of two women agree: names are handed down to sons."""
+    return (
+        comparison.is_female
+        and comparison.name is Name.EXACT
+        and comparison.middle in (Middle.EXACT, Middle.INITIAL)
+        and comparison.household in _HOME
+    )
+
+
+def _surname_veto(comparison: Comparison) -> Veto | None:
+    """A surname changes, but with it not all else: home, number or e-mail must be the same."""
+    if comparison.last in _LAST_AGREES or comparison.name in _CROSSED:
+        return None
+    is_backed = (
+        _has_number(comparison)
+        or comparison.email is Same.SAME
+        or comparison.household in _ONE_HOME
+        or comparison.middle in (Middle.EXACT, Middle.INITIAL)
+    )
+    return None if is_backed and comparison.birth in (Birth.EXACT, None) else Veto.SURNAME
+
+
+def _is_own_number(comparison: Comparison) -> bool:
+    """Whether a whole SSN and birth date agree, of adults: children are registered with a parent's."""
+    return (
+        comparison.ssn is Number.EXACT
+        and comparison.birth is Birth.EXACT
+        and not comparison.has_minor
+        and comparison.sex is not Same.DIFFERS
+        and comparison.middle is not Middle.DIFFERS
+    )
+
+
 def _has_number(comparison: Comparison) -> bool:
     """Whether a number that belongs to one person agrees."""
     return comparison.identifier is Same.SAME or comparison.ssn is Number.EXACT
@@ -71,12 +137,17 @@ def _has_number(comparison: Comparison) -> bool:
 
 def _name_veto(comparison: Comparison, *, has_placeholder: bool) -> Veto | None:
     first = comparison.first
+    if (has_placeholder or first is None) and _is_all_but_first_name(comparison):
+        return None
     if has_placeholder:
         return Veto.PLACEHOLDER_NAME
+    is_agreed = first in _FIRST_AGREES or comparison.name is Name.SWAPPED_TYPO
+    # A child's garbled name may be the twin's: Kayedn is nearer to Kayden than to Jayden.
+    is_agreed |= first is First.GARBLED and not comparison.has_minor
+    if is_agreed or _is_own_number(comparison):
+        return None
     if first is None:
         return Veto.NO_FIRST_NAME
-    if first in _FIRST_AGREES:
-        return None
     if first is First.INITIAL:
         # Twins often share an initial, so it needs something that twins do not share.
         is_backed = _has_number(comparison) or comparison.middle is Middle.EXACT
@@ -110,13 +181,18 @@ def _may_share_a_home(comparison: Comparison) -> bool:
 def _birth_veto(comparison: Comparison) -> Veto | None:
     birth, gap = comparison.birth, comparison.year_gap or 0
     if birth is None:
-        return None if _has_number(comparison) else Veto.NO_BIRTH_DATE
+        is_known = _has_number(comparison) or _is_woman_at_home(comparison)
+        return None if is_known else Veto.NO_BIRTH_DATE
     if gap >= GENERATION_YEARS and not (birth is Birth.EDIT and _has_number(comparison)):
         is_one_name = comparison.first in _FIRST_AGREES and comparison.last in _LAST_AGREES
         is_family = is_one_name and _may_share_a_home(comparison)
         return Veto.GENERATION if is_family else Veto.BIRTH_DATE
     if birth in _BIRTH_AGREES:
         return None
+    # Nobody at home has the same name and year of birth: two digits of the day were mistyped.
+    if birth is Birth.PART and gap == 0 and comparison.name is Name.EXACT:
+        if comparison.household in _HOME and comparison.middle is not Middle.DIFFERS:
+            return None
     # The right year and a number: two digits of the day were mistyped.
     if birth is Birth.PART and _has_number(comparison) and comparison.name is Name.EXACT:
         return None
@@ -125,4 +201,6 @@ def _birth_veto(comparison: Comparison) -> Veto | None:
 
 def _is_sex_conflict(comparison: Comparison) -> bool:
     """Brother and sister of one birth date are told apart by this; a number overrules it."""
-    return comparison.sex is Same.DIFFERS and not _has_number(comparison)
+    is_middle = comparison.middle in (Middle.EXACT, Middle.INITIAL)
+    is_own = comparison.first is First.EXACT and (comparison.household in _HOME or is_middle)
+    return comparison.sex is Same.DIFFERS and not is_own and not _has_number(comparison)

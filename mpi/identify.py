@@ -19,6 +19,7 @@ from mpi.decide import (
     person_grade,
     task_kind,
 )
+from mpi.demographics import Demographics
 from mpi.find import Finder, Found
 from mpi.ledger import Explanation, Ledger, Recorded
 from mpi.levels import Veto
@@ -26,7 +27,6 @@ from mpi.model import (
     Actor,
     Candidate,
     DecisionKind,
-    Demographics,
     Identified,
     LinkState,
     Outcome,

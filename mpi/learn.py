@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KeyRing
 from mpi.decide import Matcher
+from mpi.demographics import Demographics
 from mpi.find import Finder
-from mpi.model import Demographics
 from mpi.repository import learning
 from mpi.repository.writes import Writes
 from mpi.settings import LinkageModel

@@ -9,6 +9,7 @@ class First(StrEnum):
     EXACT = "exact"
     NICKNAME = "nickname"
     TYPO = "typo"
+    GARBLED = "garbled"  # two edits apart, and one of them no name at all
     INITIAL = "initial"
     RIVAL = "rival"  # close in letters, but two names that parents do give to twins
     DIFFERS = "differs"
@@ -32,10 +33,16 @@ class Name(StrEnum):
     LAST_TYPO = "last-typo"
     BOTH_TYPO = "both-typo"
     SWAPPED = "swapped"
+    SWAPPED_TYPO = "swapped-typo"
+    CROSSED = "crossed"  # the one's first name is the other's surname, the rest differs
     LAST_PART = "last-part"
     INITIAL = "initial"
     FIRST_ONLY = "first-only"
     LAST_ONLY = "last-only"
+    FIRST_CLOSE = "first-close"  # the first name, misspelt or short, and no surname
+    LAST_CLOSE = "last-close"  # the surname or a part of it, misspelt, and no first name
+    LAST_ALONE = "last-alone"  # one of the records has no first name
+    FIRST_ALONE = "first-alone"  # one of the records has no surname
     NONE = "none"
 
 
@@ -63,7 +70,9 @@ class Household(StrEnum):
     ADDRESS_AND_PHONE = "address-and-phone"
     ADDRESS = "address"
     PHONE = "phone"
+    STREET = "street"  # the street, and the house or the place
     ZIP = "zip"
+    NEAR = "near"  # the city, or a ZIP code one digit off
     NONE = "none"
 
 
@@ -103,6 +112,7 @@ class Veto(StrEnum):
     """Why a pair must not be linked without a human, however high its score."""
 
     FIRST_NAME = "first-name"
+    SURNAME = "surname"
     BIRTH_DATE = "birth-date"
     TWIN = "twin"
     GENERATION = "generation"

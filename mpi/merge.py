@@ -16,11 +16,11 @@ from hie.kernel.envelope import SourceIdentifier, SourceMerge
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from mpi.decide import Matcher, PersonScore, judge_person, person_grade
+from mpi.demographics import NORM_VERSION
 from mpi.find import Finder, Opened
 from mpi.ledger import Explanation, Ledger, Recorded
 from mpi.levels import Veto
 from mpi.model import (
-    NORM_VERSION,
     Actor,
     Candidate,
     DecisionKind,

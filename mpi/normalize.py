@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from hie.kernel.fhir import FhirJson
-from mpi.model import Address, Demographics, Identifier
+from mpi.demographics import Address, Demographics, Identifier
 from mpi.settings import Defaults, Forms
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ MOST_TEXT = 120
 MOST_NAMES = 8
 MOST_VALUES = 8
 MOST_IDENTIFIERS = 24
+ADULT_YEARS = 18
 
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"})
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
@@ -86,6 +87,7 @@ class Normalizer:
             identifiers=_some(numbers.identifiers, MOST_IDENTIFIERS),
             mothers=_some(self._mothers(patient)),
             is_placeholder=names.is_placeholder and not names.given,
+            is_minor=_is_minor(self._birth_date(patient.get("birthDate"), today), today),
         )
 
     # Names
@@ -137,9 +139,8 @@ class Normalizer:
         # `John Q` in one field is a first name and an initial.
         initials = [w for w in first[1:] if len(w) == 1]
         first = [w for n, w in enumerate(first) if n == 0 or len(w) > 1]
-        if not first:
-            return
-        found.given += ["".join(first), first[0]]
+        if first:
+            found.given += ["".join(first), first[0]]
         more = [word for text in others for word in fold(text).split()]
         for word in more:
             found.suffix = found.suffix or (len(word) > 1 and self._forms.suffixes.get(word)) or ""
@@ -210,7 +211,11 @@ class Normalizer:
             yield self._address(lines, _text(address.get("city")), _text(address.get("postalCode")))
 
     def _address(self, line: str, city: str, postal_code: str) -> Address | None:
-        zip5 = postal_code[:5] if re.match(r"\d{5}", postal_code, re.ASCII) else ""
+        zip5 = (
+            postal_code[:5]
+            if re.match(r"\d{5}", postal_code, re.ASCII)
+            else fold(postal_code).replace(" ", "")[:8]
+        )
         zip5 = "" if zip5 in self._defaults.zips else zip5
         words = fold(line.replace("#", " unit ")).split()
         words = [self._forms.address_words.get(word, word) for word in words]
@@ -258,6 +263,11 @@ class Normalizer:
             found.identifiers.append(Identifier(system=system, value=plain, type=kind))
 
 
+def _is_minor(birth_date: str, today: date) -> bool:
+    """Whether somebody born then may have no number of their own yet; so may the unknown."""
+    return not birth_date or today.year - int(birth_date[:4]) <= ADULT_YEARS
+
+
 @dataclass(slots=True)
 class _Names:
     given: list[str] = field(default_factory=list)
@@ -286,7 +296,7 @@ def pack(demographics: Demographics) -> bytes:
             [(a.house, a.street, a.unit, a.city, a.zip5) for a in d.addresses],
             d.ssn, d.ssn_last4, d.itin,
             [(i.system, i.value, i.type) for i in d.identifiers],
-            d.mothers, d.is_placeholder,
+            d.mothers, d.is_placeholder, d.is_minor,
         ]
     )  # fmt: skip
 
@@ -314,6 +324,7 @@ def unpack(packed: bytes) -> Demographics:
         identifiers=tuple(Identifier(system=s, value=n, type=t) for s, n, t in v[14]),
         mothers=tuple(v[15]),
         is_placeholder=v[16],
+        is_minor=v[17] if len(v) > 17 else True,  # version 1 did not say
     )
 
 

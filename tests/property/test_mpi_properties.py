@@ -17,8 +17,9 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.blocking import blocking_keys
 from mpi.compare import Comparer, GivenNames
 from mpi.decide import Matcher, decide, judge_person
+from mpi.demographics import Demographics
 from mpi.levels import MatchGrade
-from mpi.model import Demographics, Outcome
+from mpi.model import Outcome
 from mpi.normalize import Normalizer, pack, unpack
 from mpi.score import Scorer, grade
 from mpi.settings import Level

@@ -10,7 +10,8 @@ from hie.crypto import KeyRing
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.blocking import blocking_keys
 from mpi.decide import Decision, Matcher, decide, judge_person
-from mpi.model import Demographics, Outcome
+from mpi.demographics import Demographics
+from mpi.model import Outcome
 from mpi.normalize import Normalizer
 from mpi.settings import MpiSettings
 from tests.support.people import Sighting

@@ -7,7 +7,8 @@ from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge
 from hie.kernel.ids import MessageId, SourceId, SourceRecordId
 from hie.keystore import KeyStore
-from mpi.model import Actor, Demographics, Identified, PersonMove, Task
+from mpi.demographics import Demographics
+from mpi.model import Actor, Identified, PersonMove, Task
 from mpi.normalize import Normalizer
 from mpi.service import Mpi
 from mpi.settings import load_mpi_settings

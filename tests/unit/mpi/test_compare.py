@@ -3,8 +3,8 @@
 import pytest
 
 from mpi.compare import Comparer, Comparison, GivenNames, is_a_day_apart, is_close, sounds_alike
+from mpi.demographics import Demographics
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
-from mpi.model import Demographics
 from tests.support.mpi import SETTINGS, demographics
 
 COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)

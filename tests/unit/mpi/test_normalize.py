@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mpi.model import Demographics
+from mpi.demographics import Demographics
 from mpi.normalize import Normalizer, fold, pack, retired, unpack, without
 from tests.support.memory_index import TODAY
 from tests.support.mpi import MBI, SETTINGS, SSN, demographics, patient
