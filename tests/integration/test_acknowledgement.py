@@ -16,7 +16,8 @@ from adapters.message import Message, State
 from adapters.outbox import Delivery
 from hie.flow.ingest import Prepared
 from tests.support.certificates import Authority
-from tests.support.hub_process import ROOT, HubProcess, exchange, free_port
+from tests.support.hub_process import HubProcess, exchange, free_port
+from tests.support.launcher import ROOT
 from tests.support.running_hub import RunningHub, running_hub
 
 SOURCE = """

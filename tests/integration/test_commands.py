@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hie.cli import main
-from tests.support.hub_process import ROOT, HubProcess
+from tests.support.hub_process import HubProcess
+from tests.support.launcher import ROOT
 
 ADT = (
     "MSH|^~\\&|MEDIHOST|STAUR|HIE|MA|20260101120000||ADT^A01^ADT_A01|C1|P|2.5.1\r"

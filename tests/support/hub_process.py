@@ -6,16 +6,23 @@ import os
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 from adapters.hl7v2.frame import frame
+from tests.support.launcher import Launched, Launcher
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+
+
+@cache
+def launcher() -> Launcher:
+    """What starts the commands of these tests."""
+    return Launcher()
 
 
 def free_port() -> int:
@@ -34,7 +41,7 @@ class HubProcess:
         self.mllp_port, self.http_port = free_port(), free_port()
         self.log = home / f"serve-{self.http_port}.log" if roles else home / "serve.log"
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,14 +58,9 @@ class HubProcess:
     def start(self) -> None:
         """Start and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hie", "serve", *self._roles],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = launcher().start(
+            ["serve", *self._roles], self.environment, self.log, self.log
+        )
         deadline = time.monotonic() + START_SECONDS
         url = f"http://127.0.0.1:{self.http_port}/health/ready"
         while time.monotonic() < deadline:
@@ -90,15 +92,13 @@ class HubProcess:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another `hie` command beside it."""
-        return subprocess.run(
-            [sys.executable, "-m", "hie", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            process = launcher().start(arguments, self.environment, out, err)
+            code = process.wait(timeout=120)
+            return subprocess.CompletedProcess(
+                arguments, code, stdout=out.read_text(), stderr=err.read_text()
+            )
 
 
 async def exchange(port: int, payloads: list[bytes], answers: list[bytes]) -> None:
