@@ -1,11 +1,14 @@
 """What a token carries: scopes and the terms of a grant (pure).
 
+Scopes of SMART open FHIR; `staff/<area>.<role>` opens the staff API, and nothing else.
+
 Spec: https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from hie.kernel.context import Scope
@@ -22,6 +25,14 @@ _SCOPE: Final = re.compile(
 )
 _V2: Final = re.compile(r"^(?=.)c?r?u?d?s?$")
 _PURPOSE: Final = re.compile(r"^[A-Z]{2,20}$")
+STAFF: Final = "staff"
+#: The roles of each area of the staff API, the weakest first; each includes those before it.
+STAFF_ROLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"identity": ("read", "steward", "admin")}
+)
+_STAFF_SCOPE: Final = re.compile(r"^staff/(?P<area>[a-z]+)\.(?P<role>[a-z]+)$")
+#: What staff may look at records for: running the exchange, never treating anybody.
+STAFF_PURPOSES: Final = ("HOPERAT", "PATADMIN", "HSYSADMIN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +121,7 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
 
 _EXPECTED: Final = (
     "expected `patient|user|system`/`[type]|*`.`cruds`, actions in this order, "
-    "or `.read`, `.write`, `.*`"
+    "or `.read`, `.write`, `.*`; or `staff/identity.read|steward|admin`"
 )
 
 
@@ -120,6 +131,7 @@ def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -
     Raises:
         HieError: INVALID, with one issue per fault.
     """
+    is_staff = opens_staff(scopes)
     rules = (
         (
             not 0 < grant.ttl_seconds <= longest_seconds,
@@ -130,7 +142,7 @@ def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -
             "a purpose is a v3-ActReason code in capitals, such as `TREAT`",
         ),
         (
-            not (grant.organization or grant.patient or grant.is_steward),
+            not (grant.organization or grant.patient or grant.is_steward or is_staff),
             "a token speaks for an organization, a patient or a steward",
         ),
         (
@@ -142,13 +154,43 @@ def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -
             any(scope.level == "patient" for scope in scopes) and not grant.patient,
             "a `patient/` scope needs the patient",
         ),
+        *(_staff_rules(grant, scopes) if is_staff else ()),
     )
     issues = [Issue(text=text, code="value") for is_broken, text in rules if is_broken]
     if issues:
         raise HieError(Category.INVALID, issues[0].text, issues)
 
 
+def opens_staff(scopes: Sequence[Scope]) -> bool:
+    """Whether any of the scopes opens a part of the staff API."""
+    return any(scope.level == STAFF for scope in scopes)
+
+
+def _staff_rules(grant: Grant, scopes: Sequence[Scope]) -> tuple[tuple[bool, str], ...]:
+    """Rules of a grant with a `staff/` scope: who breaks one is told the text beside it."""
+    return (
+        (
+            any(scope.level != STAFF for scope in scopes),
+            "a token has `staff/` scopes or scopes of SMART, not both",
+        ),
+        (bool(grant.patient), "a `staff/` scope opens nobody's own record: name no patient"),
+        (
+            not grant.user.strip() and any(scope.actions != "read" for scope in scopes),
+            "who decides is a person: a `staff/` scope other than `.read` needs the user",
+        ),
+        (
+            grant.purpose not in STAFF_PURPOSES,
+            f"the purpose of a `staff/` scope is one of {', '.join(STAFF_PURPOSES)}",
+        ),
+    )
+
+
 def _scope(word: str) -> Scope | None:
+    staff = _STAFF_SCOPE.match(word)
+    if staff is not None:
+        is_known = staff["role"] in STAFF_ROLES.get(staff["area"], ())
+        named = Scope(level=STAFF, resource=staff["area"], actions=staff["role"])
+        return named if is_known else None
     found = _SCOPE.match(word)
     if found is None:
         return None

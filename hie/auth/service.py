@@ -16,7 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.audit.event import AuditRecord
 from hie.audit.repository import AuditLog
-from hie.auth.model import AccessToken, Grant, Issued, parse_scopes, require_terms
+from hie.auth.model import (
+    AccessToken,
+    Grant,
+    Issued,
+    opens_staff,
+    parse_scopes,
+    require_terms,
+)
 from hie.auth.repository import TokenRepository
 from hie.db import Database
 from hie.kernel.clock import SECOND_US, Clock
@@ -100,7 +107,7 @@ class TokenService:
             patient=PersonId(grant.patient) if grant.patient else None,
             purpose=grant.purpose,
             scopes=" ".join(_spelled(scope) for scope in scopes),
-            is_steward=grant.is_steward,
+            is_steward=grant.is_steward or opens_staff(scopes),
         )
         await self._tokens.add(conn, token)
         await self._record(conn, token, "ITI-71", now_us)

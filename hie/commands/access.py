@@ -15,12 +15,16 @@ def register(group: Group) -> None:
     arguments = command(
         group,
         "token",
-        "Print a bearer token for the FHIR API; audited.",
+        "Print a bearer token for the FHIR API or, with a staff/ scope, the staff API; audited.",
         lambda a: asyncio.run(token(settings_of(), a)),
     )
-    arguments.add_argument("--scope", default="system/*.rs", help='SMART scopes, "system/*.cruds"')
+    arguments.add_argument(
+        "--scope", default="system/*.rs", help='"system/*.cruds", "staff/identity.steward"'
+    )
     arguments.add_argument("--organization", default="", help="id or identifier of who asks")
-    arguments.add_argument("--purpose", default="TREAT", help="v3-ActReason code")
+    arguments.add_argument(
+        "--purpose", default="", help="v3-ActReason code; TREAT, and HOPERAT for staff scopes"
+    )
     arguments.add_argument("--patient", default="", help="person whose own record it opens")
     arguments.add_argument("--user", default="", help="who sits at the screen")
     arguments.add_argument("--ttl", type=int, default=3600, metavar="SECONDS")
@@ -50,13 +54,17 @@ async def token(settings: Settings, arguments: argparse.Namespace) -> int:
             await hub.issue_token(
                 scope=arguments.scope,
                 organization=arguments.organization,
-                purpose=arguments.purpose,
+                purpose=arguments.purpose or _usual_purpose(arguments.scope),
                 patient=arguments.patient,
                 user=arguments.user,
                 ttl_seconds=arguments.ttl,
             )
         )
     return 0
+
+
+def _usual_purpose(scope: str) -> str:
+    return "HOPERAT" if scope.startswith("staff/") else "TREAT"
 
 
 async def audit_verify(settings: Settings) -> int:

@@ -8,12 +8,12 @@ from hie.kernel.ids import OrganizationId, PersonId, SourceId
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A SMART App Launch 2 scope, such as `system/Observation.rs`.
+    """A SMART App Launch 2 scope, `system/Observation.rs`, or staff's, `staff/identity.steward`.
 
     Attributes:
-        level: `patient`, `user` or `system`.
-        resource: a resource type or `*`.
-        actions: a subset of `cruds`.
+        level: `patient`, `user`, `system` or `staff`.
+        resource: a resource type or `*`; an area of the staff API.
+        actions: a subset of `cruds`; a role of that area.
     """
 
     level: str
@@ -22,7 +22,7 @@ class Scope:
 
     def allows(self, resource: str, action: str) -> bool:
         """Whether the scope grants one of `c r u d s` on a resource type."""
-        return self.resource in ("*", resource) and action in self.actions
+        return self.level != "staff" and self.resource in ("*", resource) and action in self.actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,42 @@ def test_what_grants_nothing_known_is_refused(text):
     assert len(caught.value.issues) == 1
 
 
+STAFF = (Scope("staff", "identity", "steward"),)
+
+
+@pytest.mark.parametrize("role", ["read", "steward", "admin"])
+def test_a_role_of_staff_is_a_scope_that_opens_no_resource_type(role):
+    (scope,) = parse_scopes(f"staff/identity.{role}")
+    assert scope == Scope("staff", "identity", role)
+    assert not any(scope.allows(name, letter) for name in ("identity", "*") for letter in "cruds")
+
+
+@pytest.mark.parametrize("word", ["staff/identity.rs", "staff/*.read", "staff/consent.read"])
+def test_a_role_or_area_that_is_not_in_the_table_is_refused(word):
+    with pytest.raises(HieError):
+        parse_scopes(word)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "grant", "told"),
+    [
+        ((*STAFF, *ANY), Grant(user="kim", purpose="HOPERAT"), "not both"),
+        (STAFF, Grant(user="kim", purpose="HOPERAT", patient="p-1"), "name no patient"),
+        (STAFF, Grant(user=" ", purpose="HOPERAT"), "needs the user"),
+        (STAFF, Grant(user="kim", purpose="TREAT"), "one of HOPERAT"),
+    ],
+)
+def test_the_terms_of_staff_are_their_own(scopes, grant, told):
+    with pytest.raises(HieError) as caught:
+        require_terms(grant, scopes, 3600)
+    assert [told in issue.text for issue in caught.value.issues] == [True]
+    require_terms(Grant(user="kim", purpose="HOPERAT"), STAFF, 3600)
+
+
+def test_a_monitor_may_read_figures_without_a_user():
+    require_terms(Grant(purpose="HOPERAT"), parse_scopes("staff/identity.read"), 3600)
+
+
 def test_each_bad_scope_is_an_issue_by_its_number_and_not_by_its_words():
     with pytest.raises(HieError) as caught:
         parse_scopes("system/*.rs canary1 system/*.r canary2")
