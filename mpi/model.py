@@ -32,6 +32,7 @@ class DecisionKind(StrEnum):
     CONFIRM = "confirm"
     OVERLAY_HOLD = "overlay-hold"
     FLAG = "flag"  # a human is asked; everything stays as it is
+    RESCORE = "rescore"  # a record stays where it is; how well it fits there has changed
 
 
 class LinkState(StrEnum):
@@ -164,6 +165,8 @@ class Record:
     Attributes:
         replaced_by: the record that the source merged this one into.
         person_id, state: of its open link; None for a record known by its identifier alone.
+        link_id, bits, grade: of the same.
+        held_hash: the content that an overlay held back last.
     """
 
     record_id: SourceRecordId
@@ -177,6 +180,10 @@ class Record:
     replaced_by: SourceRecordId | None
     person_id: PersonId | None
     state: LinkState | None
+    link_id: int | None = None
+    bits: float | None = None
+    grade: str | None = None
+    held_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ _OPEN = text("valid_to_us IS NULL")
 #: One source's record of someone. `local_hash` is the keyed hash of source, system and value;
 #: `raw` the Patient as sent (sealed JSON), `norm` its comparable form. A record that the source
 #: merged away is kept for the messages that still name it; one known by its identifier alone
-#: has neither `raw` nor link.
+#: has neither `raw` nor link. `held_hash` is the content an overlay last held back, so that the
+#: same content is not asked about again; `keys_as` the kinds of blocking key it was filed under.
 source_record = Table(
     "source_record",
     metadata,
@@ -46,6 +47,8 @@ source_record = Table(
     Column("content_hash", _HASH, nullable=False),
     Column("is_active", Boolean, nullable=False),
     Column("replaced_by", _ID, index=True),
+    Column("held_hash", _HASH),
+    Column("keys_as", _HASH),
 )
 
 #: The human. Rows are never deleted and ids never reused; a merged one redirects.
@@ -78,6 +81,14 @@ identity_link = Table(
     Column("model_version", String(64)),
     Index("ix_identity_link_record", "record_id", "valid_from_us"),
     Index("ix_identity_link_person", "person_id", "valid_to_us"),
+    # Whose the records under a blocking key are is read from this alone.
+    Index(
+        "ix_identity_link_current",
+        "record_id",
+        "person_id",
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
     # INVARIANT: a record never belongs to two persons.
     Index(
         "uq_identity_link_open_record",
@@ -104,6 +115,8 @@ identity_decision = Table(
     Column("explanation", LargeBinary),
     Column("inverse_of", Key, index=True),
     Column("batch_id", Key, index=True),
+    # How many were linked, doubtful and new, per source and time, is counted in this alone.
+    Index("ix_identity_decision_rate", "at_us", "kind", "reason", "on_behalf_of"),
 )
 
 #: "These two records are two humans": survives re-scoring and merges. `record_a` < `record_b`.
@@ -193,6 +206,58 @@ review_candidate = Table(
     Column("task_id", Key, primary_key=True, autoincrement=False),
     Column("person_id", _ID, primary_key=True),
     Index("ix_review_candidate_person", "person_id"),
+)
+
+#: Pairs of persons that may be one human, found by the nightly search and not asked about yet.
+#: `person_a` < `person_b`.
+duplicate_pair = Table(
+    "duplicate_pair",
+    metadata,
+    Column("person_a", _ID, primary_key=True),
+    Column("person_b", _ID, primary_key=True),
+    Column("bits", Float, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("found_us", Key, nullable=False),
+    Index("ix_duplicate_pair_bits", "bits"),
+)
+
+#: How far work that goes through the whole index has come: the last id done of this round.
+index_job = Table(
+    "index_job",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("mark", String(64), nullable=False),
+    Column("place", String(64), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("began_us", Key, nullable=False),
+    Column("touched_us", Key, nullable=False),
+    Column("ended_us", Key),
+    Column("seen", Key, nullable=False),
+    Column("done", Key, nullable=False),
+)
+
+#: What stewards did with a task besides answering it; `note` is sealed like its `detail`.
+review_event = Table(
+    "review_event",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=False),
+    Column("task_id", Key, nullable=False, index=True),
+    Column("at_us", Key, nullable=False),
+    Column("action", String(8), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("key_id", Key),
+    Column("note", LargeBinary),
+)
+
+#: Outcomes of new records, counted by day (since 1970, UTC) and source, so that no figure is
+#: read from a month of decisions.
+identity_day = Table(
+    "identity_day",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("source_id", String(200), primary_key=True),
+    Column("outcome", String(8), primary_key=True),
+    Column("number", Integer, nullable=False),
 )
 
 #: Changes of identity, to be told to others; ids only.

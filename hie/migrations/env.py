@@ -10,6 +10,7 @@ import hie.auth.tables
 import hie.feeds.tables
 import hie.keystore
 import hie.raised.tables
+import hie.staff.tables
 import hie.store.tables
 import hie.tasks.tables
 import hie.translations.tables

@@ -59,8 +59,12 @@ _RECORD = select(
     _record.c.key_id,
     _record.c.norm,
     _record.c.replaced_by,
+    _record.c.held_hash,
     _link.c.person_id,
     _link.c.state,
+    _link.c.id.label("link_id"),
+    _link.c.bits,
+    _link.c.grade,
 )
 _RECORD = _RECORD.outerjoin(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN)).where(
     _record.c.id == bindparam("record")
@@ -80,6 +84,10 @@ def _as_record(row: Any) -> Record:
         replaced_by=SourceRecordId(row.replaced_by) if row.replaced_by else None,
         person_id=PersonId(row.person_id) if row.person_id else None,
         state=LinkState(row.state) if row.state else None,
+        link_id=row.link_id,
+        bits=row.bits,
+        grade=row.grade,
+        held_hash=row.held_hash,
     )
 
 
