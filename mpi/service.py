@@ -15,6 +15,8 @@ from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.keystore import KeyStore
 from mpi.arrival import Intake
+from mpi.ask import Questions
+from mpi.compared import Comparisons
 from mpi.decide import Matcher
 from mpi.find import Finder
 from mpi.identify import Identification
@@ -41,7 +43,9 @@ class Mpi:
 
     Attributes:
         review: the clerical-review queue.
+        comparisons: the two sides of a question, compared for whoever answers it.
         steward: what stewards decide.
+        questions: what callers ask; reads only.
     """
 
     def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, settings: MpiSettings) -> None:
@@ -51,7 +55,10 @@ class Mpi:
         self._ledger = Ledger(db, ring, keys, model.version)
         self.review = ReviewQueue(keys)
         self.steward = Stewardship(self._ledger)
-        self._intake = Intake(ring, keys, Normalizer(settings.forms, settings.defaults))
+        normalizer = Normalizer(settings.forms, settings.defaults)
+        self.comparisons = Comparisons(finder, matcher, model.thresholds)
+        self._intake = Intake(ring, keys, normalizer)
+        self.questions = Questions(settings, ring, finder, normalizer)
         self._identification = Identification(
             model, self._intake, self._ledger, self.review, finder, matcher
         )

@@ -115,8 +115,16 @@ identity_decision = Table(
     Column("explanation", LargeBinary),
     Column("inverse_of", Key, index=True),
     Column("batch_id", Key, index=True),
+    Column("about", Key, index=True),  # the decision it looks at again, without changing it
     # How many were linked, doubtful and new, per source and time, is counted in this alone.
     Index("ix_identity_decision_rate", "at_us", "kind", "reason", "on_behalf_of"),
+    # What humans decided is little among what the index did.
+    Index(
+        "ix_identity_decision_steward",
+        "id",
+        sqlite_where=text("actor LIKE 'steward:%'"),
+        postgresql_where=text("actor LIKE 'steward:%'"),
+    ),
 )
 
 #: "These two records are two humans": survives re-scoring and merges. `record_a` < `record_b`.

@@ -47,3 +47,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_staff_request")),
     )
     op.create_index("ix_staff_request_at_us", "staff_request", ["at_us"])
+    by_steward = sa.text("actor LIKE 'steward:%'")
+    op.create_index(
+        "ix_identity_decision_steward",
+        "identity_decision",
+        ["id"],
+        sqlite_where=by_steward,
+        postgresql_where=by_steward,
+    )
