@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from adapters.drop import DropFolder, DropSettings
+from hie.config import Config
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
 from hie.kernel.errors import Category, HieError
@@ -45,13 +46,14 @@ class Hub(Services):
         settings: Settings,
         clock: Clock | None = None,
         roles: frozenset[Role] = frozenset(Role),
+        config: Config | None = None,
     ) -> None:
         """Join everything; nothing is opened yet.
 
         Raises:
             HieError: INVALID when the work is to be split and the database is SQLite.
         """
-        super().__init__(settings, clock)
+        super().__init__(settings, clock, config)
         if roles != frozenset(Role) and self.db.is_sqlite:
             text = (
                 "`--role`: SQLite has one `hie serve` process; set `HIE_DATABASE_URL` to a "

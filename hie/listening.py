@@ -30,7 +30,7 @@ class Wires:
         judge = Judge(
             services.config.sources,
             services.config.conformer,
-            services.config.mapper.supports,
+            services.mapper.supports,
             IntakeSettings(
                 message_bytes=limits.message_bytes,
                 processing_ids=frozenset("P" if settings.is_production else "PTD"),

@@ -68,10 +68,14 @@ class Services:
     the block writes what is waiting and closes it.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, config: Config | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.config = Config(settings)
+        # What was read once may serve several hubs: only the mapper learns.
+        self.config = config or Config(settings)
+        self.mapper = self.config.mapper.fresh()
         self._is_key_file_new = not settings.key_file.exists()
         self.ring = KeyRing.load_or_create(settings.key_file)
         self.db = Database(settings.database_url, self.clock)
@@ -145,7 +149,7 @@ class Services:
         self.codes = CodeTasks(
             self.tasks,
             Translations(self.db, self.ring, self.keys),
-            config.mapper,
+            self.mapper,
             config.terminology,
             self.replay,
             self.audit,
@@ -161,7 +165,7 @@ class Services:
         privacy = PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring)
         self.ingest = Ingest(
             config.sources,
-            config.mapper,
+            self.mapper,
             self.placer,
             self.moves,
             self.journal,

@@ -5,7 +5,6 @@ beyond this machine.
 """
 
 import asyncio
-import importlib
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hie import migrations
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.clock import SECOND_US
@@ -145,15 +145,6 @@ def postgres_url(postgres_template: Server) -> Iterator[str]:
     _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-@pytest.fixture
-def empty_postgres_url(postgres_server: Server) -> Iterator[str]:
-    """The address of a PostgreSQL database without any table, dropped afterwards."""
-    name = f"hie_empty_{next(_numbers)}"
-    _run(_administer(postgres_server, f"CREATE DATABASE {name}"))
-    yield postgres_server.url(name)
-    _run(_administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database of each kind in turn."""
@@ -180,19 +171,9 @@ async def sqlite_database(sqlite_url: str, clock: SteppedClock) -> AsyncIterator
 _numbers = iter(range(1, sys.maxsize))
 
 
-def _import_tables() -> None:
-    """Fill the MetaData: every `tables.py`, and the key table."""
-    for path in sorted(ROOT.glob("*/**/tables.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[0] in ("hie", "adapters", "mpi", "consent", "fhir_server"):
-            importlib.import_module(".".join(parts))
-    importlib.import_module("hie.keystore")
-
-
 async def _create_schema(url: str) -> None:
-    _import_tables()
     database = Database(url)
-    await database.create_schema()
+    await migrations.upgrade(database)
     await database.close()
 
 

@@ -45,13 +45,17 @@ PATIENT: Final = "patient"
 class Mapper:
     """All message maps, compiled; one per process."""
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Maps, plans: Mapping[str, Plan] | None = None) -> None:
         self._maps = maps
-        self._plans = compile_plans(maps)
+        self._plans = compile_plans(maps) if plans is None else plans
         self._shared: dict[tuple[object, ...], dict[tuple[str, ...], Any]] = {}
         self._merged: Merged = {}
         self._overlaid: dict[SourceId, Mapping[str, Plan]] = {}
         self._terms = SourceTerms(maps.terminology)
+
+    def fresh(self) -> "Mapper":
+        """A mapper of the same maps that has learnt nothing yet."""
+        return Mapper(self._maps, self._plans)
 
     def supports(self, trigger: str) -> bool:
         """Whether messages of this trigger, `ADT^A01`, become resources."""

@@ -131,7 +131,7 @@ def _shown(hub: Services, message: Message) -> list[str]:
         return [*lines, "", message.payload.decode(errors="replace")]
     source = hub.config.sources.by_id(message.source_id)
     if source is not None:
-        found = convert(message.payload, hub.config.mapper, lambda _: source)
+        found = convert(message.payload, hub.mapper, lambda _: source)
         told = tally_of(found.coverage)
         lines.append(f"fields    {told.present} present, {told.mapped} mapped")
         lines += [f"kept      {place}" for place in places_of(told.kept)]

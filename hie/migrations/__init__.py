@@ -1,21 +1,15 @@
 """Alembic migrations, the only reader of every package's tables."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from hie.db import Database
 
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    return config
+_FOLDER: Final = Path(__file__).parent
+#: The newest revision: migrations are numbered in the order they follow each other.
+NEWEST: Final = max(path.stem[:4] for path in (_FOLDER / "versions").glob("[0-9]*.py"))
 
 
 async def upgrade(db: Database) -> None:
@@ -24,11 +18,26 @@ async def upgrade(db: Database) -> None:
     def run(connection: Any) -> None:
         if not db.is_sqlite:  # several processes start at once: one of them migrates
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('hie-migrate'))"))
-        newest = ScriptDirectory.from_config(_config()).get_current_head()
-        if MigrationContext.configure(connection).get_current_revision() == newest:
-            return
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if _revision(connection) != NEWEST:
+            _migrate(connection)
 
     await db.run_sync(run)
+
+
+def _revision(connection: Any) -> str | None:
+    """The revision a database is at; None for one that was never migrated."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _migrate(connection: Any) -> None:
+    # Read only where there is something to do: every command of `hie` asks for the newest schema.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

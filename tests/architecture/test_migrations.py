@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from hie import migrations
@@ -39,3 +41,12 @@ async def test_migrating_twice_changes_nothing(empty: Database):
     await migrations.upgrade(empty)
     await migrations.upgrade(empty)
     assert await empty.run_sync(differences) == []
+
+
+def test_migrations_are_numbered_in_the_order_they_follow_each_other():
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    assert script.get_current_head() == migrations.NEWEST
+    chain = [revision.revision for revision in script.walk_revisions()]
+    assert chain == sorted(chain, reverse=True)

@@ -64,7 +64,7 @@ async def record(hub: RunningHub) -> None:
 async def test_trust_in_a_source_can_be_given_and_taken(
     request: pytest.FixtureRequest, tmp_path: Path, url: str
 ) -> None:
-    address = "" if url == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    address = "" if url == "sqlite" else request.getfixturevalue("postgres_url")
     environment = {"HIE_DATABASE_URL": address}
     home = tmp_path / "home"
     config = attested(tmp_path, "")

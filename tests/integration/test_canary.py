@@ -49,7 +49,7 @@ BAD = ADT.replace(b"|C1|", b"||").replace(b"19370203", b"19370203XX")
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubProcess]:
     settings = {}
     if request.param == "postgresql":
-        settings["HIE_DATABASE_URL"] = request.getfixturevalue("empty_postgres_url")
+        settings["HIE_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     process = HubProcess(tmp_path / "home", **settings)
     yield process
     process.kill()

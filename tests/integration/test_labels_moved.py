@@ -17,7 +17,7 @@ PROBLEM = "DG1|1||I20.0^Angina^I10C||20250301|F"
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def hub(request: pytest.FixtureRequest, tmp_path: Path):
-    url = "" if request.param == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     async with feeding(tmp_path / "home", HIE_DATABASE_URL=url) as fed:
         yield fed
 

@@ -24,7 +24,7 @@ SOURCE = SourceId("saint-aurelia")
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def hub(request: pytest.FixtureRequest, tmp_path: Path, clock) -> AsyncIterator[Hub]:
     """A hub that does nothing by itself; one of its sources stated its pace."""
-    url = "" if request.param == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     async with Hub(settings_of(tmp_path, url), clock) as hub:
         await hub.watch.start()
         await hub.watch.look()

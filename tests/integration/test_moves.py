@@ -137,7 +137,7 @@ def pv1(
 @pytest.fixture(name="url", params=["sqlite", "postgresql"])
 def _url(request: pytest.FixtureRequest) -> str:
     """The address of an empty database of each kind; "" = the hub's own SQLite file."""
-    return "" if request.param == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture

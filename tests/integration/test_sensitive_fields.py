@@ -39,7 +39,7 @@ OBX = "OBX|1|NM|2345-7^Glucose^LN||95|mg/dL|||||F"
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def hub(request: pytest.FixtureRequest, tmp_path: Path):
-    url = "" if request.param == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     async with running_hub(tmp_path, HIE_DATABASE_URL=url) as running:
         yield running
 

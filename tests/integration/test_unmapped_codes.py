@@ -33,7 +33,7 @@ def adt(control: str, *, marital: str, number: str = "1001", minute: int = 0) ->
 @pytest.fixture(name="url", params=["sqlite", "postgresql"])
 def _url(request: pytest.FixtureRequest) -> str:
     """The address of an empty database of each kind; "" = the hub's own SQLite file."""
-    return "" if request.param == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture
