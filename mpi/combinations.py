@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import jellyfish
-
-from mpi.compare import Comparison, is_a_day_apart, last4, sounds_alike
+from mpi.compare import Comparison, is_a_day_apart, last4
 from mpi.demographics import Address, Demographics
 from mpi.levels import Birth, First, Last, Number
+from mpi.names import edits, sounds_alike
 from mpi.settings import Combination, Forms
 
 #: §V.E: no fuzzy agreement on shorter strings.
@@ -122,8 +121,7 @@ def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison
 
 def _one_edit(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return any(
-        min(len(a), len(b)) >= SHORTEST_FUZZY
-        and (sounds_alike(a, b) or jellyfish.damerau_levenshtein_distance(a, b) <= 1)
+        min(len(a), len(b)) >= SHORTEST_FUZZY and (sounds_alike(a, b) or edits(a, b) <= 1)
         for a, b in product(ours, theirs)
     )
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.combinations import Hit, best_hit
-from mpi.compare import Comparer, GivenNames
+from mpi.compare import Comparer
 from mpi.demographics import Demographics
 from mpi.guard import combined, is_anchor, vetoes
 from mpi.levels import Birth, First, MatchGrade, Same, Veto
 from mpi.model import Candidate, Outcome, TaskKind
+from mpi.names import GivenNames
 from mpi.score import Score, Scorer, Shares, grade
 from mpi.settings import MpiSettings, Thresholds
 

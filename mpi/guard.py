@@ -1,11 +1,14 @@
 """The person-level guard: what no score may overrule.
 
 Fellegi-Sunter adds up evidence and so links twins (all but the first name agree) and a father
-and son of one name. The guard asks instead whether the two can be one human. Its reasons stop
-automatic links only; they never hide a pair from a steward.
+and son of one name. Chance is the score's business; the guard asks what no score can know:
+whether the two can be two members of one family, or one record under another's number. Its
+reasons stop automatic links only; they never hide a pair from a steward.
 
 A reason that says evidence is lacking (`Veto.is_lack`) stops a link only where no record of
 the person could be checked.
+
+Each easing below says whom it could confuse and why it does not.
 """
 
 from collections.abc import Sequence
@@ -18,6 +21,7 @@ GENERATION_YEARS = 12
 
 _FIRST_AGREES = frozenset({First.EXACT, First.NICKNAME, First.TYPO})
 _LAST_AGREES = frozenset({Last.EXACT, Last.PART, Last.TYPO})
+_MIDDLE_AGREES = frozenset({Middle.EXACT, Middle.INITIAL})
 _BIRTH_AGREES = frozenset({Birth.EXACT, Birth.SWAPPED, Birth.EDIT})
 _OWN_ERRORS = frozenset({Veto.FIRST_NAME, Veto.TWIN, Veto.BIRTH_DATE, Veto.GENERATION})
 _CROSSED = frozenset({Name.SWAPPED, Name.SWAPPED_TYPO})
@@ -67,94 +71,36 @@ def combined(per_record: Sequence[tuple[Veto, ...]], *, has_anchor: bool) -> tup
     return tuple(veto for veto in Veto if veto in kept)
 
 
-def _is_one_at_home(comparison: Comparison) -> bool:
-    """Whether all but a number says one person: no two of one name and birth date share a home.
-
-    A wrong SSN is common: a spouse's, a guarantor's.
-    """
-    return (
-        comparison.name is Name.EXACT
-        and comparison.birth is Birth.EXACT
-        and comparison.household in _HOME
-        and comparison.middle is not Middle.DIFFERS
-        and comparison.sex is not Same.DIFFERS
-    )
-
-
-def _is_all_but_first_name(comparison: Comparison) -> bool:
-    """Whether surname, initial of the middle name, birth date and home agree, of adults.
-
-    Twins share all of it but the middle name, and an adult twin has a first name.
-    """
-    return (
-        comparison.last is Last.EXACT
-        and comparison.middle in (Middle.EXACT, Middle.INITIAL)
-        and comparison.birth is Birth.EXACT
-        and comparison.household in _HOME
-        and comparison.sex is not Same.DIFFERS
-        and not comparison.has_minor
-    )
-
-
-def _is_woman_at_home(comparison: Comparison) -> bool:
-    """Whether whole name and home of two women agree: names are handed down to sons."""
-    return (
-        comparison.is_female
-        and comparison.name is Name.EXACT
-        and comparison.middle in (Middle.EXACT, Middle.INITIAL)
-        and comparison.household in _HOME
-    )
-
-
-def _surname_veto(comparison: Comparison) -> Veto | None:
-    """A surname changes, but with it not all else: home, number or e-mail must be the same."""
-    if comparison.last in _LAST_AGREES or comparison.name in _CROSSED:
-        return None
-    is_backed = (
-        _has_number(comparison)
-        or comparison.email is Same.SAME
-        or comparison.household in _ONE_HOME
-        or comparison.middle in (Middle.EXACT, Middle.INITIAL)
-    )
-    return None if is_backed and comparison.birth in (Birth.EXACT, None) else Veto.SURNAME
-
-
-def _is_own_number(comparison: Comparison) -> bool:
-    """Whether a whole SSN and birth date agree, of adults: children are registered with a parent's."""
-    return (
-        comparison.ssn is Number.EXACT
-        and comparison.birth is Birth.EXACT
-        and not comparison.has_minor
-        and comparison.sex is not Same.DIFFERS
-        and comparison.middle is not Middle.DIFFERS
-    )
-
-
-def _has_number(comparison: Comparison) -> bool:
-    """Whether a number that belongs to one person agrees."""
-    return comparison.identifier is Same.SAME or comparison.ssn is Number.EXACT
+# Names
 
 
 def _name_veto(comparison: Comparison, *, has_placeholder: bool) -> Veto | None:
-    first = comparison.first
-    if (has_placeholder or first is None) and _is_all_but_first_name(comparison):
+    if has_placeholder or comparison.first is None:
+        if _is_all_but_first_name(comparison) or _is_own_number(comparison):
+            return None
+        return Veto.PLACEHOLDER_NAME if has_placeholder else Veto.NO_FIRST_NAME
+    if _is_first_name_agreed(comparison):
         return None
-    if has_placeholder:
-        return Veto.PLACEHOLDER_NAME
-    is_agreed = first in _FIRST_AGREES or comparison.name is Name.SWAPPED_TYPO
-    # A child's garbled name may be the twin's: Kayedn is nearer to Kayden than to Jayden.
-    is_agreed |= first is First.GARBLED and not comparison.has_minor
-    if is_agreed or _is_own_number(comparison):
-        return None
-    if first is None:
-        return Veto.NO_FIRST_NAME
-    if first is First.INITIAL:
+    if comparison.first is First.INITIAL:
         # Twins often share an initial, so it needs something that twins do not share.
         is_backed = _has_number(comparison) or comparison.middle is Middle.EXACT
         return None if is_backed else Veto.NO_FIRST_NAME
-    if first is First.RIVAL and _is_one_of_two_names_mistyped(comparison):
-        return None
     return Veto.TWIN if _could_be_twins(comparison) else Veto.FIRST_NAME
+
+
+def _is_first_name_agreed(comparison: Comparison) -> bool:
+    first = comparison.first
+    if first is First.EXACT or _is_own_number(comparison):
+        return True
+    if comparison.middle is Middle.DIFFERS and _could_be_twins(comparison):
+        # Ellie G and Danielle E: a short form in the list, but two middle names.
+        return _has_number(comparison) and first in _FIRST_AGREES
+    if first in _FIRST_AGREES or comparison.name is Name.SWAPPED_TYPO:
+        return True
+    if first is First.GARBLED:
+        # A child's garbled name may be the twin's: Kayedn is nearer to Kayden than to Jayden.
+        return not comparison.has_minor
+    return first is First.RIVAL and _is_one_of_two_names_mistyped(comparison)
 
 
 def _is_one_of_two_names_mistyped(comparison: Comparison) -> bool:
@@ -164,6 +110,51 @@ def _is_one_of_two_names_mistyped(comparison: Comparison) -> bool:
     """
     has_both = comparison.ssn is Number.EXACT and comparison.middle is Middle.EXACT
     return has_both or comparison.identifier is Same.SAME
+
+
+def _is_all_but_first_name(comparison: Comparison) -> bool:
+    """Whether surname, middle name or initial and birth date agree, of adults.
+
+    It could be a twin who shares the initial: three in a hundred people are twins, two in
+    three of those of one sex, one in fifteen of those of one initial. Newborns, whose first
+    name is missing as a rule, are no adults.
+    """
+    return (
+        comparison.last is Last.EXACT
+        and comparison.middle in _MIDDLE_AGREES
+        and comparison.birth is Birth.EXACT
+        and comparison.sex is not Same.DIFFERS
+        and not comparison.has_minor
+    )
+
+
+def _is_own_number(comparison: Comparison) -> bool:
+    """Whether a whole SSN and the birth date agree, of adults, and not under two real names.
+
+    Children are registered with a parent's number, so they are not taken. A spouse has
+    another birth date. A twin picked from the list by mistake has another real name.
+    """
+    return (
+        comparison.ssn is Number.EXACT
+        and comparison.birth is Birth.EXACT
+        and not comparison.has_minor
+        and not comparison.has_two_first_names
+        and comparison.sex is not Same.DIFFERS
+        and comparison.middle is not Middle.DIFFERS
+    )
+
+
+def _surname_veto(comparison: Comparison) -> Veto | None:
+    """A surname changes, but with it not all else; a middle name, home or number must stay."""
+    if comparison.last in _LAST_AGREES or comparison.name in _CROSSED:
+        return None
+    is_backed = (
+        _has_number(comparison)
+        or comparison.email is Same.SAME
+        or comparison.household in _ONE_HOME
+        or comparison.middle in _MIDDLE_AGREES
+    )
+    return None if is_backed and comparison.birth in (Birth.EXACT, None) else Veto.SURNAME
 
 
 def _could_be_twins(comparison: Comparison) -> bool:
@@ -178,6 +169,9 @@ def _may_share_a_home(comparison: Comparison) -> bool:
     return comparison.household is None or comparison.household in _ONE_HOME
 
 
+# Birth date, sex, numbers
+
+
 def _birth_veto(comparison: Comparison) -> Veto | None:
     birth, gap = comparison.birth, comparison.year_gap or 0
     if birth is None:
@@ -187,20 +181,64 @@ def _birth_veto(comparison: Comparison) -> Veto | None:
         is_one_name = comparison.first in _FIRST_AGREES and comparison.last in _LAST_AGREES
         is_family = is_one_name and _may_share_a_home(comparison)
         return Veto.GENERATION if is_family else Veto.BIRTH_DATE
-    if birth in _BIRTH_AGREES:
-        return None
-    # Nobody at home has the same name and year of birth: two digits of the day were mistyped.
-    if birth is Birth.PART and gap == 0 and comparison.name is Name.EXACT:
-        if comparison.household in _HOME and comparison.middle is not Middle.DIFFERS:
-            return None
-    # The right year and a number: two digits of the day were mistyped.
-    if birth is Birth.PART and _has_number(comparison) and comparison.name is Name.EXACT:
+    if birth in _BIRTH_AGREES or _is_day_mistyped(comparison):
         return None
     return Veto.BIRTH_DATE
 
 
+def _is_day_mistyped(comparison: Comparison) -> bool:
+    """Whether month or day were mistyped: the year, the name and a number or the home agree.
+
+    Nobody at home has the same name and year of birth.
+    """
+    is_one_name = comparison.birth is Birth.PART and comparison.name is Name.EXACT
+    if not is_one_name or comparison.year_gap:
+        return is_one_name and _has_number(comparison)
+    is_home = comparison.household in _HOME and comparison.middle is not Middle.DIFFERS
+    return is_home or _has_number(comparison)
+
+
+def _is_woman_at_home(comparison: Comparison) -> bool:
+    """Whether first, middle and last name and home of two women agree, the known one adult.
+
+    Sons bear their father's whole name; a mother and her daughter hardly ever share first and
+    middle name, and a girl whose age is known is not taken for a woman.
+    """
+    return (
+        comparison.is_female
+        and comparison.name is Name.EXACT
+        and comparison.middle in _MIDDLE_AGREES
+        and comparison.household in _HOME
+        and not comparison.has_child
+    )
+
+
+def _is_one_at_home(comparison: Comparison) -> bool:
+    """Whether all but the SSN says one person: a spouse's or a guarantor's is a common error.
+
+    No two people of one name and birth date share a home; but those to whom a registrar gave
+    the first of January, for want of a birth date, may.
+    """
+    return (
+        comparison.name is Name.EXACT
+        and comparison.birth is Birth.EXACT
+        and not comparison.is_new_year
+        and comparison.household in _HOME
+        and comparison.middle is not Middle.DIFFERS
+        and comparison.sex is not Same.DIFFERS
+    )
+
+
+def _has_number(comparison: Comparison) -> bool:
+    """Whether a number that belongs to one person agrees."""
+    return comparison.identifier is Same.SAME or comparison.ssn is Number.EXACT
+
+
 def _is_sex_conflict(comparison: Comparison) -> bool:
-    """Brother and sister of one birth date are told apart by this; a number overrules it."""
-    is_middle = comparison.middle in (Middle.EXACT, Middle.INITIAL)
-    is_own = comparison.first is First.EXACT and (comparison.household in _HOME or is_middle)
+    """Brother and sister of one birth date are told apart by this; a number overrules it.
+
+    So do the first name and the home or the middle name: no brother and sister share those.
+    """
+    is_backed = comparison.household in _HOME or comparison.middle in _MIDDLE_AGREES
+    is_own = comparison.first is First.EXACT and is_backed
     return comparison.sex is Same.DIFFERS and not is_own and not _has_number(comparison)

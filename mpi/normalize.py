@@ -106,8 +106,13 @@ class Normalizer:
         first_words = self._strip(fold(given[0]).split(), found) if given else []
         surname_words = self._strip(fold(family).split(), found)
         is_nobody = f"{' '.join(first_words)} {' '.join(surname_words)}" in self._defaults.pairs
-        if is_nobody or self._defaults.given.matches(" ".join(first_words)):
+        if is_nobody:
             found.is_placeholder = True
+        elif self._defaults.given.matches(" ".join(first_words)):
+            found.is_placeholder = True
+            # `UNKNOWN` `Jane`: the further names are still theirs.
+            others = [text for text in given[1:] if not self._defaults.given.matches(fold(text))]
+            self._read_given([], others, found)
         else:
             self._read_given(first_words, given[1:], found)
         if is_nobody or self._defaults.surname.matches(" ".join(surname_words)):

@@ -15,11 +15,12 @@ from sqlalchemy import text
 from hie.db import Database
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.blocking import blocking_keys
-from mpi.compare import Comparer, GivenNames
+from mpi.compare import Comparer
 from mpi.decide import Matcher, decide, judge_person
 from mpi.demographics import Demographics
 from mpi.levels import MatchGrade
 from mpi.model import Outcome
+from mpi.names import GivenNames
 from mpi.normalize import Normalizer, pack, unpack
 from mpi.score import Scorer, grade
 from mpi.settings import Level

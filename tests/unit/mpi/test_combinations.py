@@ -5,7 +5,8 @@ import math
 import pytest
 
 from mpi.combinations import Hit, best_hit
-from mpi.compare import Comparer, GivenNames
+from mpi.compare import Comparer
+from mpi.names import GivenNames
 from tests.support.mpi import MBI, MODEL, SETTINGS, demographics
 
 COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)

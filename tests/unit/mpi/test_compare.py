@@ -2,9 +2,10 @@
 
 import pytest
 
-from mpi.compare import Comparer, Comparison, GivenNames, is_a_day_apart, is_close, sounds_alike
+from mpi.compare import Comparer, Comparison, is_a_day_apart
 from mpi.demographics import Demographics
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
+from mpi.names import GivenNames, is_close, sounds_alike
 from tests.support.mpi import SETTINGS, demographics
 
 COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)
@@ -40,8 +41,14 @@ NORA = demographics()
         (["Nora"], "Castellano", Name.FIRST_ONLY),
         (["Peter"], "Quinlan", Name.LAST_ONLY),
         (["Peter"], "Castellano", Name.NONE),
-        (["BABY GIRL"], "Quinlan", None),
-        (["Nora"], None, None),
+        (["Norra"], "Castellano", Name.FIRST_CLOSE),
+        (["Peter"], "Quinlen", Name.LAST_CLOSE),
+        (["Quinlen"], "Norra", Name.SWAPPED_TYPO),
+        (["Quinlan"], "Castellano", Name.CROSSED),
+        (["BABY GIRL"], "Quinlan", Name.LAST_ALONE),
+        (["BABY GIRL"], "Castellano", None),
+        (["Nora"], None, Name.FIRST_ALONE),
+        (["Peter"], None, None),
     ],
 )
 def test_first_name_and_surname_are_compared_together(
@@ -154,6 +161,9 @@ def test_the_day_before_and_after_are_neighbours_over_the_end_of_a_month():
     assert not is_a_day_apart("1971-03-31", "1871-03-30")
 
 
+ELSEWHERE = {"address": [{"line": ["3 Quarry Road"], "city": "Lowell", "postalCode": "01852"}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "level"),
     [
@@ -162,8 +172,10 @@ def test_the_day_before_and_after_are_neighbours_over_the_end_of_a_month():
         ({"line": "14 Orchrad Street"}, Household.ADDRESS_AND_PHONE),
         ({"phone": "781-234-0000"}, Household.ADDRESS),
         ({"line": "3 Quarry Road", "zip5": "02138"}, Household.PHONE),
-        ({"line": "16 Orchard Street", "phone": None}, Household.ZIP),
-        ({"line": "3 Quarry Road", "zip5": "02138", "phone": "781-234-0000"}, Household.NONE),
+        ({"line": "16 Orchard Street", "phone": None}, Household.STREET),
+        ({"line": "3 Quarry Road", "phone": None}, Household.ZIP),
+        ({"line": "3 Quarry Road", "zip5": "01749", "phone": None}, Household.NEAR),
+        (ELSEWHERE | {"phone": "781-234-0000"}, Household.NONE),
         ({"line": None, "zip5": None, "phone": None}, None),
         ({"line": None, "zip5": None, "phone": "781-234-0000"}, Household.NONE),
         ({"phone": "617-555-0123", "line": None, "zip5": None}, None),  # a default says nothing

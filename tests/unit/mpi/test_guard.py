@@ -2,9 +2,10 @@
 
 import pytest
 
-from mpi.compare import Comparer, GivenNames
+from mpi.compare import Comparer
 from mpi.guard import combined, vetoes
 from mpi.levels import Veto
+from mpi.names import GivenNames
 from tests.support.mpi import SETTINGS, demographics
 
 COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)
@@ -96,20 +97,35 @@ SENIOR = {"given": ["John"], "gender": "male", "born": "1950-02-02"}
             SENIOR | {"suffix": "Sr"}, SENIOR | {"suffix": "Jr"}, (Veto.SUFFIX,), id="suffix alone"
         ),
         pytest.param({}, {"born": "1971-11-27"}, (Veto.BIRTH_DATE,), id="another birth date"),
-        pytest.param({}, {"born": "1971-03-27"}, (Veto.BIRTH_DATE,), id="two digits of the day"),
+        pytest.param({}, {"born": "1971-03-27"}, (), id="two digits of the day"),
+        pytest.param(
+            {},
+            MOVED | {"born": "1971-03-27"},
+            (Veto.BIRTH_DATE,),
+            id="two digits of the day, elsewhere",
+        ),
         pytest.param(
             {"ssn": "412557781"},
             {"ssn": "412557781", "born": "1971-03-27"},
             (),
             id="two digits of the day, but one SSN",
         ),
-        pytest.param({"ssn": "412557781"}, {"ssn": "518330042"}, (Veto.SSN,), id="two SSNs"),
+        pytest.param(
+            {"ssn": "412557781"}, MOVED | {"ssn": "518330042"}, (Veto.SSN,), id="two SSNs"
+        ),
         pytest.param({"ssn": "412557781"}, {"ssn": "412557718"}, (), id="an SSN mistyped"),
         pytest.param({"ssn": "999999999"}, {"ssn": "412557781"}, (), id="a default SSN"),
         pytest.param(
             {"birth_order": 1}, {"birth_order": 2}, (Veto.BIRTH_ORDER,), id="first and second born"
         ),
-        pytest.param({}, {"gender": "male"}, (Veto.SEX,), id="another sex"),
+        pytest.param({}, MOVED | {"gender": "male"}, (Veto.SEX,), id="another sex"),
+        pytest.param(CHILD, CHILD | {"gender": "male"}, (), id="another sex, one name and home"),
+        pytest.param(
+            CHILD | {"given": ["Robin"]},
+            CHILD | {"given": ["Robyn"], "gender": "male"},
+            (Veto.SEX,),
+            id="brother and sister of one sound",
+        ),
         pytest.param({}, {"gender": "unknown"}, (), id="sex unknown"),
         pytest.param(
             {"ssn": "412557781"}, {"ssn": "412557781", "gender": "male"}, (), id="sex, but one SSN"
@@ -136,6 +152,109 @@ SENIOR = {"given": ["John"], "gender": "male", "born": "1950-02-02"}
     ],
 )
 def test_the_guard_stops_what_cannot_be_one_human(
+    one: dict[str, object], other: dict[str, object], expected: tuple[Veto, ...]
+):
+    assert found(one, other) == expected
+    assert found(other, one) == expected
+
+
+#: What the guard lets pass, because a family could not look like it; and, beside each, the
+#: family that does and is stopped.
+SSN = {"ssn": "412557781"}
+NAMELESS = {"given": ["UNKNOWN", "Jane"]}
+JANE = {"given": ["Nora", "Jane"]}
+UNDATED = {"born": "1900-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        # A wrong SSN, all else agreeing at home.
+        pytest.param(SSN, {"ssn": "518330042"}, (), id="a spouse's SSN"),
+        pytest.param(
+            SSN | {"born": "1971-01-01"},
+            {"ssn": "518330042", "born": "1971-01-01"},
+            (Veto.SSN,),
+            id="two of one name to whom a registrar gave the first of January",
+        ),
+        pytest.param(
+            SSN | JANE,
+            {"ssn": "518330042", "given": ["Nora", "Ruth"]},
+            (Veto.SSN,),
+            id="cousins of one first name and birth date",
+        ),
+        # No first name, all else agreeing, of adults.
+        pytest.param(JANE, NAMELESS, (), id="an adult whose first name is not known"),
+        pytest.param(JANE, {"given": ["UNKNOWN"]}, (Veto.PLACEHOLDER_NAME,), id="an adult twin"),
+        pytest.param(
+            CHILD | JANE, CHILD | NAMELESS, (Veto.PLACEHOLDER_NAME,), id="a child, maybe the twin"
+        ),
+        pytest.param(
+            JANE, NAMELESS | {"gender": "male"}, (Veto.PLACEHOLDER_NAME, Veto.SEX), id="a brother"
+        ),
+        # No birth date, whole name and home agreeing, of women.
+        pytest.param(JANE, JANE | UNDATED, (), id="a woman without birth date, at home"),
+        pytest.param(JANE, JANE | MOVED | UNDATED, (Veto.NO_BIRTH_DATE,), id="a woman elsewhere"),
+        pytest.param(
+            JANE,
+            UNDATED | {"given": ["Nora", "Ruth"]},
+            (Veto.NO_BIRTH_DATE,),
+            id="mother and daughter with their own middle names",
+        ),
+        pytest.param(
+            CHILD | JANE, JANE | UNDATED, (Veto.NO_BIRTH_DATE,), id="a girl and maybe her mother"
+        ),
+        pytest.param(
+            {"given": ["John", "Paul"], "gender": "male"},
+            {"given": ["John", "Paul"], "gender": "male"} | UNDATED,
+            (Veto.NO_BIRTH_DATE,),
+            id="maybe father and son",
+        ),
+        # An own number and birth date, whatever became of the first name.
+        pytest.param(SSN, SSN | {"given": ["Nrxa"]}, (), id="a garbled name under one SSN"),
+        pytest.param(
+            SSN, SSN | {"given": ["Clara"]}, (Veto.TWIN,), id="a twin picked from the list"
+        ),
+        pytest.param(
+            SSN, SSN | MOVED | {"given": ["Clara"]}, (Veto.FIRST_NAME,), id="a lent SSN"
+        ),
+        pytest.param(
+            CHILD | SSN, CHILD | SSN | {"given": ["Nrxa"]}, (Veto.TWIN,), id="a mother's SSN"
+        ),
+        # A misread name that is none.
+        pytest.param(
+            {"given": ["Roberta"]}, {"given": ["Rwberla"]}, (), id="two letters misread"
+        ),
+        pytest.param(
+            CHILD | {"given": ["Roberta"]},
+            CHILD | {"given": ["Rwberla"]},
+            (Veto.TWIN,),
+            id="two letters of a child's name misread, maybe the twin's",
+        ),
+        # A short form in the list may still be another child.
+        pytest.param(
+            CHILD | {"given": ["Danielle", "Eve"]},
+            CHILD | {"given": ["Ellie", "Grace"]},
+            (Veto.TWIN,),
+            id="twins of whom one bears the other's short form",
+        ),
+        pytest.param(
+            CHILD | {"given": ["Danielle", "Eve"]},
+            CHILD | {"given": ["Ellie", "E"]},
+            (),
+            id="a short form and an initial",
+        ),
+        # Another surname, and something that stays.
+        pytest.param({}, MOVED | {"family": "Rossi"}, (Veto.SURNAME,), id="of one birth date"),
+        pytest.param(
+            JANE, JANE | MOVED | {"family": "Castellano"}, (), id="married and moved"
+        ),
+        pytest.param(
+            {}, {"family": "Rossi", "born": "1971-03-09"}, (Veto.SURNAME,), id="sisters-in-law"
+        ),
+    ],
+)  # fmt: skip
+def test_an_easing_of_the_guard_stops_before_the_family_next_to_it(
     one: dict[str, object], other: dict[str, object], expected: tuple[Veto, ...]
 ):
     assert found(one, other) == expected

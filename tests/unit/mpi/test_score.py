@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 import pytest
 
-from mpi.compare import Comparer, GivenNames
+from mpi.compare import Comparer
 from mpi.levels import COMPARISONS, MatchGrade
+from mpi.names import GivenNames
 from mpi.score import Scorer, grade
 from mpi.settings import Level
 from tests.support.mpi import MODEL, SETTINGS, THRESHOLDS, demographics
