@@ -166,6 +166,14 @@ async def links_at(
     return [_past_link(row) for row in (await conn.execute(query)).mappings()]
 
 
+async def ever_of(conn: AsyncConnection, person_id: str) -> list[str]:
+    """The records that a person has or had, in the order they were first linked."""
+    rows = await conn.execute(
+        select(_link.c.record_id).where(_link.c.person_id == person_id).order_by(_link.c.id)
+    )
+    return list(dict.fromkeys(row.record_id for row in rows))
+
+
 async def links_of_decision(conn: AsyncConnection, decision_id: int) -> list[PastLink]:
     """The links that a decision made or ended."""
     made = or_(_link.c.decision_id == decision_id, _link.c.closed_by == decision_id)
