@@ -11,6 +11,7 @@ import yarl
 from hie.app import Hub
 from hie.settings import load_settings
 from tests.support.hub_process import exchange, free_port
+from tests.support.made_once import config_of
 
 Fhir = dict[str, Any]
 LOINC, GLUCOSE, HEMOGLOBIN, HIV_RNA = "http://loinc.org", "2345-7", "718-7", "10351-5"
@@ -28,7 +29,8 @@ class World:
 
     def __init__(self, home: Path) -> None:
         ports = {"HIE_HTTP_PORT": str(free_port()), "HIE_MLLP_PORT": str(free_port())}
-        self.hub = Hub(load_settings({"HIE_HOME": str(home), **ports}))
+        settings = load_settings({"HIE_HOME": str(home), **ports})
+        self.hub = Hub(settings, config=config_of(settings))
         self.mllp_port = int(ports["HIE_MLLP_PORT"])
         self.base = f"http://127.0.0.1:{ports['HIE_HTTP_PORT']}/fhir/"
         self.tokens: dict[str, str] = {}

@@ -16,6 +16,7 @@ from hie.kernel.ids import MessageId, SourceId
 from hie.services import Services
 from hie.settings import load_settings
 from hie.store.tables import resource
+from tests.support.made_once import config_of, with_tables
 
 #: A source of config/sources with a time zone and an authority of its own.
 SOURCE = SourceId("bayside-general")
@@ -96,5 +97,8 @@ def rules(message: Message) -> set[str]:
 @asynccontextmanager
 async def feeding(home: Path, **settings: str) -> AsyncIterator[Feeding]:
     """Services on a folder of their own."""
-    async with Services(load_settings({"HIE_HOME": str(home), **settings})) as services:
+    read = load_settings({"HIE_HOME": str(home), **settings})
+    if not settings.get("HIE_DATABASE_URL"):
+        await with_tables(home / "hub.db")
+    async with Services(read, config=config_of(read)) as services:
         yield Feeding(services)

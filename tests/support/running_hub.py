@@ -10,15 +10,11 @@ from typing import Any
 import aiohttp
 
 from adapters.hl7v2.frame import frame
-from hie import migrations
 from hie.app import Hub
-from hie.config import Config
-from hie.db import Database
 from hie.kernel.fhir import FhirJson
-from hie.settings import Settings, load_settings
+from hie.settings import load_settings
 from tests.support.hub_process import free_port
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.made_once import config_of, with_tables
 
 
 class RunningHub:
@@ -73,42 +69,6 @@ class RunningHub:
         return answers
 
 
-def config_of(settings: Settings) -> Config:
-    """What `config/` says: read once for all hubs of a test process that read the same."""
-    if settings.config != REPOSITORY / "config":
-        return Config(settings)
-    known = (settings.is_production, settings.regime)
-    if known not in _READ:
-        _READ[known] = Config(settings)
-    return _READ[known]
-
-
-async def _with_tables(path: Path) -> None:
-    """A SQLite file with every table, copied: making them takes longer than many a test."""
-    if _TABLES:
-        _copy(path)
-        return
-    database = Database(f"sqlite+aiosqlite:///{path}")
-    await migrations.upgrade(database)
-    await database.close()
-    _keep(path)
-
-
-def _copy(path: Path) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_TABLES[0])
-        path.chmod(0o600)
-
-
-def _keep(path: Path) -> None:
-    _TABLES.append(path.read_bytes())
-
-
-_TABLES: list[bytes] = []
-_READ: dict[tuple[Any, ...], Config] = {}
-
-
 @asynccontextmanager
 async def running_hub(home: Path, **settings: str) -> AsyncIterator[RunningHub]:
     """A hub of its own folder, started; stopped on exit."""
@@ -120,7 +80,7 @@ async def running_hub(home: Path, **settings: str) -> AsyncIterator[RunningHub]:
     }
     read = load_settings(environment)
     if "HIE_DATABASE_URL" not in settings or not settings["HIE_DATABASE_URL"]:
-        await _with_tables(home / "hub.db")
+        await with_tables(home / "hub.db")
     async with Hub(read, config=config_of(read)) as hub, aiohttp.ClientSession() as session:
         await hub.start()
         yield RunningHub(hub, session)
