@@ -23,6 +23,9 @@ ADHOC_PREFIX: Final = "adhoc:"
 #: Identifier system of the organisation of such a source.
 ADHOC_ORGANIZATION_SYSTEM: Final = "urn:hie:adhoc"
 
+#: The kinds of identity queries there are: other numbers, and persons by description.
+QUERIES: Final = frozenset({"pix", "pdq"})
+
 _NAME_BYTES: Final = 64
 _OID: Final = re.compile(r"^[012](\.(0|[1-9]\d*))+$")
 _URI: Final = re.compile(r"^[a-z][a-z0-9+.-]*:\S+$")
@@ -64,6 +67,8 @@ class Source:
         overrides: the source's last word on maps, read by the mapper.
         codes: its own codes by concept map, of its CSV files; these come before `overrides`.
         drop_folder: a folder whose files are this source's; empty = none.
+        queries: kinds of identity queries it is answered: `pix`, `pdq`.
+        query_purpose: what it asks for, a v3-ActReason code.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -85,6 +90,8 @@ class Source:
     overrides: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     codes: Mapping[str, Mapping[str, Concept]] = field(default_factory=lambda: _EMPTY)
     drop_folder: str = ""
+    queries: frozenset[str] = frozenset()
+    query_purpose: str = "TREAT"
     is_adhoc: bool = False
 
     @property
@@ -135,6 +142,15 @@ class SourceRegistry:
     def all(self) -> tuple[Source, ...]:
         """The sources that have a file, in the order of their ids."""
         return tuple(self._by_id[name] for name in sorted(self._by_id))
+
+    def domains(self) -> frozenset[str]:
+        """The identifier systems that source files name: those of each source's authorities."""
+        return frozenset(
+            system
+            for source in self._by_id.values()
+            for system in (source.own_authority, *source.authorities.values())
+            if system
+        )
 
     def by_id(self, source_id: str) -> Source | None:
         """The source of that id; ad-hoc ids are understood wherever ad-hoc is allowed."""
@@ -199,6 +215,7 @@ def _adhoc_source(application: str, facility: str) -> Source:
         own_authority=f"urn:hie:authority:{quote(source_id)}",
         # There are no such sources but in development, where somebody tries things out.
         attests_verification=True,
+        queries=QUERIES,
         is_adhoc=True,
     )
 

@@ -29,6 +29,8 @@ SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
 WRITING: Final = frozenset({"update", "create", "delete"})
 OPERATIONS: Final = {
     "everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+    "match": ("Patient", "https://profiles.ihe.net/ITI/PDQm/OperationDefinition/PDQmMatch"),
+    "ihe-pix": ("Patient", "https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix"),
 }
 #: Parameters every type has.
 EVERYWHERE: Final = (

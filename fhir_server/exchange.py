@@ -4,13 +4,16 @@ Handlers know nothing of sockets: `fhir_server.routes` makes the `Call` and send
 `Answer`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
+from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
+from hie.kernel.envelope import SourceIdentifier
+from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
 from hie.store.query import Page, Query, Served
 
@@ -48,6 +51,22 @@ class Door(Protocol):
         self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None, /
     ) -> Page:
         """The person's compartment and what it refers to, once each; count None = all."""
+        ...
+
+
+class Identities(Protocol):
+    """The one way to who somebody is: decides, reads, audits, then returns (`hie.identities`)."""
+
+    async def identify_candidates(
+        self, ctx: RequestContext, patient: FhirJson, /, *, count: int, only_certain: bool
+    ) -> Candidates:
+        """The persons whom a description may mean; BUSINESS_RULE when it says too little."""
+        ...
+
+    async def cross_references(
+        self, ctx: RequestContext, identifier: SourceIdentifier, targets: Sequence[str], /
+    ) -> CrossReferences:
+        """The other identifiers of whoever carries one."""
         ...
 
 
@@ -142,6 +161,7 @@ class Edge:
     """What the handlers work with."""
 
     door: Door
+    identities: Identities
     writer: FhirWriter
     index: SearchIndex
     settings: FhirSettings

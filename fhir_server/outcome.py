@@ -98,6 +98,12 @@ def operation_outcome(issues: Sequence[Issue]) -> bytes:
     )
 
 
+def diagnosed(code: str, text: str, severity: str = "error") -> bytes:
+    """The OperationOutcome of one issue whose `diagnostics` an IHE profile words."""
+    issue = {"severity": severity, "code": code, "details": {"text": text}, "diagnostics": text}
+    return orjson.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
+
+
 def _issue(issue: Issue) -> dict[str, object]:
     told: dict[str, object] = {
         "severity": issue.severity,

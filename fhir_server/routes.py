@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 
 from fhir_server import negotiate, outcome
 from fhir_server.capability import capability_statement
-from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter
+from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identities
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history
@@ -29,6 +29,8 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 from fhir_server.operations.everything import everything
+from fhir_server.operations.match import match
+from fhir_server.operations.pix import cross_reference
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
 from hie.kernel.clock import Clock
@@ -98,6 +100,25 @@ ROUTES: Final = (
         of_type="Patient",
     ),
     Route(
+        method="POST",
+        path="/Patient/$match",
+        interaction="match",
+        handler=match,
+        action="s",
+        of_type="Patient",
+    ),
+    *(
+        Route(
+            method=method,
+            path="/Patient/$ihe-pix",
+            interaction="ihe-pix",
+            handler=cross_reference,
+            action="s",
+            of_type="Patient",
+        )
+        for method in ("GET", "POST")
+    ),
+    Route(
         method="GET",
         path="/{type}/{id}/_history/{version}",
         interaction="vread",
@@ -134,6 +155,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     app: web.Application,
     *,
     door: Door,
+    identities: Identities,
     writer: FhirWriter,
     token_checker: TokenChecker,
     index: SearchIndex,
@@ -143,7 +165,14 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     watcher: Watcher | None = None,
 ) -> web.Application:
     """Add the API to an application under `/fhir`; the sub-application."""
-    edge = Edge(door=door, writer=writer, index=index, settings=settings, sealer=sealer)
+    edge = Edge(
+        door=door,
+        identities=identities,
+        writer=writer,
+        index=index,
+        settings=settings,
+        sealer=sealer,
+    )
     rim = Rim(edge, token_checker, clock, watcher)
     sub = web.Application(middlewares=[rim.answer_errors])
     metadata = capability_statement(ROUTES, index, settings, clock.now_us())

@@ -58,10 +58,17 @@ class GoldenPatients:
         records = (await self._repository.patients(conn, residual, [person])).get(person)
         if not records:
             return None
-        golden = self._build(person, records)
+        golden = self.build(person, records)
         if asked_as and asked_as != person:
             return self._replaced(asked_as, golden)
         return golden
+
+    async def whole(
+        self, conn: AsyncConnection, residual: Residual, person: str
+    ) -> FhirJson | None:
+        """The golden Patient as parsed JSON, or None."""
+        golden = await self.of(conn, residual, person)
+        return None if golden is None else json.loads(golden.body, parse_float=Decimal)
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
         """Persons whose golden Patient, as this caller sees it, meets the query."""
@@ -102,7 +109,7 @@ class GoldenPatients:
     ) -> tuple[list[Served], str | None]:
         persons, following = await self._repository.persons(conn, residual, query)
         records = await self._repository.patients(conn, residual, persons)
-        golden = [self._build(person, records[person]) for person in persons if person in records]
+        golden = [self.build(person, records[person]) for person in persons if person in records]
         # Two records may each meet a part of the query that their golden Patient does not.
         return [g for g in golden if self._meets(g, query)], following
 
@@ -112,7 +119,8 @@ class GoldenPatients:
         patient = json.loads(golden.body, parse_float=Decimal)
         return matches(self._index.values(patient), golden, query.criteria)
 
-    def _build(self, person: str, records: Sequence[Served]) -> Served:
+    def build(self, person: str, records: Sequence[Served]) -> Served:
+        """The golden Patient of a person, from the records of it that the caller may see."""
         ordered = sorted(records, key=lambda r: r.id)
         patients = [json.loads(r.body, parse_float=Decimal) for r in ordered]
         state = "|".join(f"{r.id}/{r.version}" for r in ordered)

@@ -42,6 +42,7 @@ from hie.flow.takeback import TakeBack
 from hie.golden import GoldenPatients
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
+from hie.identities import Identities
 from hie.keystore import KeyStore
 from hie.overview import Overview
 from hie.settings import Settings
@@ -126,6 +127,16 @@ class Services:
         )
         self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
 
+        self.identities = Identities(
+            self.db,
+            self.repository,
+            self.consent,
+            self.mpi,
+            self.golden,
+            self.disclosures,
+            domains=config.sources.domains(),
+            base=base,
+        )
     def _join_placer(self) -> None:
         config = self.config
         self.placer = Placer(

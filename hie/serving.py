@@ -89,6 +89,7 @@ class Site:
         routes.setup(
             app,
             door=services.door,
+            identities=services.identities,
             writer=SourceWriter(receiver, base),
             token_checker=services.tokens,
             index=services.config.index,

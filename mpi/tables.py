@@ -181,6 +181,8 @@ identifier_xref = Table(
     Column("valid_from_us", Key, nullable=False),
     Column("valid_to_us", Key),
     Column("replaced_by", _ID),
+    # Whether an authority is one the hub knows is asked newest first.
+    Index("ix_identifier_xref_authority", "authority_hash", "id"),
 )
 
 #: Questions for stewards. `open_key` is the question while the task is open, null afterwards:

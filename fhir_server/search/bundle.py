@@ -67,6 +67,17 @@ def history(page: Page, *, base: str, self_url: str, next_url: str | None = None
     return _closed(parts, [_version(base, served) for served in page.matches])
 
 
+def scored(entries: Sequence[bytes], *, total: int, self_url: str) -> bytes:
+    """A searchset of entries made with `entry`, best first; `total` counts those cut off too."""
+    return _closed([_head(b"searchset", total, self_url, None)], entries)
+
+
+def entry(base: str, served: Served, search: bytes) -> bytes:
+    """An entry of a searchset; `search` is its JSON of that name."""
+    address = f"{base}/{served.type}/{served.id}".encode()
+    return b'{"fullUrl":"%s","resource":%s,"search":%s}' % (address, served.body, search)
+
+
 def _head(kind: bytes, total: int | None, self_url: str, next_url: str | None) -> bytes:
     links = [{"relation": "self", "url": self_url}]
     if next_url is not None:

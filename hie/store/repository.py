@@ -25,6 +25,8 @@ from hie.store.statements import Statements, current
 from hie.store.tables import resource, resource_version
 
 MAX_VERSION = 2**31 - 1
+#: Source records in one IN list.
+_PERSONS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,21 @@ class ResourceRepository(ResourceLoader):
         found: dict[str, list[Served]] = {}
         for served in await self._serve(conn, rows):
             found.setdefault(served.person_id, []).append(served)
+        return found
+
+    async def patient_persons(
+        self, conn: AsyncConnection, residual: Residual, records: Sequence[str]
+    ) -> dict[str, str]:
+        """The person of each of these source records that the caller may see."""
+        query = self._statements.patient_persons
+        found: dict[str, str] = {}
+        for start in range(0, len(records), _PERSONS_AT_ONCE):
+            listed = padded(records[start : start + _PERSONS_AT_ONCE])
+            values = {f"record_{n}": record for n, record in enumerate(listed)}
+            rows = await conn.execute(
+                query(shape_of(residual), len(listed)), {**values, **bound(residual)}
+            )
+            found |= {row.id: row.person_id for row in rows}
         return found
 
     async def compartment(

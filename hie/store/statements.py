@@ -33,6 +33,7 @@ class Statements:
         self.read = cache(self._read)
         self.versions = cache(self._versions)
         self.patients = cache(self._patients)
+        self.patient_persons = cache(self._patient_persons)
         self.compartment = cache(self._compartment)
         self.supporting = cache(self._supporting)
 
@@ -65,6 +66,17 @@ class Statements:
             r.c.type_id == self._patient,
             r.c.person_id.in_([bindparam(f"person_{n}", type_=String) for n in range(count)]),
             r.c.deleted.is_(False),
+            self._visible(shape, "r"),
+        )
+
+    def _patient_persons(self, shape: Shape, count: int) -> Select[Any]:
+        """`record_0` and so on, `count` of them: ids and persons, without bodies."""
+        r = resource.alias("r")
+        return select(r.c.id, r.c.person_id).where(
+            r.c.type_id == self._patient,
+            r.c.id.in_([bindparam(f"record_{n}", type_=String) for n in range(count)]),
+            r.c.deleted.is_(False),
+            r.c.person_id.is_not(None),
             self._visible(shape, "r"),
         )
 

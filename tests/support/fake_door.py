@@ -1,17 +1,38 @@
 """The door's in-memory twin: decides by a list of hidden ids, finds by a naive evaluator."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from hie.identities import Candidates, CrossReferences, Unknown
 from hie.kernel.context import RequestContext
+from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.store import query as q
 from hie.store.index import IndexValue, SearchIndex
 from hie.store.query import Page, Query, Served
+
+
+@dataclass
+class FakeIdentities:
+    """Knows nobody; keeps what it was asked."""
+
+    asked: list[Any] = field(default_factory=list)
+
+    async def identify_candidates(
+        self, ctx: RequestContext, patient: FhirJson, /, *, count: int, only_certain: bool
+    ) -> Candidates:
+        self.asked.append((patient, count, only_certain))
+        return Candidates(found=(), total=0)
+
+    async def cross_references(
+        self, ctx: RequestContext, identifier: SourceIdentifier, targets: Sequence[str], /
+    ) -> CrossReferences:
+        self.asked.append((identifier, targets))
+        return CrossReferences(unknown=Unknown.IDENTIFIER)
 
 
 @dataclass

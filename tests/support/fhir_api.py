@@ -18,7 +18,7 @@ from hie.kernel.context import Caller, RequestContext, Scope
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import OrganizationId, PersonId, SourceId
 from hie.store.index import load_index
-from tests.support.fake_door import FakeDoor
+from tests.support.fake_door import FakeDoor, FakeIdentities
 
 INDEX = load_index(Path(__file__).resolve().parents[2] / "config/fhir")
 BASE = "https://hub.test/fhir"
@@ -176,6 +176,7 @@ async def running_api() -> AsyncIterator[Hub]:
     setup(
         app,
         door=door,
+        identities=FakeIdentities(),
         writer=writer,
         token_checker=Tokens(),
         index=INDEX,

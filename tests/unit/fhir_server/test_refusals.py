@@ -12,7 +12,7 @@ from fhir_server.routes import setup
 from fhir_server.settings import FhirSettings
 from hie.crypto import KeyRing
 from hie.kernel.errors import Category, HieError, Issue
-from tests.support.fake_door import FakeDoor
+from tests.support.fake_door import FakeDoor, FakeIdentities
 from tests.support.fhir_api import (
     CANARY,
     INDEX,
@@ -221,6 +221,7 @@ async def test_a_server_that_nobody_watches_refuses_all_the_same():
     setup(
         app,
         door=FakeDoor(INDEX),
+        identities=FakeIdentities(),
         writer=FakeWriter(),
         token_checker=Tokens(),
         index=INDEX,

@@ -1,0 +1,93 @@
+"""What the index reads for a question: records under keys, by id, by identifier, by authority."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import and_, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from mpi import tables
+from mpi.model import Member
+
+#: Ids in one IN list.
+CHUNK = 500
+
+_block, _link, _record = tables.block_key, tables.identity_link, tables.source_record
+_xref = tables.identifier_xref
+
+_UNDER = select(_block.c.key, _block.c.record_id).where(
+    _block.c.key.in_(bindparam("keys", expanding=True))
+)
+_NAMED = (
+    select(
+        _record.c.id,
+        _link.c.person_id,
+        _record.c.source_id,
+        _record.c.is_active,
+        _record.c.key_id,
+        _record.c.norm,
+    )
+    .join(_link, and_(_link.c.record_id == _record.c.id, _link.c.valid_to_us.is_(None)))
+    .where(_record.c.id.in_(bindparam("records", expanding=True)))
+    .order_by(_record.c.id)
+)
+_CARRIERS = (
+    select(_xref.c.record_id)
+    .where(_xref.c.value_hash == bindparam("value_hash"), _xref.c.valid_to_us.is_(None))
+    .order_by(_xref.c.id.desc())
+    .limit(CHUNK)
+)
+
+
+async def under(conn: AsyncConnection, keys: Collection[int]) -> dict[int, list[SourceRecordId]]:
+    """The records under each of these keys."""
+    found: dict[int, list[SourceRecordId]] = defaultdict(list)
+    for key, record in await conn.execute(_UNDER, {"keys": sorted(keys)}):
+        found[key].append(SourceRecordId(record))
+    return found
+
+
+async def named(conn: AsyncConnection, records: Sequence[str]) -> list[Member]:
+    """These records with their open links, in the order of their ids."""
+    found: list[Member] = []
+    for start in range(0, len(records), CHUNK):
+        rows = await conn.execute(_NAMED, {"records": records[start : start + CHUNK]})
+        found += [
+            Member(
+                record_id=SourceRecordId(record),
+                person_id=PersonId(person),
+                source_id=SourceId(source),
+                is_active=is_active,
+                key_id=key_id,
+                sealed=norm or b"",
+            )
+            for record, person, source, is_active, key_id, norm in rows
+        ]
+    return found
+
+
+async def carriers(conn: AsyncConnection, value_hash: str) -> tuple[SourceRecordId, ...]:
+    """Records that carry an identifier now, the newest first; at most `CHUNK`."""
+    rows = await conn.execute(_CARRIERS, {"value_hash": value_hash})
+    return tuple(dict.fromkeys(SourceRecordId(record) for (record,) in rows))
+
+
+async def in_domain(
+    conn: AsyncConnection, authority_hash: str, *, before: int | None, limit: int
+) -> list[tuple[int, SourceRecordId]]:
+    """Records with an identifier of an authority now, the newest first, each with its place.
+
+    Args:
+        conn: open connection.
+        authority_hash: keyed hash of the authority.
+        before: only those behind this place; None = from the newest on.
+        limit: so many.
+    """
+    query = select(_xref.c.id, _xref.c.record_id).where(
+        _xref.c.authority_hash == authority_hash, _xref.c.valid_to_us.is_(None)
+    )
+    if before is not None:
+        query = query.where(_xref.c.id < before)
+    rows = await conn.execute(query.order_by(_xref.c.id.desc()).limit(limit))
+    return [(place, SourceRecordId(record)) for place, record in rows]
