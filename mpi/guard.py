@@ -145,7 +145,7 @@ def _is_own_number(comparison: Comparison) -> bool:
 
 
 def _surname_veto(comparison: Comparison) -> Veto | None:
-    """A surname changes, but with it not all else; a middle name, home or number must stay."""
+    """A lack: a surname changes, but with it not all else; middle name, home or number stay."""
     if comparison.last in _LAST_AGREES or comparison.name in _CROSSED:
         return None
     is_backed = (

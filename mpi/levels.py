@@ -112,7 +112,6 @@ class Veto(StrEnum):
     """Why a pair must not be linked without a human, however high its score."""
 
     FIRST_NAME = "first-name"
-    SURNAME = "surname"
     BIRTH_DATE = "birth-date"
     TWIN = "twin"
     GENERATION = "generation"
@@ -121,7 +120,8 @@ class Veto(StrEnum):
     BIRTH_ORDER = "birth-order"
     SEX = "sex"
     SAME_AUTHORITY = "same-authority"
-    # The next three say that evidence is lacking, not that it speaks against.
+    # The next four say that evidence is lacking, not that it speaks against.
+    SURNAME = "surname"
     PLACEHOLDER_NAME = "placeholder-name"
     NO_FIRST_NAME = "no-first-name"
     NO_BIRTH_DATE = "no-birth-date"
@@ -132,7 +132,9 @@ class Veto(StrEnum):
         return self in _LACKS
 
 
-_LACKS = frozenset({Veto.PLACEHOLDER_NAME, Veto.NO_FIRST_NAME, Veto.NO_BIRTH_DATE})
+_LACKS = frozenset(
+    {Veto.SURNAME, Veto.PLACEHOLDER_NAME, Veto.NO_FIRST_NAME, Veto.NO_BIRTH_DATE}
+)
 
 
 class MatchGrade(StrEnum):

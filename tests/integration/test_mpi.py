@@ -226,7 +226,7 @@ async def test_an_overlay_is_held_and_asked_about(each: Index):
 async def test_a_record_that_drifts_from_its_person_is_asked_about(index: Index):
     await index.see(patient(ssn="412-55-7781"), "M1")
     linked = await index.see(patient(ssn="412-55-7781"), "A1", "aurelia")
-    drifted = await index.see(patient(ssn="518-33-0042"), "A1", "aurelia")
+    drifted = await index.see(patient(ssn="518-33-0042", **MOVED), "A1", "aurelia")
     assert (drifted.person_id, drifted.is_held) == (linked.person_id, False)
     [task] = await index.tasks()
     assert (task.kind, task.record_id) == (TaskKind.DRIFT, linked.source_record_id)
@@ -319,7 +319,7 @@ async def test_common_names_are_learnt_from_the_records(
 ):
     monkeypatch.setattr("mpi.learn.FEWEST_RECORDS", 8)
     for n in range(9):
-        away = {"line": f"{n + 1} Quarry Road", "zip5": f"021{n:02d}", "phone": None}
+        away = {"line": f"{n + 1} Mill Lane", "zip5": f"021{n:02d}", "phone": None}
         given = ["Nora" if n < 6 else f"Wanda{n}"]
         await index.see(patient(given=given, born=f"195{n}-01-1{n}", **away), f"M{n}")
     async with index.db.transaction() as conn:

@@ -133,9 +133,10 @@ async def test_a_link_answers_the_question_and_leaves_a_redirect(index: Index):
     first, second = await two_persons(index)
     before = await ledger(index)
     async with index.db.transaction() as conn:
-        [move] = await index.mpi.steward.link(
+        done = await index.mpi.steward.link(
             conn, second.source_record_id, first.person_id, steward()
         )
+    (move,) = done.moves
     assert (move.from_person, move.to_person) == (second.person_id, first.person_id)
     assert await index.tasks() == []
     async with index.db.reading() as conn:
@@ -151,7 +152,8 @@ async def test_an_unlinked_record_is_never_linked_there_again(each: Index):
     assert second.person_id == first.person_id
     before = await ledger(index)
     async with index.db.transaction() as conn:
-        [move] = await index.mpi.steward.unlink(conn, second.source_record_id, steward())
+        done = await index.mpi.steward.unlink(conn, second.source_record_id, steward())
+    (move,) = done.moves
     assert move.to_person not in (first.person_id, None)
     # The same demographics again, and changed ones: no task, no link.
     for line in ("14 Orchard Street", "15 Orchard Street"):
@@ -172,19 +174,19 @@ async def test_a_rejected_question_is_not_asked_again(each: Index):
     assert await index.tasks() == []
     again = await index.see(patient(**MOVED), "A1", "aurelia")  # her old name again
     assert (again.person_id, again.task_id) == (second.person_id, None)
-    await undo(index, decision)
+    await undo(index, decision.decision_id)
     assert [task.kind for task in await index.tasks()] == [TaskKind.POSSIBLE]
 
 
 async def test_a_confirmed_record_is_not_asked_about_again(index: Index):
     await index.see(patient(ssn="412-55-7781"), "M1")
     linked = await index.see(patient(ssn="412-55-7781"), "A1", "aurelia")
-    await index.see(patient(ssn="518-33-0042"), "A1", "aurelia")
+    await index.see(patient(ssn="518-33-0042", **MOVED), "A1", "aurelia")
     assert [task.kind for task in await index.tasks()] == [TaskKind.DRIFT]
     async with index.db.transaction() as conn:
         await index.mpi.steward.confirm(conn, linked.source_record_id, steward())
     assert await index.tasks() == []
-    await index.see(patient(ssn="518-33-0042", phone=None), "A1", "aurelia")
+    await index.see(patient(ssn="518-33-0042", **MOVED | {"phone": None}), "A1", "aurelia")
     assert await index.tasks() == []
 
 
