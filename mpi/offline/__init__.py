@@ -1,0 +1,1 @@
+"""Linking a file without a hub: columns, keys, pairs, persons."""

@@ -1,0 +1,131 @@
+"""Pairs of a file's records, scored; by several processes where asked."""
+
+import gc
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hie.kernel.ids import PersonId, SourceRecordId
+from mpi.decide import Decision, Matcher, PairScore, decide, judge_person
+from mpi.demographics import Demographics
+from mpi.levels import Veto
+from mpi.model import Outcome
+from mpi.offline.blocks import Longs, distinct
+from mpi.score import Score
+from mpi.settings import Thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Two records that may be one person.
+
+    Attributes:
+        one, other: their places in the table, in rising order.
+        bits: strength of the score or of the deterministic hit.
+        vetoes: why they must not be linked by themselves.
+        is_anchor: nothing is vetoed, first name and birth date agree to the letter.
+    """
+
+    one: int
+    other: int
+    bits: float
+    vetoes: tuple[Veto, ...]
+    is_anchor: bool
+
+    def pair_score(self) -> PairScore:
+        """The edge in the words of the rules that decide."""
+        return PairScore(
+            record_id=SourceRecordId(f"{self.other:012d}"),
+            strength=self.bits,
+            score=Score(bits=self.bits),
+            hit=None,
+            vetoes=self.vetoes,
+            is_anchor=self.is_anchor,
+        )
+
+
+class PairScorer:
+    """Scores pairs of one table."""
+
+    def __init__(
+        self, records: Sequence[Demographics], matcher: Matcher, thresholds: Thresholds
+    ) -> None:
+        self._records = records
+        self._matcher = matcher
+        self._thresholds = thresholds
+        self._least = min(thresholds.review, thresholds.family)
+
+    def edge(self, one: int, other: int) -> Edge:
+        """Two records, compared; the first place must be the lower one."""
+        pair = self._matcher.pair(SourceRecordId(""), self._records[one], self._records[other])
+        return Edge(
+            one=one,
+            other=other,
+            bits=pair.strength,
+            vetoes=pair.vetoes,
+            is_anchor=pair.is_anchor,
+        )
+
+    def worth(self, batch: Longs) -> tuple[int, list[Edge]]:
+        """How many pairs a batch has, and those of them that a human would be shown."""
+        pairs = distinct(batch)
+        edges = (self.edge(one, other) for one, other in pairs)
+        return len(pairs), [edge for edge in edges if self._is_worth(edge)]
+
+    def _is_worth(self, edge: Edge) -> bool:
+        return edge.bits >= self._least and self.alone(edge).outcome is not Outcome.NEW
+
+    def is_linked_to_itself(self, demographics: Demographics) -> bool:
+        """Whether two records with these demographics would be linked, were there no others."""
+        pair = self._matcher.pair(SourceRecordId(""), demographics, demographics)
+        judged = judge_person(PersonId(""), [pair], self._thresholds)
+        return decide([judged], self._thresholds).outcome is Outcome.LINK
+
+    def alone(self, edge: Edge) -> Decision:
+        """What is decided where these two are all there is."""
+        judged = judge_person(PersonId(""), [edge.pair_score()], self._thresholds)
+        return decide([judged], self._thresholds)
+
+
+def score_all(
+    scorer: PairScorer, batches: Sequence[Longs], jobs: int
+) -> Iterator[tuple[int, list[Edge]]]:
+    """What `PairScorer.worth` gives for each batch, in order."""
+    if jobs <= 1 or len(batches) < 2:
+        yield from map(scorer.worth, batches)
+        return
+    with _workers(scorer, jobs) as pool:
+        yield from pool.imap(_worth, batches)
+
+
+#: The scorer of a worker process, inherited when it is forked: records are never copied over.
+_INHERITED: list[PairScorer] = []
+
+
+def _worth(batch: Longs) -> tuple[int, list[Edge]]:
+    return _INHERITED[0].worth(batch)
+
+
+@contextmanager
+def _workers(scorer: PairScorer, jobs: int) -> Iterator["multiprocessing.pool.Pool"]:
+    """Processes that know the scorer; ended when the block ends, however it ends."""
+    _INHERITED[:] = [scorer]
+    gc.freeze()  # what stands is shared with the workers: collecting it would copy it
+    try:
+        with multiprocessing.get_context("fork").Pool(jobs, _ignore_interrupts) as pool:
+            yield pool
+    finally:
+        gc.unfreeze()
+        _INHERITED.clear()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is the first process's to handle; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def strongest_first(edges: Iterable[Edge]) -> list[Edge]:
+    """Edges by strength; equal ones by the ids of their records."""
+    return sorted(edges, key=lambda edge: (-edge.bits, edge.one, edge.other))
