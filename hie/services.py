@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import orjson
 
+from adapters.domains import Domains
 from adapters.hl7v2.deferred import AcknowledgementMaker
 from adapters.journal import Journal
 from adapters.queue import Queue
@@ -26,8 +27,10 @@ from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
 from hie.feeds.watch import SourceWatch
+from hie.flow.asked import Askers, QueryReader
 from hie.flow.carry import FhirFlow
 from hie.flow.codes import CodeTasks
+from hie.flow.deciding import Deciding
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
 from hie.flow.ingest import Ingest
@@ -38,11 +41,12 @@ from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
 from hie.flow.replay import Replay
 from hie.flow.resolve import Resolver
+from hie.flow.stewards import Stewards
 from hie.flow.takeback import TakeBack
 from hie.golden import GoldenPatients
+from hie.identities import Identities
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
-from hie.identities import Identities
 from hie.keystore import KeyStore
 from hie.overview import Overview
 from hie.settings import Settings
@@ -125,8 +129,6 @@ class Services:
         self.door = Door(
             self.db, self.repository, self.consent, self.mpi, self.golden, self.disclosures
         )
-        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
-
         self.identities = Identities(
             self.db,
             self.repository,
@@ -137,6 +139,19 @@ class Services:
             domains=config.sources.domains(),
             base=base,
         )
+        self.domains = Domains(config.sources)
+        self.askers = Askers(self.directory)
+        self.queries = QueryReader(
+            self.askers,
+            self.door,
+            self.identities,
+            index,
+            self.clock,
+            self.ring.sealing_key("query"),
+            pointer_seconds=config.queries.limits.pointer_seconds,
+        )
+        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
+
     def _join_placer(self) -> None:
         config = self.config
         self.placer = Placer(
@@ -147,6 +162,7 @@ class Services:
             self.writer,
             self.consent,
             Memory(self.repository, Changes(self.keys, config.index), config.lifecycles),
+            self.tokens.revoke_of,
         )
 
     def _join_journal(self) -> None:
@@ -172,7 +188,9 @@ class Services:
         config = self.config
         log = MoveLog(config.index)
         self.moves = SourceMoves(self.mpi, self.placer, self.repository, log, self.ring)
-        self.takeback = TakeBack(self.mpi, self.placer, self.repository, log, self.audit)
+        self.takeback = TakeBack(self.mpi, self.placer, self.repository, log)
+        deciding = Deciding(self.mpi, self.placer, self.takeback, self.repository, self.audit)
+        self.stewards = Stewards(self.db, self.mpi, deciding, self.golden, self.audit, self.clock)
         privacy = PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring)
         self.ingest = Ingest(
             config.sources,

@@ -2,8 +2,7 @@
 
 A decision closes links and opens others; nothing is overwritten. A person left without
 records redirects to where they went; one that gets records back is itself again. So taking a
-decision back needs nothing but the links it opened and closed - also weeks later, and also
-when the decision taken back was itself a taking back.
+decision back (`mpi.undo`) needs nothing but the links it opened and closed.
 """
 
 from collections import Counter
@@ -20,8 +19,8 @@ from hie.db import Database
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
-from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus, Undone
-from mpi.repository import links, records, tasks
+from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus
+from mpi.repository import links, records
 from mpi.repository.links import Link
 from mpi.repository.writes import Writes
 
@@ -74,7 +73,7 @@ class Ledger:
         writes.add("person", id=person_id, created_us=now_us, status=PersonStatus.ACTIVE.value)
         return person_id
 
-    async def decision(
+    async def decision(  # noqa: PLR0913 - one row, its columns by name
         self,
         conn: AsyncConnection,
         writes: Writes,
@@ -83,8 +82,19 @@ class Ledger:
         *,
         explained: Explanation | None = None,
         inverse_of: int | None = None,
+        about: int | None = None,
     ) -> Recorded:
-        """Gather a decision."""
+        """Gather a decision.
+
+        Args:
+            conn: open transaction.
+            writes: where its row waits.
+            kind: what is decided.
+            actor: by whom, when and why.
+            explained: why, as the index sees it.
+            inverse_of: the decision that it takes back.
+            about: the decision that it looks at again, without changing it.
+        """
         decision_id = self._db.next_pk()
         key_id, sealed = await self._seal(conn, decision_id, actor.words, explained)
         writes.add(
@@ -100,6 +110,8 @@ class Ledger:
             key_id=key_id,
             explanation=sealed,
             inverse_of=inverse_of,
+            batch_id=actor.batch_id,
+            about=about,
         )
         return Recorded(id=decision_id, kind=kind, now_us=actor.now_us)
 
@@ -121,7 +133,7 @@ class Ledger:
         )
         return key.id, sealed
 
-    def open_link(
+    def open_link(  # noqa: PLR0913 - one row, its columns by name
         self,
         writes: Writes,
         record_id: str,
@@ -130,6 +142,7 @@ class Ledger:
         *,
         state: LinkState,
         strength: tuple[float, str] | None = None,
+        from_us: int = 0,
     ) -> None:
         """Gather a link; `strength` is bits and grade, where a score led to it."""
         bits, grade = strength or (None, None)
@@ -137,7 +150,7 @@ class Ledger:
             "identity_link",
             record_id=record_id,
             person_id=person_id,
-            valid_from_us=recorded.now_us,
+            valid_from_us=max(recorded.now_us, from_us),
             decision_id=recorded.id,
             state=state.value,
             bits=bits,
@@ -145,13 +158,16 @@ class Ledger:
             model_version=self._model_version,
         )
 
-    def _restore_link(self, writes: Writes, old: Link, recorded: Recorded) -> None:
-        """Gather a link as it was. It is the effect of the decision that made it first."""
+    def restore_link(self, writes: Writes, old: Link, now: Link, recorded: Recorded) -> None:
+        """Gather a link as it was, in place of the one that holds now.
+
+        It is the effect of the decision that made it first.
+        """
         writes.add(
             "identity_link",
             record_id=old.record_id,
             person_id=old.person_id,
-            valid_from_us=recorded.now_us,
+            valid_from_us=max(recorded.now_us, now.valid_from_us),
             decision_id=old.decision_id,
             state=old.state.value,
             bits=old.bits,
@@ -184,18 +200,28 @@ class Ledger:
         targets: Mapping[Link, PersonId],
         recorded: Recorded,
     ) -> tuple[PersonMove, ...]:
-        """Close these links and open them on other persons; end and revive persons."""
+        """Close these links and open them on other persons; end and revive persons.
+
+        The persons are held still (`hold_still`) by the caller.
+        """
         for link, person_id in targets.items():
-            self.open_link(writes, link.record_id, person_id, recorded, state=LinkState.CONFIRMED)
+            self.open_link(
+                writes,
+                link.record_id,
+                person_id,
+                recorded,
+                state=LinkState.CONFIRMED,
+                from_us=link.valid_from_us,
+            )
         moved = [
             PersonMove(
                 source_record_id=link.record_id, from_person=link.person_id, to_person=person_id
             )
             for link, person_id in targets.items()
         ]
-        return await self._switch(conn, writes, targets, moved, recorded)
+        return await self.switch(conn, writes, targets, moved, recorded)
 
-    async def _switch(
+    async def switch(
         self,
         conn: AsyncConnection,
         writes: Writes,
@@ -203,10 +229,15 @@ class Ledger:
         moved: Sequence[PersonMove],
         recorded: Recorded,
     ) -> tuple[PersonMove, ...]:
+        """Close links, open those gathered in `writes`, and end or revive persons.
+
+        Returns:
+            The moves to another person, whose clinical rows must follow.
+        """
         await links.close_links(conn, ended, decision_id=recorded.id, now_us=recorded.now_us)
         await writes.send(conn)
         await self._settle_persons(conn, moved, recorded.id)
-        return tuple(moved)
+        return tuple(move for move in moved if move.from_person != move.to_person)
 
     async def _settle_persons(
         self, conn: AsyncConnection, moved: Sequence[PersonMove], decision_id: int
@@ -242,80 +273,40 @@ class Ledger:
                 decision_id=recorded.id,
             )
 
-    async def undo(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> Undone:
-        """Take a decision back: every record it moved returns, unless it was moved again since.
-
-        What a merge had joined is held apart from then on.
-
-        Args:
-            conn: open transaction.
-            decision_id: the decision to take back.
-            actor: who takes it back, and why.
-
-        Raises:
-            HieError: NOT_FOUND for an unknown decision; CONFLICT when it is taken back
-                already; BUSINESS_RULE when it moved and asserted nothing.
-        """
-        undone = await self._undone_kind(conn, decision_id)
-        ended = await links.closed_by(conn, decision_id)
-        past = await links.history(conn, [link.record_id for link in ended])
-        standing = {old: _standing(past[old.record_id], decision_id) for old in ended}
-        writes = self.writes()
-        recorded = await self.decision(conn, writes, undone, actor, inverse_of=decision_id)
-        moved = await self._restore(conn, writes, standing, recorded)
-        await links.close_assertions(conn, decision_id, by=recorded.id, now_us=recorded.now_us)
-        await tasks.reopen(conn, decision_id)
-        await self._answer_joined(conn, moved, recorded)
-        if undone is DecisionKind.UNMERGE:
-            left = [link.record_id for m in moved for link in await self._left_at(conn, m)]
-            here = [move.source_record_id for move in moved]
-            await self.hold_apart(conn, writes, here, left, recorded)
-        self.tell_moves(writes, recorded, moved)
-        await writes.send(conn)
-        kept = tuple(sorted(old.record_id for old, now in standing.items() if now is None))
-        return Undone(decision_id=recorded.id, moves=moved, kept=kept)
-
-    async def _restore(
+    async def hold_still(
         self,
         conn: AsyncConnection,
-        writes: Writes,
-        standing: Mapping[Link, Link | None],
-        recorded: Recorded,
-    ) -> tuple[PersonMove, ...]:
-        back = {old: now for old, now in standing.items() if now is not None}
-        for old in back:
-            self._restore_link(writes, old, recorded)
-        moved = [
-            PersonMove(
-                source_record_id=old.record_id, from_person=now.person_id, to_person=old.person_id
-            )
-            for old, now in back.items()
-        ]
-        return await self._switch(conn, writes, back.values(), moved, recorded)
+        record_ids: Collection[str],
+        persons: Sequence[str],
+        *,
+        besides: Collection[str] = (),
+    ) -> list[PersonId]:
+        """Keep others from moving records of these persons, and these records, until the commit.
 
-    async def _answer_joined(
-        self, conn: AsyncConnection, moved: Collection[PersonMove], recorded: Recorded
-    ) -> None:
-        """Close what asked whether two persons are one, where they are again."""
-        for gone, kept in {(m.from_person, m.to_person) for m in moved}:
-            if not await links.links_of_person(conn, gone):
-                answered = await tasks.between(conn, [gone], [kept])
-                await tasks.close(conn, answered, decision_id=recorded.id, now_us=recorded.now_us)
+        PostgreSQL locks the rows of the persons, in order of their ids; SQLite has one writer.
 
-    async def _left_at(self, conn: AsyncConnection, move: PersonMove) -> list[Link]:
-        return await links.links_of_person(conn, move.from_person)
+        Args:
+            conn: open write transaction.
+            record_ids: records that are to move.
+            persons: persons, by any id that leads to them.
+            besides: persons by their own ids, merged or not.
 
-    async def _undone_kind(self, conn: AsyncConnection, decision_id: int) -> DecisionKind:
-        kind = await links.decision_kind(conn, decision_id)
-        if kind is None:
-            raise HieError(Category.NOT_FOUND, "there is no such decision")
-        if kind == DecisionKind.NEW.value:
-            text = "a record's first decision cannot be taken back: move the record instead"
-            raise HieError(Category.BUSINESS_RULE, text)
-        if await links.is_undone(conn, decision_id):
-            raise HieError(Category.CONFLICT, "this decision is taken back already")
-        is_merge = kind in (DecisionKind.MERGE.value, DecisionKind.SOURCE_MERGE.value)
-        return DecisionKind.UNMERGE if is_merge else DecisionKind.UNDO
+        Returns:
+            The persons that `persons` stand for now.
+
+        Raises:
+            HieError: NOT_FOUND for an id that never was a person.
+        """
+        held: set[str] = set()
+        while True:
+            standing = [await self.resolve(conn, person) for person in persons]
+            owners = {link.person_id for link in await links.links_of_records(conn, record_ids)}
+            wanted = {*standing, *owners, *besides} - held
+            if not wanted:
+                return standing
+            # Another may have moved them while we waited: look again with the locks held.
+            await links.lock_persons(conn, wanted)
+            held |= wanted
 
     async def resolve(self, conn: AsyncConnection, person_id: str) -> PersonId:
         """The active person that an id stands for now.
@@ -334,16 +325,3 @@ class Ledger:
                 break
             person_id = redirect_to
         return PersonId(person_id)
-
-
-def _standing(past: Sequence[Link], decision_id: int) -> Link | None:
-    """A record's open link, if it is still the effect of a decision; else None.
-
-    It is where the decision made it, where undoing later decisions restored it, and where the
-    decision itself was an undoing and nothing has been closed since.
-    """
-    *before, now = past
-    if now.closed_by is not None:
-        return None
-    is_last = bool(before) and before[-1].closed_by == decision_id
-    return now if is_last or now.decision_id == decision_id else None

@@ -133,7 +133,11 @@ class SourceMerges:
         self, conn: AsyncConnection, survivor: Record, gone: PersonId, actor: Actor
     ) -> SourceMerged:
         """Join a person to that of a record, if the guard agrees; else ask a steward."""
-        person_id = PersonId(str(survivor.person_id))
+        person_id, gone = await self._ledger.hold_still(
+            conn, [], [PersonId(str(survivor.person_id)), gone]
+        )
+        if person_id == gone:  # a steward joined them meanwhile
+            return await self._record(conn, survivor, person_id, survivor, actor)
         judged = await self.judge(conn, person_id, gone)
         is_stopped = bool(judged.vetoes) or judged.is_denied
         writes = self._ledger.writes()

@@ -24,6 +24,7 @@ class DecisionKind(StrEnum):
     LINK = "link"
     RELINK = "relink"
     UNLINK = "unlink"
+    SPLIT = "split"
     MERGE = "merge"
     UNMERGE = "unmerge"
     UNDO = "undo"
@@ -31,6 +32,9 @@ class DecisionKind(StrEnum):
     REJECT = "reject"
     CONFIRM = "confirm"
     OVERLAY_HOLD = "overlay-hold"
+    OVERLAY_ACCEPT = "overlay-accept"
+    OVERLAY_REFUSE = "overlay-refuse"
+    CONSENT_REVIEW = "consent-review"  # the consents of a changed person hold as they are
     FLAG = "flag"  # a human is asked; everything stays as it is
     RESCORE = "rescore"  # a record stays where it is; how well it fits there has changed
 
@@ -126,18 +130,22 @@ class SourceMerged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
-    """What taking back a decision did.
+class Decided:
+    """What a decision did, taking one back included.
 
     Attributes:
-        decision_id: the new decision, inverse of the one taken back.
-        moves: records that went back.
-        kept: records that a later decision has touched since: left where they are, for a
-            steward to look at.
+        decision_id: what to take back to undo it.
+        kind: what was decided.
+        moves: records that changed their person.
+        persons: whom it is about, moves or none.
+        kept: of an undo, records that a later decision has touched since: left where they
+            are, for a steward to look at.
     """
 
     decision_id: int
-    moves: tuple[PersonMove, ...]
+    kind: DecisionKind
+    moves: tuple[PersonMove, ...] = ()
+    persons: tuple[PersonId, ...] = ()
     kept: tuple[SourceRecordId, ...] = ()
 
 
@@ -195,6 +203,7 @@ class Actor:
         reason: a code, such as the rule that fired; stored in clear.
         words: why, in a human's words; sealed, because they may name the patient.
         message_id: the message that led to it.
+        batch_id: what the decisions of one batch have in common.
     """
 
     name: str
@@ -203,6 +212,7 @@ class Actor:
     words: str = ""
     message_id: MessageId | None = None
     on_behalf_of: str | None = None
+    batch_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

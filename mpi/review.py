@@ -11,7 +11,7 @@ from hie.keystore import KeyKind, KeyStore
 from mpi.ledger import Recorded
 from mpi.levels import MatchGrade, Veto
 from mpi.model import Candidate, Question, Task, TaskKind, TaskState
-from mpi.repository import tasks
+from mpi.repository import rescoring, tasks
 from mpi.repository.tasks import TaskRow
 from mpi.repository.writes import Writes
 
@@ -79,6 +79,20 @@ class ReviewQueue:
             writes.add("review_candidate", task_id=task_id, person_id=candidate)
         return task_id
 
+    async def asking(self, conn: AsyncConnection, question: Question) -> int | None:
+        """The open task that asks this already."""
+        return await tasks.open_task(conn, _text(question))
+
+    async def refresh(
+        self, conn: AsyncConnection, writes: Writes, task_id: int, question: Question
+    ) -> None:
+        """Bring what an open task proposes up to date; who has it keeps it."""
+        key_id, detail = await self._seal(conn, task_id, question)
+        await tasks.set_detail(conn, task_id, key_id=key_id, detail=detail)
+        await rescoring.drop_candidates(conn, task_id)
+        for candidate in {c.person_id for c in question.candidates}:
+            writes.add("review_candidate", task_id=task_id, person_id=candidate)
+
     async def listed(
         self, conn: AsyncConnection, *, after: Task | None = None, limit: int = 50
     ) -> list[Task]:
@@ -109,6 +123,28 @@ class ReviewQueue:
             if task.state is TaskState.CLOSED or task.assignee != assignee:
                 raise HieError(Category.CONFLICT, "the task is taken or closed")
         return await self.task(conn, task_id)
+
+    async def require_open(self, conn: AsyncConnection, task_id: int, steward: str) -> None:
+        """Refuse to decide a task that is closed, or that another steward has claimed.
+
+        Raises:
+            HieError: NOT_FOUND; CONFLICT.
+        """
+        row = await tasks.by_id(conn, task_id)
+        if row is None:
+            raise HieError(Category.NOT_FOUND, "there is no such task")
+        if row.state == TaskState.CLOSED.value:
+            raise HieError(Category.CONFLICT, "the task is closed already")
+        if row.assignee not in (None, steward):
+            raise HieError(Category.CONFLICT, "another steward has claimed the task")
+
+    async def close(
+        self, conn: AsyncConnection, task_id: int, decision_id: int, now_us: int
+    ) -> None:
+        """End a task by the decision that answers it; taken back, it asks again."""
+        row = await tasks.by_id(conn, task_id)
+        if row is not None and row.state != TaskState.CLOSED.value:
+            await tasks.close(conn, [task_id], decision_id=decision_id, now_us=now_us)
 
     async def _seal(
         self, conn: AsyncConnection, task_id: int, question: Question

@@ -25,7 +25,7 @@ from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
 from mpi.model import Actor, Counts, DecisionKind, Identified, SourceMerged
 from mpi.normalize import Normalizer
-from mpi.repository import links
+from mpi.repository import decisions, links
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
 from mpi.statements import SourceStatements
@@ -118,6 +118,22 @@ class Mpi:
         )
         return await self._identification.identify(conn, arrival, may_update=may_update)
 
+    async def take_held(
+        self, conn: AsyncConnection, record_id: SourceRecordId, held: FhirJson, actor: Actor
+    ) -> Identified:
+        """Take the demographics that an overlay held back for the record's own, and score anew.
+
+        Args:
+            conn: open write transaction.
+            record_id: the record that the task is about.
+            held: what the task shows as held.
+            actor: the steward who accepts them.
+
+        Raises:
+            HieError: NOT_FOUND for a record that is not known, or by its number alone.
+        """
+        return await self._identification.take_held(conn, record_id, held, actor)
+
     async def merge(
         self,
         conn: AsyncConnection,
@@ -188,6 +204,10 @@ class Mpi:
     ) -> tuple[SourceRecordId, ...]:
         """The source records of a person, in the order they were linked."""
         return tuple(link.record_id for link in await links.links_of_person(conn, person_id))
+
+    async def decisions_of_batch(self, conn: AsyncConnection, batch_id: int) -> list[int]:
+        """The decisions of a batch, oldest first."""
+        return [one.id for one in await decisions.of_batch(conn, batch_id)]
 
     async def resolve(self, conn: AsyncConnection, person_id: PersonId) -> PersonId:
         """The active person that an id stands for, after merges.

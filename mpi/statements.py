@@ -109,6 +109,7 @@ class SourceStatements:
         self, conn: AsyncConnection, record: Record, target: PersonId | None, actor: Actor
     ) -> SourceMerged:
         """Close the record's link and open it elsewhere, apart from those it was with."""
+        await self._ledger.hold_still(conn, [record.record_id], [target] if target else [])
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, DecisionKind.RELINK, actor)
         goal = target or self._ledger.new_person(writes, actor.now_us)

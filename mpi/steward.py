@@ -1,16 +1,17 @@
 """What identity stewards decide: each one decision, each undoable."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.ledger import Ledger, Recorded
-from mpi.model import Actor, DecisionKind, LinkState, PersonMove, Undone
+from mpi.model import Actor, Decided, DecisionKind, PersonMove
 from mpi.repository import links, tasks
 from mpi.repository.links import Link
 from mpi.repository.writes import Writes
+from mpi.undo import Undoing
 
 
 class Stewardship:
@@ -22,16 +23,17 @@ class Stewardship:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._undoing = Undoing(ledger)
 
     async def link(
         self, conn: AsyncConnection, record_id: SourceRecordId, person_id: PersonId, actor: Actor
-    ) -> tuple[PersonMove, ...]:
+    ) -> Decided:
         """Move a record to a person; a person left without records redirects there.
 
         Raises:
             HieError: NOT_FOUND for an unknown record or person; CONFLICT when it is there.
         """
-        target = await self._ledger.resolve(conn, person_id)
+        (target,) = await self._ledger.hold_still(conn, [record_id], [person_id])
         link = await self._link_of(conn, record_id)
         if link.person_id == target:
             raise HieError(Category.CONFLICT, "the record belongs to this person already")
@@ -39,13 +41,13 @@ class Stewardship:
 
     async def merge(
         self, conn: AsyncConnection, kept: PersonId, gone: PersonId, actor: Actor
-    ) -> tuple[PersonMove, ...]:
+    ) -> Decided:
         """Make two persons one; the id of the second redirects to the first.
 
         Raises:
             HieError: NOT_FOUND for an unknown person; CONFLICT when they are one already.
         """
-        kept, gone = await self._ledger.resolve(conn, kept), await self._ledger.resolve(conn, gone)
+        kept, gone = await self._ledger.hold_still(conn, [], [kept, gone])
         if kept == gone:
             raise HieError(Category.CONFLICT, "the two ids are one person already")
         moved = await links.links_of_person(conn, gone)
@@ -53,34 +55,51 @@ class Stewardship:
 
     async def unlink(
         self, conn: AsyncConnection, record_id: SourceRecordId, actor: Actor
-    ) -> tuple[PersonMove, ...]:
+    ) -> Decided:
         """Give a record a person of its own, and keep it apart from the records it was with.
 
         Raises:
             HieError: NOT_FOUND for an unknown record; CONFLICT when it is alone already.
         """
+        await self._ledger.hold_still(conn, [record_id], [])
         link = await self._link_of(conn, record_id)
         others = [o for o in await links.links_of_person(conn, link.person_id) if o != link]
         if not others:
             raise HieError(Category.CONFLICT, "the record is its person's only one")
-        writes = self._ledger.writes()
-        recorded = await self._ledger.decision(conn, writes, DecisionKind.UNLINK, actor)
-        target = self._ledger.new_person(writes, actor.now_us)
-        moved = await self._ledger.move(conn, writes, {link: target}, recorded)
-        apart = [other.record_id for other in others]
-        await self._ledger.hold_apart(conn, writes, [record_id], apart, recorded)
-        await self._finish(conn, writes, recorded, moved)
-        return moved
+        return await self._part(conn, DecisionKind.UNLINK, [link], others, actor)
+
+    async def split(
+        self,
+        conn: AsyncConnection,
+        person_id: PersonId,
+        records: Collection[SourceRecordId],
+        actor: Actor,
+    ) -> Decided:
+        """Give some records of a person a new person together, apart from those that stay.
+
+        Raises:
+            HieError: NOT_FOUND for an unknown person; CONFLICT when a record is another's, or
+                no record or none but these would stay.
+        """
+        (person,) = await self._ledger.hold_still(conn, records, [person_id])
+        there = await links.links_of_person(conn, person)
+        leaving = [link for link in there if link.record_id in records]
+        staying = [link for link in there if link.record_id not in records]
+        if not leaving or len(leaving) != len(set(records)):
+            raise HieError(Category.CONFLICT, "a record to split off is not this person's")
+        if not staying:
+            raise HieError(Category.CONFLICT, "a split leaves at least one record behind")
+        return await self._part(conn, DecisionKind.SPLIT, leaving, staying, actor)
 
     async def reject(
         self, conn: AsyncConnection, one: PersonId, other: PersonId, actor: Actor
-    ) -> int:
+    ) -> Decided:
         """Two persons are two humans: close the questions about them for good.
 
-        Returns:
-            The decision, for undoing it.
+        Raises:
+            HieError: NOT_FOUND for an unknown person; CONFLICT when the two are one.
         """
-        sides = [await self._ledger.resolve(conn, person) for person in (one, other)]
+        sides = await self._ledger.hold_still(conn, [], [one, other])
         if sides[0] == sides[1]:
             raise HieError(Category.CONFLICT, "the two ids are one person: unmerge them first")
         here, there = [await links.links_of_person(conn, person) for person in sides]
@@ -91,27 +110,33 @@ class Stewardship:
         )
         await self._close_between(conn, sides[:1], sides[1:], recorded)
         await writes.send(conn)
-        return recorded.id
+        return _decided(recorded, persons=sides)
 
-    async def confirm(self, conn: AsyncConnection, record_id: SourceRecordId, actor: Actor) -> int:
-        """The record belongs where it is: close its questions; the decision's id."""
+    async def confirm(
+        self, conn: AsyncConnection, record_id: SourceRecordId, actor: Actor
+    ) -> Decided:
+        """The record belongs where it is: close its questions, and ask none of the kind again.
+
+        Raises:
+            HieError: NOT_FOUND for an unknown record.
+        """
+        await self._ledger.hold_still(conn, [record_id], [])
         link = await self._link_of(conn, record_id)
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, DecisionKind.CONFIRM, actor)
-        await links.set_state(conn, link, LinkState.CONFIRMED)
+        await self._ledger.move(conn, writes, {link: link.person_id}, recorded)
         answered = await tasks.about(conn, record_id)
         await tasks.close(conn, answered, decision_id=recorded.id, now_us=recorded.now_us)
-        await writes.send(conn)
-        return recorded.id
+        return _decided(recorded, persons=[link.person_id])
 
-    async def undo(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> Undone:
+    async def undo(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> Decided:
         """Take a decision back; what a merge had joined is held apart from then on.
 
         Raises:
             HieError: NOT_FOUND, CONFLICT when it is taken back already, BUSINESS_RULE for a
                 decision that cannot be.
         """
-        return await self._ledger.undo(conn, decision_id, actor)
+        return await self._undoing.undo(conn, decision_id, actor)
 
     async def _join(
         self,
@@ -120,7 +145,7 @@ class Stewardship:
         moving: Collection[Link],
         target: PersonId,
         actor: Actor,
-    ) -> tuple[PersonMove, ...]:
+    ) -> Decided:
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, kind, actor)
         left = {link.person_id for link in moving}
@@ -130,18 +155,35 @@ class Stewardship:
             conn, [link.record_id for link in moving], there, by=recorded.id, now_us=recorded.now_us
         )
         moved = await self._ledger.move(conn, writes, dict.fromkeys(moving, target), recorded)
-        await self._finish(conn, writes, recorded, moved)
-        return moved
+        return await self._finish(conn, writes, recorded, moved)
+
+    async def _part(
+        self,
+        conn: AsyncConnection,
+        kind: DecisionKind,
+        leaving: Sequence[Link],
+        staying: Sequence[Link],
+        actor: Actor,
+    ) -> Decided:
+        """Give records a new person, and hold them apart from those they were with."""
+        writes = self._ledger.writes()
+        recorded = await self._ledger.decision(conn, writes, kind, actor)
+        target = self._ledger.new_person(writes, actor.now_us)
+        moved = await self._ledger.move(conn, writes, dict.fromkeys(leaving, target), recorded)
+        here, there = [link.record_id for link in leaving], [link.record_id for link in staying]
+        await self._ledger.hold_apart(conn, writes, here, there, recorded)
+        return await self._finish(conn, writes, recorded, moved)
 
     async def _finish(
         self,
         conn: AsyncConnection,
         writes: Writes,
         recorded: Recorded,
-        moved: Collection[PersonMove],
-    ) -> None:
+        moved: Sequence[PersonMove],
+    ) -> Decided:
         self._ledger.tell_moves(writes, recorded, moved)
         await writes.send(conn)
+        return _decided(recorded, moves=moved)
 
     async def _close_between(
         self,
@@ -158,3 +200,18 @@ class Stewardship:
         if not found:
             raise HieError(Category.NOT_FOUND, "there is no such record")
         return found[0]
+
+
+def _decided(
+    recorded: Recorded,
+    *,
+    moves: Sequence[PersonMove] = (),
+    persons: Sequence[PersonId] = (),
+) -> Decided:
+    touched = {p for move in moves for p in (move.from_person, move.to_person)}
+    return Decided(
+        decision_id=recorded.id,
+        kind=recorded.kind,
+        moves=tuple(moves),
+        persons=tuple(sorted({*touched, *persons})),
+    )

@@ -96,6 +96,10 @@ SUBTYPES: dict[str, tuple[Term, str]] = {
             ("merge", "Merge Record Lifecycle Event"),
             ("unmerge", "Unmerge Record Lifecycle Event"),
             ("destroy", "Destroy/Delete Record Lifecycle Event"),
+            ("restore", "Restore Record Lifecycle Event"),
+            ("amend", "Amend (Update) Record Lifecycle Event"),
+            ("attest", "Attest Record Lifecycle Event"),
+            ("verify", "Verify Record Lifecycle Event"),
         )
     },
     "AuthZ-Consent": (

@@ -1,5 +1,6 @@
 """Access tokens in the database."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Row, delete, select, update
@@ -45,6 +46,22 @@ class TokenRepository:
         if not changed.rowcount:
             return None
         return _token((await conn.execute(select(table).where(table.c.pk == pk))).one())
+
+    async def revoke_of(
+        self, conn: AsyncConnection, persons: Collection[PersonId], now_us: int
+    ) -> list[AccessToken]:
+        """Revoke the tokens that open these persons' own records; those that still held."""
+        table = access_token
+        is_held = (
+            table.c.patient.in_(sorted(persons))
+            & table.c.revoked_us.is_(None)
+            & (table.c.expires_us > now_us)
+        )
+        found = [_token(row) for row in await conn.execute(select(table).where(is_held))]
+        if found:
+            held = table.c.pk.in_([token.pk for token in found])
+            await conn.execute(update(table).where(held).values(revoked_us=now_us))
+        return found
 
     async def forget(self, conn: AsyncConnection, before_us: int) -> int:
         """Delete tokens that expired before this time; how many."""

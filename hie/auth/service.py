@@ -8,6 +8,7 @@ Spec: RFC 6750, RFC 7009.
 import hashlib
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlencode
@@ -139,6 +140,15 @@ class TokenService:
             return False
         await self._record(conn, token, "110137", now_us)
         return True
+
+    async def revoke_of(self, conn: AsyncConnection, persons: Collection[PersonId]) -> None:
+        """Revoke the tokens of patients whose own record became another, in the transaction.
+
+        Whoever was shown it must prove again whose record is theirs.
+        """
+        now_us = self._clock.now_us()
+        for token in await self._tokens.revoke_of(conn, persons, now_us):
+            await self._record(conn, token, "110137", now_us)
 
     async def forget_expired(self) -> int:
         """Delete what expired long ago; what the tokens did stays in the audit trail."""

@@ -14,7 +14,7 @@ access_token = Table(
     Column("revoked_us", BigInteger),
     Column("organization", String(200)),
     Column("user_name", String(200)),
-    Column("patient", String(64)),
+    Column("patient", String(64), index=True),
     Column("purpose", String(20), nullable=False),
     Column("scopes", Text, nullable=False),
     Column("is_steward", Boolean, nullable=False),

@@ -7,10 +7,10 @@ import sys
 
 from hie.commands import linking, stewards, training
 from hie.commands.parser import Group, command, settings_of
+from hie.flow.decisions import Steward
 from hie.kernel.clock import instant
 from hie.services import Services
 from hie.settings import Settings
-from mpi.model import Actor
 
 
 def register(group: Group) -> None:
@@ -57,16 +57,14 @@ async def moves(settings: Settings, source: str, limit: int) -> int:
 async def undo(settings: Settings, arguments: argparse.Namespace) -> int:
     """Take a decision back; 3 where something touched since had to be left."""
     async with Services(settings) as hub:
-        actor = Actor(
-            name=f"steward:{arguments.by or getpass.getuser()}",
-            now_us=hub.clock.now_us(),
-            reason="undo",
-            words=arguments.reason,
+        steward = Steward(
+            name=arguments.by or getpass.getuser(), reason="undo", words=arguments.reason
         )
-        async with hub.db.transaction() as conn:
-            done = await hub.takeback.take_back(conn, arguments.decision, actor)
-    left = len(done.kept) + len(done.records)
+        done = await hub.stewards.undo(steward, arguments.decision)
+    left = len(done.left) + len(done.kept)
     print(f"decision {done.decision_id}: {len(done.persons)} persons put right, {left} left")
-    for item in done.kept:
+    for item in done.left:
         print(f"left, touched since: {item.type}/{item.id}", file=sys.stderr)
+    for record in done.kept:
+        print(f"left, moved since: Patient/{record}", file=sys.stderr)
     return 3 if left else 0

@@ -3,7 +3,7 @@
 One transaction of the caller's. What cannot be placed raises, and nothing of it is stored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,11 +24,13 @@ from hie.store.index import SearchIndex
 from hie.store.loader import Stored
 from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
-from mpi.model import Identified, Outcome, SourceMerged
+from mpi.model import Identified, Outcome, PersonMove, SourceMerged
 from mpi.service import Mpi
 
 #: A resource that changed hands: a correction, or a number used twice.
 MOVED: Final = "moved-between-patients"
+#: Told of persons whose records changed, in the transaction: revokes tokens.
+OnMoved = Callable[[AsyncConnection, Collection[PersonId]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Placer:
         writer: ResourceWriter,
         consent: ConsentService,
         memory: Memory,
+        on_moved: OnMoved,
     ) -> None:
         self._mpi = mpi
         self._labeller = labeller
@@ -60,6 +63,7 @@ class Placer:
         self._writer = writer
         self._consent = consent
         self._memory = memory
+        self._on_moved = on_moved
 
     def lifecycle(self, name: str) -> Lifecycle | None:
         """The status order of that name; None for ""."""
@@ -90,9 +94,14 @@ class Placer:
             whole = await self.foreseen(conn, identified.source_record_id, change)
             if whole is not None:
                 identified = await self._identified(conn, origin, whole, own, may_update=True)
-        if identified.previous_person_id not in (None, identified.person_id):
-            moved = {identified.source_record_id: identified.person_id}
-            await self.move(conn, origin, moved)
+        before = identified.previous_person_id
+        if before is not None and before != identified.person_id:
+            moved = PersonMove(
+                source_record_id=identified.source_record_id,
+                from_person=before,
+                to_person=identified.person_id,
+            )
+            await self.move(conn, origin, [moved])
         return identified
 
     async def _identified(
@@ -125,28 +134,26 @@ class Placer:
             message_id=origin.message_id,
             now_us=origin.now_us,
         )
-        moved = {move.source_record_id: move.to_person for move in merged.moves}
-        await self.move(conn, origin, moved)
+        await self.move(conn, origin, merged.moves)
         return merged
 
     async def move(
         self,
         conn: AsyncConnection,
         origin: Origin,
-        moves: Mapping[SourceRecordId, PersonId],
+        moves: Sequence[PersonMove],
     ) -> None:
-        """Give what was filed under records to their new persons, and rebuild their rules."""
+        """Give what was filed under records to their new persons, and rebuild their rules.
+
+        Nobody who looked at one of these persons' own record goes on with the same token.
+        """
         if not moves:
             return
-        before = {
-            PersonId(stored.person_id)
-            for stored in (
-                await self._repository.load(conn, [("Patient", record) for record in moves])
-            ).values()
-            if stored.person_id
-        }
-        await self._writer.relink(conn, moves, origin.now_us)
-        await self.recompile(conn, {*before, *moves.values()})
+        targets = {move.source_record_id: move.to_person for move in moves}
+        await self._writer.relink(conn, targets, origin.now_us)
+        persons = {person for move in moves for person in (move.from_person, move.to_person)}
+        await self.recompile(conn, persons)
+        await self._on_moved(conn, persons)
 
     async def place(
         self, conn: AsyncConnection, origin: Origin, placements: Sequence[Placement]

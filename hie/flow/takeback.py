@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.audit.event import AuditRecord
-from hie.audit.repository import AuditLog
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import WriteMode
@@ -19,7 +17,7 @@ from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
 from hie.store.loader import Stored
 from hie.store.moved import Item, Move, MoveLog
 from hie.store.repository import ResourceRepository
-from mpi.model import Actor
+from mpi.model import Actor, Decided
 from mpi.service import Mpi
 
 
@@ -28,16 +26,14 @@ class TakenBack:
     """What taking a decision back did.
 
     Attributes:
-        decision_id: the new decision, inverse of the one taken back.
+        decided: the new decision, inverse of the one taken back.
         persons: whose records changed.
         kept: resources a later message has touched since: left as they are.
-        records: records that a later decision has moved since: left where they are.
     """
 
-    decision_id: int
+    decided: Decided
     persons: frozenset[PersonId]
     kept: tuple[Item, ...] = ()
-    records: tuple[SourceRecordId, ...] = ()
 
 
 class TakeBack:
@@ -49,16 +45,14 @@ class TakeBack:
         placer: Placer,
         repository: ResourceRepository,
         log: MoveLog,
-        audit: AuditLog,
     ) -> None:
         self._mpi = mpi
         self._placer = placer
         self._repository = repository
         self._log = log
-        self._audit = audit
 
     async def take_back(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> TakenBack:
-        """Take a decision back, in the caller's transaction; audited for each person.
+        """Take a decision back, in the caller's transaction; the caller audits it.
 
         Args:
             conn: open write transaction.
@@ -70,26 +64,19 @@ class TakeBack:
                 decision that cannot be.
         """
         move = await self._log.move_of(conn, decision_id)
-        undone = await self._mpi.steward.undo(conn, decision_id, actor)
+        decided = await self._mpi.steward.undo(conn, decision_id, actor)
         origin = Origin(
             source_id=SourceId(move.source_id if move else ""),
             message_id=MessageId(move.message_id if move else 0),
             now_us=actor.now_us,
         )
-        moved = {one.source_record_id: one.to_person for one in undone.moves}
-        await self._placer.move(conn, origin, moved)
-        persons = {p for one in undone.moves for p in (one.from_person, one.to_person)}
+        await self._placer.move(conn, origin, decided.moves)
+        persons = set(decided.persons)
         kept: tuple[Item, ...] = ()
         if move is not None:
             kept, touched = await self._put_back(conn, move, origin)
             persons |= touched
-        await self._audit.append(conn, [_record(p, decision_id, actor) for p in sorted(persons)])
-        return TakenBack(
-            decision_id=undone.decision_id,
-            persons=frozenset(persons),
-            kept=kept,
-            records=undone.kept,
-        )
+        return TakenBack(decided=decided, persons=frozenset(persons), kept=kept)
 
     async def moves(self, conn: AsyncConnection, source_id: str, limit: int) -> list[Move]:
         """What sources merged and moved, the newest first; of one source where one is named."""
@@ -137,14 +124,3 @@ class TakeBack:
             label_mask=now.label_mask if now else 0,
             is_rewritten=True,
         )
-
-
-def _record(person: PersonId, decision_id: int, actor: Actor) -> AuditRecord:
-    return AuditRecord(
-        recorded_us=actor.now_us,
-        action="U",
-        subtype="unmerge",
-        person_id=person,
-        user=actor.name,
-        detail={"decision": decision_id, "reason": actor.words or actor.reason},
-    )

@@ -180,6 +180,23 @@ class ResourceLoader:
         records = [record, *(other for _, other in others.get(row.pk, ()))]
         return decode(body, resource_id=resource_id, records=records)
 
+    async def count_of_records(
+        self, conn: AsyncConnection, records: Sequence[str]
+    ) -> dict[str, int]:
+        """How many current resources are filed under these source records, by type."""
+        found: dict[str, int] = {}
+        for start in range(0, len(records), _CHUNK):
+            chunk = records[start : start + _CHUNK]
+            rows = await conn.execute(
+                select(resource.c.type_id, func.count())
+                .where(resource.c.source_record_id.in_(chunk), resource.c.deleted.is_(False))
+                .group_by(resource.c.type_id)
+            )
+            for type_id, number in rows:
+                name = self._index.type_name(type_id)
+                found[name] = found.get(name, 0) + number
+        return found
+
     async def count_by_type(self, conn: AsyncConnection) -> dict[str, int]:
         """How many current resources there are of each type."""
         rows = await conn.execute(

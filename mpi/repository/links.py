@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -27,6 +27,7 @@ class Link:
         decision_id: whose effect it is; a link that was restored carries the decision that
             made it first.
         closed_by: the decision that ended it; None while it holds.
+        valid_from_us, valid_to_us: since when, and until before when; None while it holds.
     """
 
     id: int
@@ -37,6 +38,8 @@ class Link:
     state: LinkState
     bits: float | None
     grade: str | None
+    valid_from_us: int
+    valid_to_us: int | None
 
 
 async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> list[Link]:
@@ -84,6 +87,8 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
             _link.c.state,
             _link.c.bits,
             _link.c.grade,
+            _link.c.valid_from_us,
+            _link.c.valid_to_us,
         )
         .where(condition)
         .order_by(_link.c.id)
@@ -98,6 +103,8 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
             state=LinkState(row.state),
             bits=row.bits,
             grade=row.grade,
+            valid_from_us=row.valid_from_us,
+            valid_to_us=row.valid_to_us,
         )
         for row in rows
     ]
@@ -106,17 +113,25 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
 async def close_links(
     conn: AsyncConnection, links: Iterable[Link], *, decision_id: int, now_us: int
 ) -> None:
-    """End links."""
-    await conn.execute(
-        update(_link)
-        .where(_link.c.id.in_([link.id for link in links]))
-        .values(valid_to_us=now_us, closed_by=decision_id)
-    )
+    """End links; none before it began, whatever the clocks of two processes say."""
+    ended = [{"b_link": o.id, "b_to": max(now_us, o.valid_from_us)} for o in links]
+    if ended:
+        await conn.execute(_CLOSE.values(closed_by=decision_id), ended)
 
 
-async def set_state(conn: AsyncConnection, link: Link, state: LinkState) -> None:
-    """Set how sure the ledger is of a link."""
-    await conn.execute(update(_link).where(_link.c.id == link.id).values(state=state.value))
+_CLOSE = (
+    update(_link).where(_link.c.id == bindparam("b_link")).values(valid_to_us=bindparam("b_to"))
+)
+
+
+async def lock_persons(conn: AsyncConnection, persons: Collection[str]) -> None:
+    """Lock the rows of these persons until the commit, in order of their ids.
+
+    SQLite has one writer and locks nothing.
+    """
+    wanted = sorted(persons)
+    query = select(_person.c.id).where(_person.c.id.in_(wanted)).order_by(_person.c.id)
+    await conn.execute(query.with_for_update())
 
 
 async def person_status(conn: AsyncConnection, person_id: str) -> tuple[str, str | None] | None:

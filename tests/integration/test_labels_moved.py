@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hie.kernel.clock import SystemClock
-from mpi.model import Actor
+from hie.flow.decisions import Steward
 from tests.integration.test_state_rules import adt, oru, pid, value_of
 from tests.support.feeding import Feeding, feeding
 
@@ -108,7 +107,6 @@ async def test_a_visit_united_with_a_labelled_one_carries_its_label(hub: Feeding
 
 async def undo(hub: Feeding) -> None:
     """Take the newest move back."""
-    actor = Actor(name="steward:kim", now_us=SystemClock().now_us(), reason="undo")
-    async with hub.services.db.transaction() as conn:
+    async with hub.services.db.reading() as conn:
         (move, *_) = await hub.services.takeback.moves(conn, "", 1)
-        await hub.services.takeback.take_back(conn, move.decision_id, actor)
+    await hub.services.stewards.undo(Steward(name="kim"), move.decision_id)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from hie.flow.decisions import Steward
 from hie.kernel.fhir import FhirJson
-from mpi.model import Actor, TaskKind
+from mpi.model import TaskKind
 from tests.support.running_hub import RunningHub, running_hub
 
 WHO = "https://hie.example/organization|saint-aurelia"
@@ -98,10 +99,7 @@ class Feed:
             return int(found.scalar_one())
 
     async def undo(self, decision_id: int) -> Any:
-        clock = self.hub.hub.clock
-        actor = Actor(name="steward:kim", now_us=clock.now_us(), reason="undo")
-        async with self.hub.hub.db.transaction() as conn:
-            return await self.hub.hub.takeback.take_back(conn, decision_id, actor)
+        return await self.hub.hub.stewards.undo(Steward(name="kim"), decision_id)
 
 
 DIRECTORY = ("Provenance", "Practitioner", "Location", "Organization")
@@ -221,7 +219,7 @@ async def test_a_visit_goes_to_the_other_patient_with_all_that_belongs_to_it(fee
     assert await feed.whole("2") == ["Condition", "Encounter", "Encounter", "Patient"]
     # And back again, by a steward.
     done = await feed.undo(await feed.decision())
-    assert (done.kept, len(done.persons)) == ((), 2)
+    assert (done.kept, done.left, len(done.persons)) == ((), (), 2)
     assert await feed.whole("1") == ["Condition", "Encounter", "Encounter", "Patient"]
     assert await feed.whole("2") == ["Encounter", "Patient"]
 
@@ -237,7 +235,7 @@ async def test_an_update_after_a_move_is_the_new_patients(feed: Feed):
     assert states == ["completed", "active"]
     # What a later message has touched stays, for a steward to look at.
     done = await feed.undo(await feed.decision())
-    assert [item.type for item in done.kept] == ["Encounter"]
+    assert [item.type for item in done.left] == ["Encounter"]
 
 
 async def test_the_source_moves_a_visit_back_itself(feed: Feed):

@@ -4,6 +4,11 @@ Revision: 0007
 Revises: 0006
 """
 
+import sqlalchemy as sa
+from alembic import op
+
+from hie.db import Key
+
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
@@ -12,3 +17,10 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the schema forward."""
+    op.create_index(op.f("ix_access_token_patient"), "access_token", ["patient"])
+    with op.batch_alter_table("identity_decision") as decision:
+        decision.add_column(sa.Column("about", Key, nullable=True))
+        decision.create_index(op.f("ix_identity_decision_about"), ["about"])
+    op.create_index(
+        op.f("ix_identifier_xref_authority"), "identifier_xref", ["authority_hash", "id"]
+    )
