@@ -16,7 +16,7 @@ from hie.kernel.ids import MessageId, SourceId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from mpi.demographics import NORM_VERSION, Demographics
 from mpi.find import Found
-from mpi.model import Record
+from mpi.model import Actor, Record
 from mpi.normalize import MOST_IDENTIFIERS, Normalizer, pack, type_code, unpack
 from mpi.repository import records
 from mpi.repository.writes import Writes
@@ -39,7 +39,7 @@ class Arrival:
     own: SourceIdentifier | None
     patient: FhirJson
     content_hash: str
-    message_id: MessageId
+    message_id: MessageId | None
     now_us: int
 
     @property
@@ -75,17 +75,32 @@ class Intake:
         kept = {name: value for name, value in patient.items() if name not in _NOT_DEMOGRAPHIC}
         if own is not None:
             kept["identifier"] = _with_own(kept.get("identifier"), own)
-        text = json.dumps(kept, default=str, sort_keys=True)
         name = (own.system, own.value) if own else ("message", str(message_id))
         return Arrival(
             record_id=SourceRecordId(self._ring.blind("record", source_id, *name)),
             source_id=source_id,
             own=own,
             patient=kept,
-            content_hash=self._ring.blind("content", text),
+            content_hash=self._content_hash(kept),
             message_id=message_id,
             now_us=now_us,
         )
+
+    def held(self, known: Record, patient: FhirJson, actor: Actor) -> Arrival:
+        """Demographics of a known record that were held back, as if they came in now."""
+        return Arrival(
+            record_id=known.record_id,
+            source_id=known.source_id,
+            own=None,
+            patient=patient,
+            content_hash=self._content_hash(patient),
+            message_id=actor.message_id,
+            now_us=actor.now_us,
+        )
+
+    def _content_hash(self, patient: FhirJson) -> str:
+        text = json.dumps(patient, default=str, sort_keys=True)
+        return self._ring.blind("content", text)
 
     def demographics(self, arrival: Arrival) -> Demographics:
         """The arrival in comparable form."""

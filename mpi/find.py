@@ -1,7 +1,8 @@
 """Who could this be: from a record's keys to the persons it is scored against.
 
 At most three reads: the records under the keys, under the wider keys of those that are full,
-and the records of the persons found.
+and the records of the persons found. A record that is known already is also compared with the
+others of its own person, whatever its keys lead to.
 """
 
 from collections import defaultdict
@@ -15,11 +16,11 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from hie.keystore import KeyStore
 from mpi.blocking import BlockingKey, blocking_keys, overflow_key
-from mpi.decide import Matcher, PairScore, PersonScore, judge_person
+from mpi.decide import Matcher, PersonScore, judge_person
 from mpi.demographics import Demographics
-from mpi.model import Member
+from mpi.model import Member, Record
 from mpi.normalize import retired, unpack, without
-from mpi.repository import links, records
+from mpi.repository import candidates, links, records
 from mpi.repository.learning import Sealed
 from mpi.repository.records import Entry
 from mpi.settings import MpiSettings
@@ -40,11 +41,21 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The records of a person to compare with, the ids of all known, and how many there are."""
+
+    opened: list[Opened] = field(default_factory=list)
+    ids: frozenset[SourceRecordId] = frozenset()
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The persons a record was scored against, and where the record itself is to be found.
 
     Attributes:
-        persons: in no particular order.
+        persons: in no particular order; not the record's own.
+        own: the record against the others of its person; None for a new or lonely one.
         keys: under which the record is to be stored.
         refused: keys without room for it, with their kind.
         found_by: per person, the kinds of key that led to it.
@@ -52,6 +63,7 @@ class Found:
 
     persons: tuple[PersonScore, ...]
     keys: tuple[int, ...]
+    own: PersonScore | None = None
     refused: Mapping[int, str] = field(default_factory=dict)
     found_by: Mapping[PersonId, tuple[str, ...]] = field(default_factory=dict)
 
@@ -63,6 +75,7 @@ class Finder:
         self, settings: MpiSettings, ring: KeyRing, keys: KeyStore, matcher: Matcher
     ) -> None:
         self._settings = settings
+        self._thresholds = settings.model.thresholds
         self._ring = ring
         self._keys = keys
         self._matcher = matcher
@@ -78,8 +91,7 @@ class Finder:
         demographics: Demographics,
         keys: Sequence[BlockingKey],
         *,
-        known_as: SourceRecordId | None = None,
-        known_with: Collection[SourceRecordId] = (),
+        known: Record | None = None,
     ) -> Found:
         """The persons that a record may be.
 
@@ -87,22 +99,28 @@ class Finder:
             conn: open transaction.
             demographics: of the record.
             keys: its blocking keys.
-            known_as: the record itself, where it is stored already: not compared with itself.
-            known_with: the records of its person, for what stewards hold apart from them.
+            known: the record itself, where it is stored already: not compared with itself, and
+                what stewards hold apart from its person is no candidate.
         """
-        under = await self._under(conn, [key.value for key in keys], known_as)
+        record_id, own = (known.record_id, known.person_id) if known else (None, None)
+        under = await self._under(conn, [key.value for key in keys], record_id)
         full = [key for key in keys if len(under[key.value]) >= self._settings.model.key_cap]
         wider = {key.value: overflow_key(key, self._blind) for key in full}
-        under |= await self._under(conn, [key for key in wider.values() if key], known_as)
+        under |= await self._under(conn, [key for key in wider.values() if key], record_id)
         shared = self._shared(keys, under)
         votes = _votes(keys, wider, under, shared)
-        most = self._settings.model.thresholds.persons
-        persons = sorted(votes, key=lambda person: (-len(votes[person]), person))[:most]
-        scores = await self._score(conn, without(demographics, shared), persons, known_as)
-        denied = await self._denied(conn, known_with)
+        persons = self._most_promising(votes, own)
+        led_to = {entry.record_id for entries in under.values() for entry in entries}
+        wanted = [own, *persons] if own else persons
+        groups = await self._grouped(conn, wanted, led_to, record_id)
+        mates = groups.pop(own, _Group()) if own else _Group()
+        apart = await self._apart(conn, known, mates)
+        seen = without(demographics, shared)
+        judged = (self._judge(person, seen, group, apart) for person, group in groups.items())
         own_keys, refused = self._room(keys, wider, under)
         return Found(
-            persons=tuple(self._judge(p, pairs, denied) for p, pairs in scores.items()),
+            persons=tuple(score for score in judged if score is not None),
+            own=self._judge(own, seen, mates) if own else None,
             keys=own_keys,
             refused=refused,
             found_by={person: tuple(sorted(votes[person])) for person in persons},
@@ -142,10 +160,8 @@ class Finder:
             if len(ids) == 1:
                 return {}
         # Somebody's record was erased: the others must still be compared.
-        found: dict[int, DataKey] = {}
-        for key_id in ids:
-            found |= await self._data_keys(conn, {key_id})
-        return found
+        half = set(sorted(ids)[: len(ids) // 2])
+        return await self._data_keys(conn, half) | await self._data_keys(conn, ids - half)
 
     async def _under(
         self, conn: AsyncConnection, keys: Sequence[int], known_as: str | None
@@ -185,44 +201,73 @@ class Finder:
                 refused[key.value] = key.spec
         return tuple(dict.fromkeys(stored)), refused
 
-    async def _score(
+    def _most_promising(
+        self, votes: Mapping[PersonId, Collection[str]], own: PersonId | None
+    ) -> list[PersonId]:
+        """The persons that the most kinds of key lead to; a record's own is none of them."""
+        others = (person for person in votes if person != own)
+        ranked = sorted(others, key=lambda person: (-len(votes[person]), person))
+        return ranked[: self._thresholds.persons]
+
+    async def _grouped(
         self,
         conn: AsyncConnection,
-        demographics: Demographics,
         persons: Sequence[PersonId],
-        known_as: str | None,
-    ) -> dict[PersonId, list[PairScore]]:
-        if not persons:
-            return {}
-        scores: dict[PersonId, list[PairScore]] = defaultdict(list)
-        members = await records.members(conn, persons)
-        for opened in await self.open(conn, (m for m in members if m.record_id != known_as)):
-            member = opened.member
-            pair = self._matcher.pair(member.record_id, demographics, opened.demographics)
-            scores[member.person_id].append(pair)
-        return scores
+        found: Collection[SourceRecordId],
+        without_record: SourceRecordId | None,
+    ) -> dict[PersonId, _Group]:
+        """The records of these persons: those that were found first, then the oldest."""
+        most = self._thresholds.members
+        rows = await candidates.members(conn, persons, most=most, named=found) if persons else {}
+        chosen = {
+            person: sorted(
+                (m for m in held.members if m.record_id != without_record),
+                key=lambda m: m.record_id not in found,
+            )[:most]
+            for person, held in rows.items()
+        }
+        opened = await self.open(conn, [m for members in chosen.values() for m in members])
+        groups = {
+            person: _Group(
+                ids=frozenset(m.record_id for m in held.members),
+                total=held.total - any(m.record_id == without_record for m in held.members),
+            )
+            for person, held in rows.items()
+        }
+        for one in opened:
+            groups[one.member.person_id].opened.append(one)
+        return groups
 
     def _judge(
-        self, person_id: PersonId, pairs: Sequence[PairScore], denied: set[frozenset[str]]
-    ) -> PersonScore:
-        thresholds = self._settings.model.thresholds
-        apart = {record for pair in denied for record in pair}
+        self,
+        person_id: PersonId,
+        demographics: Demographics,
+        group: _Group,
+        apart: Collection[SourceRecordId] = (),
+    ) -> PersonScore | None:
+        """The record against a person; None where no record of it can be read any more."""
+        if not group.opened:
+            return None
         return judge_person(
             person_id,
-            pairs[: thresholds.members],
-            thresholds,
-            unscored=max(0, len(pairs) - thresholds.members),
-            is_denied=any(pair.record_id in apart for pair in pairs),
+            [
+                self._matcher.pair(one.member.record_id, demographics, one.demographics)
+                for one in group.opened
+            ],
+            self._thresholds,
+            unscored=max(0, group.total - self._thresholds.members),
+            is_denied=not group.ids.isdisjoint(apart),
         )
 
-    async def _denied(
-        self, conn: AsyncConnection, known_with: Collection[SourceRecordId]
-    ) -> set[frozenset[str]]:
-        """What stewards hold apart from these records."""
-        if not known_with:
-            return set()
-        own = set(known_with)
-        return {pair - own for pair in await links.denied(conn, known_with)}
+    async def _apart(
+        self, conn: AsyncConnection, known: Record | None, mates: _Group
+    ) -> frozenset[SourceRecordId]:
+        """The records that stewards hold apart from a known one or its person."""
+        if known is None:
+            return frozenset()
+        own = mates.ids | {known.record_id}
+        pairs = await links.denied(conn, own)
+        return frozenset(SourceRecordId(r) for pair in pairs for r in pair if r not in own)
 
     def _blind(self, *parts: str) -> int:
         return self._ring.blind64(KEY_DOMAIN, *parts)

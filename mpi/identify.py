@@ -7,12 +7,13 @@ is linked, or gets a person of its own - at once also where a human must look at
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.kernel.errors import Category, HieError
+from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.arrival import Arrival, Intake
 from mpi.decide import (
     Decision,
     Matcher,
-    PersonScore,
     candidates,
     decide,
     explain,
@@ -22,10 +23,8 @@ from mpi.decide import (
 from mpi.demographics import Demographics
 from mpi.find import Finder, Found
 from mpi.ledger import Explanation, Ledger, Recorded
-from mpi.levels import Veto
 from mpi.model import (
     Actor,
-    Candidate,
     DecisionKind,
     Identified,
     LinkState,
@@ -34,8 +33,9 @@ from mpi.model import (
     Record,
     TaskKind,
 )
-from mpi.repository import records
+from mpi.repository import records, rescoring
 from mpi.repository.writes import Writes, lock
+from mpi.rescore import Rescoring
 from mpi.review import ReviewQueue
 from mpi.settings import LinkageModel
 
@@ -55,6 +55,7 @@ class Identification:
         finder: Finder,
         matcher: Matcher,
     ) -> None:
+        self._rescoring = Rescoring(model, ledger, review)
         self._model = model
         self._intake = intake
         self._ledger = ledger
@@ -79,7 +80,12 @@ class Identification:
         if known is not None and known.person_id is not None:
             return await self._update(conn, arrival, known, known.person_id, demographics)
         found = await self._finder.find(conn, demographics, keys)
-        return await self._create(conn, arrival, demographics, found)
+        decision = decide(found.persons, self._model.thresholds)
+        if decision.person_id and not await rescoring.is_standing(conn, decision.person_id):
+            # Merged into another one while we looked: look again, at what that made of it.
+            found = await self._finder.find(conn, demographics, keys)
+            decision = decide(found.persons, self._model.thresholds)
+        return await self._create(conn, arrival, demographics, found, decision)
 
     async def _settled(
         self, conn: AsyncConnection, known: Record, arrival: Arrival, may_update: bool
@@ -103,10 +109,14 @@ class Identification:
     # A record never seen before
 
     async def _create(
-        self, conn: AsyncConnection, arrival: Arrival, demographics: Demographics, found: Found
+        self,
+        conn: AsyncConnection,
+        arrival: Arrival,
+        demographics: Demographics,
+        found: Found,
+        decision: Decision,
     ) -> Identified:
         thresholds = self._model.thresholds
-        decision = decide(found.persons, thresholds)
         writes = self._ledger.writes()
         is_link = decision.person_id is not None
         person_id = decision.person_id or self._ledger.new_person(writes, arrival.now_us)
@@ -180,16 +190,46 @@ class Identification:
         before = await self._intake.stored(conn, known)
         if self._matcher.contradictions(before, demographics) >= OVERLAY_CONTRADICTIONS:
             return await self._hold(conn, arrival, known, person_id)
-        own = [m.record_id for m in await records.members(conn, [person_id])]
+        actor = self._actor(arrival, "update")
+        return await self._take_over(conn, arrival, known, person_id, demographics, actor)
+
+    async def take_held(
+        self, conn: AsyncConnection, record_id: SourceRecordId, held: FhirJson, actor: Actor
+    ) -> Identified:
+        """Store the demographics that an overlay held back: a steward has accepted them.
+
+        Raises:
+            HieError: NOT_FOUND for a record that is not known, or by its number alone.
+        """
+        known = await records.find_record(conn, record_id)
+        if known is None or known.person_id is None:
+            raise HieError(Category.NOT_FOUND, "there is no such record")
+        arrival = self._intake.held(known, held, actor)
+        demographics = self._intake.demographics(arrival)
         keys = self._finder.keys(demographics)
+        await lock(conn, [self._intake.lock_key(arrival), *(key.value for key in keys)])
+        taken = await self._take_over(conn, arrival, known, known.person_id, demographics, actor)
+        await records.update_record(conn, record_id, held_hash=None)
+        return taken
+
+    async def _take_over(
+        self,
+        conn: AsyncConnection,
+        arrival: Arrival,
+        known: Record,
+        person_id: PersonId,
+        demographics: Demographics,
+        actor: Actor,
+    ) -> Identified:
+        """Store new demographics of a known record, and look at it again."""
         found = await self._finder.find(
-            conn, demographics, keys, known_as=known.record_id, known_with=own
+            conn, demographics, self._finder.keys(demographics), known=known
         )
         writes = self._ledger.writes()
         await self._intake.write(
             conn, writes, arrival, demographics, found, version=known.version + 1
         )
-        task_id = await self._look_again(conn, writes, arrival, known, found)
+        task_id = await self._rescoring.look_again(conn, writes, known, found, actor)
         await writes.send(conn)
         return Identified(
             source_record_id=known.record_id,
@@ -201,18 +241,26 @@ class Identification:
     async def _hold(
         self, conn: AsyncConnection, arrival: Arrival, known: Record, person_id: PersonId
     ) -> Identified:
-        """Keep what is stored, and ask whether the record has become another human's."""
-        writes = self._ledger.writes()
-        actor = self._actor(arrival, "overlay")
-        recorded = await self._ledger.decision(conn, writes, DecisionKind.OVERLAY_HOLD, actor)
+        """Keep what is stored, and ask whether the record has become another human's.
+
+        Content that was held back before is not asked about again: the task is open still, or
+        a steward has refused it.
+        """
         question = Question(
             kind=TaskKind.OVERLAY,
             record_id=known.record_id,
             person_id=person_id,
             held=arrival.patient,
         )
-        task_id = await self._review.open(conn, writes, question, recorded)
-        await writes.send(conn)
+        if known.held_hash == arrival.content_hash:
+            task_id = await self._review.asking(conn, question)
+        else:
+            writes = self._ledger.writes()
+            actor = self._actor(arrival, "overlay")
+            recorded = await self._ledger.decision(conn, writes, DecisionKind.OVERLAY_HOLD, actor)
+            task_id = await self._review.open(conn, writes, question, recorded)
+            await records.update_record(conn, known.record_id, held_hash=arrival.content_hash)
+            await writes.send(conn)
         return Identified(
             source_record_id=known.record_id,
             person_id=person_id,
@@ -220,36 +268,6 @@ class Identification:
             task_id=task_id,
             is_held=True,
         )
-
-    async def _look_again(
-        self,
-        conn: AsyncConnection,
-        writes: Writes,
-        arrival: Arrival,
-        known: Record,
-        found: Found,
-    ) -> int | None:
-        """Ask about a record that has drifted from its person or now fits another one."""
-        own = next((p for p in found.persons if p.person_id == known.person_id), None)
-        others = decide(
-            (p for p in found.persons if p.person_id != known.person_id), self._model.thresholds
-        )
-        question = None
-        if own is not None and known.state is not LinkState.CONFIRMED and self._has_drifted(own):
-            question = _question_about(TaskKind.DRIFT, known, ())
-        elif others.outcome is Outcome.LINK or others.reason == "margin":
-            proposed = candidates(others, self._model.thresholds)
-            question = _question_about(TaskKind.DUPLICATE_PERSON, known, proposed)
-        if question is None:
-            return None
-        actor = self._actor(arrival, question.kind.value)
-        recorded = await self._ledger.decision(conn, writes, DecisionKind.FLAG, actor)
-        return await self._review.open(conn, writes, question, recorded)
-
-    def _has_drifted(self, own: PersonScore) -> bool:
-        # Two numbers of one authority in one person are a steward's or the source's doing.
-        hard = [v for v in own.vetoes if not v.is_lack and v is not Veto.SAME_AUTHORITY]
-        return bool(hard) or own.best < self._model.thresholds.review
 
     def _actor(self, arrival: Arrival, reason: str) -> Actor:
         return Actor(
@@ -266,13 +284,3 @@ class Identification:
         content = explain(decision, self._model.version, self._model.prior_bits)
         content["keys"] = {p.person_id: found.found_by.get(p.person_id) for p in decision.ranked}
         return Explanation(record_id=arrival.record_id, content=content)
-
-
-def _question_about(kind: TaskKind, known: Record, proposed: tuple[Candidate, ...]) -> Question:
-    is_about_record = kind is TaskKind.DRIFT
-    return Question(
-        kind=kind,
-        record_id=known.record_id if is_about_record else None,
-        person_id=known.person_id or PersonId(""),
-        candidates=proposed,
-    )

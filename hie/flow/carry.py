@@ -309,9 +309,10 @@ def _placement(
         type=hub_id[0],
         id=hub_id[1],
         resource=resources[write.name],
-        # A Patient whose new demographics a task holds does not overwrite what is stored.
+        # A Patient whose new demographics a task holds, or whose number was merged away, does
+        # not overwrite what is stored.
         mode=WriteMode.CREATE_IF_ABSENT
-        if write.name in records and records[write.name].is_held
+        if (found := records.get(write.name)) and (found.is_held or found.redirected_from)
         else write.draft().mode,
         owner=owner,
     )

@@ -223,15 +223,6 @@ async def test_an_overlay_is_held_and_asked_about(each: Index):
     assert task.held["birthDate"] == "1999-12-25"
 
 
-async def test_a_record_that_drifts_from_its_person_is_asked_about(index: Index):
-    await index.see(patient(ssn="412-55-7781"), "M1")
-    linked = await index.see(patient(ssn="412-55-7781"), "A1", "aurelia")
-    drifted = await index.see(patient(ssn="518-33-0042", **MOVED), "A1", "aurelia")
-    assert (drifted.person_id, drifted.is_held) == (linked.person_id, False)
-    [task] = await index.tasks()
-    assert (task.kind, task.record_id) == (TaskKind.DRIFT, linked.source_record_id)
-
-
 async def test_a_record_that_comes_to_fit_another_person_is_asked_about_not_moved(index: Index):
     nora = await index.see(patient(), "M1")
     nameless = await index.see(

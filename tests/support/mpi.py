@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.envelope import SourceIdentifier, SourceMerge
@@ -93,7 +97,8 @@ class Index:
     def __init__(self, database: Database, ring: KeyRing | None = None) -> None:
         self.db = database
         self.ring = ring or KeyRing.ephemeral()
-        self.mpi = Mpi(database, self.ring, KeyStore(database, self.ring), SETTINGS)
+        self.keys = KeyStore(database, self.ring)
+        self.mpi = Mpi(database, self.ring, self.keys, SETTINGS)
         self._messages = 0
 
     def restarted(self) -> "Index":
@@ -136,6 +141,17 @@ class Index:
         """The review queue."""
         async with self.db.reading() as conn:
             return await self.mpi.review.listed(conn)
+
+    async def explanation(self, conn: AsyncConnection, decision: int) -> dict[str, Any]:
+        """Why a decision was made, as the ledger keeps it."""
+        statement = "SELECT key_id, explanation FROM identity_decision WHERE id = :id"
+        row = (await conn.execute(text(statement), {"id": decision})).one()
+        key = await self.keys.by_id(conn, row.key_id)
+        opened = key.open(
+            row.explanation, table="identity_decision", column="explanation", row=str(decision)
+        )
+        found: dict[str, Any] = orjson.loads(opened)
+        return found
 
     async def persons(self, *records: SourceRecordId) -> list[str]:
         """The person of each record."""

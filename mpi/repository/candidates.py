@@ -1,0 +1,107 @@
+"""The records of candidate persons, as many as are compared."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from mpi import tables
+from mpi.model import Member
+
+#: Records named beside the first ones of a person, at most.
+MOST_NAMED = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Records of a person in the order they were linked, and how many it has in all."""
+
+    members: list[Member]
+    total: int
+
+
+async def members(
+    conn: AsyncConnection, persons: Sequence[str], *, most: int, named: Collection[str] = ()
+) -> dict[PersonId, Held]:
+    """The records of these persons.
+
+    Args:
+        conn: open connection.
+        persons: whose; as many as are compared, some fifty.
+        most: of each person the first so many suffice.
+        named: records wanted even of a person that has more.
+    """
+    limit = most * len(persons)
+    values: dict[str, Any] = {"persons": list(persons), "limit": limit + 1}
+    rows = list(await conn.execute(_ALL, values))
+    if len(rows) > limit:
+        # Somebody has very many records: only now is it worth counting them.
+        values = {"persons": list(persons), "most": most, "named": list(named)[:MOST_NAMED]}
+        rows = list(await conn.execute(_FIRST, values))
+    found: dict[PersonId, list[Any]] = {}
+    for row in rows:
+        found.setdefault(PersonId(row.person_id), []).append(row)
+    return {
+        person: Held(
+            members=[_member(row) for row in of_person],
+            total=of_person[0].total or len(of_person),
+        )
+        for person, of_person in found.items()
+    }
+
+
+def _member(row: Any) -> Member:
+    return Member(
+        record_id=SourceRecordId(row.id),
+        person_id=PersonId(row.person_id),
+        source_id=SourceId(row.source_id),
+        is_active=row.is_active,
+        key_id=row.key_id,
+        sealed=row.norm or b"",
+    )
+
+
+_link, _record = tables.identity_link, tables.source_record
+_IS_OF_PERSON = (
+    _link.c.valid_to_us.is_(None),
+    _link.c.person_id.in_(bindparam("persons", expanding=True)),
+)
+_COLUMNS = (
+    _record.c.id,
+    _record.c.source_id,
+    _record.c.is_active,
+    _record.c.key_id,
+    _record.c.norm,
+)
+_ALL: Select[Any] = (
+    select(_link.c.person_id, literal(0).label("total"), *_COLUMNS)
+    .join(_record, _record.c.id == _link.c.record_id)
+    .where(*_IS_OF_PERSON)
+    .order_by(_link.c.id)
+    .limit(bindparam("limit"))
+)
+_counted = (
+    select(
+        _link.c.id,
+        _link.c.person_id,
+        _link.c.record_id,
+        func.count().over(partition_by=_link.c.person_id).label("total"),
+        func.row_number().over(partition_by=_link.c.person_id, order_by=_link.c.id).label("place"),
+    )
+    .where(*_IS_OF_PERSON)
+    .subquery()
+)
+_FIRST: Select[Any] = (
+    select(_counted.c.person_id, _counted.c.total, *_COLUMNS)
+    .join(_record, _record.c.id == _counted.c.record_id)
+    .where(
+        or_(
+            _counted.c.place <= bindparam("most"),
+            _counted.c.record_id.in_(bindparam("named", expanding=True)),
+        )
+    )
+    .order_by(_counted.c.id)
+)
