@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 # in their order the slow files, of whole hubs, come first.
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 # A stamp per content of the requirements and place of the clone: scripts in .venv name their path.
-HASH := $(shell { cat requirements.txt requirements-dev.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
+HASH := $(shell { cat requirements.txt requirements-dev.txt requirements-data.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
 STAMP := .venv/.requirements-$(HASH)
 
 .PHONY: help setup run test test-long check format bench docs coverage postgresql clean

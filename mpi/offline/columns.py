@@ -1,6 +1,7 @@
 """Which column of a file holds what of a patient (`columns.toml`).
 
     date_formats = ["YYYYMMDD", "DD.MM.YYYY"]
+    missing = ["NA"]
     [columns]
     record_id = "rec_id"
     given = ["given_name", "second_name"]
@@ -65,7 +66,9 @@ _SINGLE = frozenset({"record_id", "birth_year", "birth_month", "birth_day", "bir
 _SINGLE_COLUMN = _SINGLE | {"authority", "payer", "state"}
 _DATE_FORMATS = ("YYYY-MM-DD", "YYYYMMDD")
 _SEXES = {"male": "male", "m": "male", "female": "female", "f": "female"}
-_OPTIONS = frozenset({"columns", "constants", "sexes", "date_formats", "delimiter", "encoding"})
+_OPTIONS = frozenset(
+    {"columns", "constants", "sexes", "date_formats", "missing", "delimiter", "encoding"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ class ColumnMap:
         constants: values that hold for every row, by attribute.
         sexes: a column's word in lower case, to `male` or `female`.
         dates: readers of dates, tried in this order.
+        missing: what a cell says that holds nothing.
         delimiter: between two cells; empty = found from the header line.
     """
 
@@ -84,6 +88,7 @@ class ColumnMap:
     constants: Mapping[str, str] = field(default_factory=dict)
     sexes: Mapping[str, str] = field(default_factory=lambda: _SEXES)
     dates: tuple[Reader, ...] = ()
+    missing: frozenset[str] = frozenset()
     delimiter: str = ""
     encoding: str = "utf-8-sig"
 
@@ -127,6 +132,7 @@ def column_map(table: ConfigTable, as_of: date) -> ColumnMap:
         constants=MappingProxyType(constants),
         sexes=MappingProxyType(_SEXES | _sexes(table)),
         dates=tuple(reader for reader in dates if reader),
+        missing=frozenset(table.texts("missing", ())),
         delimiter=_delimiter(table),
         encoding=table.text("encoding", "utf-8-sig"),
     )

@@ -150,7 +150,8 @@ class RowReader:
     def _all(self, cells: Sequence[str], attribute: str) -> list[str]:
         """The values of an attribute that are not empty; a constant where it has no column."""
         places = self._places.get(attribute, ())
-        found = [text for place in places if (text := cells[place].strip())]
+        texts = (cells[place].strip() for place in places)
+        found = [text for text in texts if text and text not in self._columns.missing]
         constant = self._columns.constants.get(attribute, "")
         return found or ([constant] if constant else [])
 

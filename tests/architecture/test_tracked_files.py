@@ -24,6 +24,7 @@ FORBIDDEN = {
 #: Synthetic messages may hold any text, whatever its words.
 FREE_TEXT = (".hl7", ".csv", ".ndjson")
 LARGEST_BYTES = 2_000_000
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-data.txt")
 
 
 def text_of(path: Path) -> str:
@@ -69,7 +70,7 @@ def test_every_silenced_check_says_which_and_why():
 
 
 def test_every_pinned_requirement_names_one_version_and_no_address():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith("#"):
                 assert re.fullmatch(r"-r requirements\.txt|[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line)
