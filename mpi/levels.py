@@ -108,6 +108,24 @@ COMPARISONS: dict[str, type[StrEnum]] = {
 }
 
 
+#: Levels whose weights must fall in this order; levels in no order may stand anywhere. A rare
+#: misspelling may well weigh more than a common name in full.
+ORDERS: dict[str, tuple[tuple[StrEnum, ...], ...]] = {
+    "name": (
+        (Name.EXACT, Name.INITIAL, Name.LAST_ONLY, Name.NONE),
+        (Name.EXACT, Name.LAST_ALONE, Name.LAST_ONLY, Name.LAST_CLOSE, Name.NONE),
+        (Name.EXACT, Name.FIRST_ALONE, Name.FIRST_ONLY, Name.FIRST_CLOSE, Name.NONE),
+    ),
+    "middle": ((Middle.EXACT, Middle.INITIAL, Middle.DIFFERS),),
+    "birth": ((Birth.EXACT, Birth.EDIT, Birth.PART, Birth.DIFFERS),),
+    "household": (
+        (Household.ADDRESS, Household.STREET, Household.ZIP, Household.NEAR, Household.NONE),
+        (Household.ADDRESS_AND_PHONE, Household.PHONE, Household.NONE),
+    ),
+    "ssn": ((Number.EXACT, Number.EDIT, Number.DIFFERS), (Number.LAST4, Number.DIFFERS)),
+} | {name: ((Same.SAME, Same.DIFFERS),) for name, levels in COMPARISONS.items() if levels is Same}
+
+
 class Veto(StrEnum):
     """Why a pair must not be linked without a human, however high its score."""
 
@@ -132,9 +150,7 @@ class Veto(StrEnum):
         return self in _LACKS
 
 
-_LACKS = frozenset(
-    {Veto.SURNAME, Veto.PLACEHOLDER_NAME, Veto.NO_FIRST_NAME, Veto.NO_BIRTH_DATE}
-)
+_LACKS = frozenset({Veto.SURNAME, Veto.PLACEHOLDER_NAME, Veto.NO_FIRST_NAME, Veto.NO_BIRTH_DATE})
 
 
 class MatchGrade(StrEnum):

@@ -93,8 +93,8 @@ class _Terms:
 
     def bits(self, value: str) -> float:
         learnt = self._shares(self._field, value) if self._shares else None
-        share = learnt or self._rule.shares.get(value)
-        if not share:
+        share = learnt or self._rule.shares.get(value) or self._rule.rarest
+        if not share or not value:
             return 0.0
         bits = math.log2(self._rule.average / share)
         return max(-self._rule.most, min(self._rule.most, bits))

@@ -94,12 +94,14 @@ class TermFrequency:
         most: largest adjustment either way, in bits.
         levels: levels of the name comparison that agree exactly on this field.
         shares: shares known beforehand, by folded value.
+        rarest: share of a value that is not among them; 0 where that says nothing.
     """
 
     average: float
     most: float
     levels: frozenset[str]
     shares: Mapping[str, float]
+    rarest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +269,7 @@ def _frequency(table: ConfigTable) -> TermFrequency:
         most=table.number("most"),
         levels=frozenset(table.texts("levels")),
         shares=table.sub("shares").numbers(),
+        rarest=table.number("rarest", 0.0),
     )
 
 
