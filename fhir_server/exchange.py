@@ -69,6 +69,10 @@ class Identities(Protocol):
         """The other identifiers of whoever carries one."""
         ...
 
+    async def knows_domains(self, ctx: RequestContext, systems: Sequence[str], /) -> bool:
+        """Whether each of these assigning authorities is known, as far as the caller may see."""
+        ...
+
 
 class WriteAnswer(Protocol):
     """What a write came to, ready to be sent."""

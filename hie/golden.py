@@ -22,6 +22,11 @@ from hie.store.residual import Residual
 #: Builds one Patient out of several; `mpi.survivorship.golden`.
 Survivorship = Callable[[Sequence[FhirJson], str], FhirJson]
 _COUNT_PAGE = 500
+#: Says that elements were left out, so that nobody writes the rest back as the whole.
+_SUBSETTED = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "SUBSETTED",
+}
 
 
 class GoldenPatients:
@@ -78,6 +83,8 @@ class GoldenPatients:
         if query.count == 0:
             return Page(total=total)
         found, following = await self._page(conn, residual, query)
+        if following is None and query.cursor is None:
+            total = len(found)  # IHE ITI-78 asks for it, and here it costs nothing
         return Page(matches=tuple(found), next_cursor=following, total=total)
 
     def refer(self, record: Served) -> Served:
@@ -96,6 +103,7 @@ class GoldenPatients:
                 type="Patient",
                 persons=query.persons,
                 criteria=query.criteria,
+                domains=query.domains,
                 count=_COUNT_PAGE,
                 cursor=cursor,
             )
@@ -111,7 +119,8 @@ class GoldenPatients:
         records = await self._repository.patients(conn, residual, persons)
         golden = [self.build(person, records[person]) for person in persons if person in records]
         # Two records may each meet a part of the query that their golden Patient does not.
-        return [g for g in golden if self._meets(g, query)], following
+        met = [g for g in golden if self._meets(g, query)]
+        return (_within(met, query.domains) if query.domains else met), following
 
     def _meets(self, golden: Served, query: Query) -> bool:
         if not query.criteria:
@@ -169,6 +178,21 @@ class GoldenPatients:
             label_mask=golden.label_mask,
             body=dump(patient),
         )
+
+
+def _within(found: Sequence[Served], domains: Sequence[Sequence[str]]) -> list[Served]:
+    """Those with an identifier of each group of domains, without the identifiers of others."""
+    wanted = {system for group in domains for system in group}
+    kept = []
+    for golden in found:
+        patient = json.loads(golden.body, parse_float=Decimal)
+        identifiers = [i for i in patient.get("identifier", ()) if i.get("system") in wanted]
+        systems = {identifier["system"] for identifier in identifiers}
+        if all(not systems.isdisjoint(group) for group in domains):
+            patient["identifier"] = identifiers
+            patient["meta"]["tag"] = [_SUBSETTED]
+            kept.append(_with_body(golden, dump(patient)))
+    return kept
 
 
 def _with_body(record: Served, body: bytes) -> Served:

@@ -202,6 +202,12 @@ class Identities:
         await self._record(ctx, persons, asked)
         return answer
 
+    async def knows_domains(self, ctx: RequestContext, systems: Sequence[str]) -> bool:
+        """Whether each of these authorities is one the hub's sources or visible records name."""
+        residual = self._consent.residual(ctx, READ)
+        async with self._db.reading() as conn:
+            return all([await self._knows(conn, residual, system) for system in systems])
+
     async def _crossed(
         self,
         conn: AsyncConnection,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fhir_server import paging
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import is_lenient
+from fhir_server.outcome import diagnosed
 from fhir_server.search import bundle
 from fhir_server.search.parse import SearchParser
 
@@ -22,6 +23,10 @@ async def search(edge: Edge, call: Call) -> Answer:
         now_us=call.ctx.now_us,
     )
     query = replace(parsed.query, cursor=place.position or None)
+    systems = [system for group in query.domains for system in group]
+    if systems and not await edge.identities.knows_domains(call.ctx, systems):
+        # IHE ITI-78, case 4.
+        return Answer(status=404, body=diagnosed("not-found", "targetSystem not found", "warning"))
     page = await edge.door.search(call.ctx, query)
     base = edge.settings.base_url
     body = bundle.searchset(

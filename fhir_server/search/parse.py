@@ -137,6 +137,8 @@ class SearchParser:
             asked = Asked(param, modifier, self._values(draft, plain, text))
             if param.type == "reference" and modifier != "missing":
                 self._reference(draft, asked)
+            elif draft.query.type == "Patient" and name == "identifier" and _is_domain(text):
+                draft.query = replace(draft.query, domains=(*draft.query.domains, _domains(asked)))
             else:
                 draft.add(criterion(asked, now_us))
         draft.used.append((name, text))
@@ -247,6 +249,20 @@ def count_of(text: str, settings: FhirSettings) -> int:
     if not COUNT.match(text.strip()):
         raise refused("_count", "expected a whole number")
     return min(int(text), settings.max_count)
+
+
+def _is_domain(text: str) -> bool:
+    r"""Whether a value of `identifier` names an authority alone: `system|`."""
+    return any(value.rstrip().endswith("|") for value in split_escaped(text, ","))
+
+
+def _domains(asked: Asked) -> tuple[str, ...]:
+    """The authorities whose identifiers are asked for (IHE ITI-78, domains returned)."""
+    parts = [split_escaped(value.strip(), "|") for value in asked.values]
+    systems = tuple(unescape(part[0]).strip() for part in parts)
+    if not all(systems) or any(len(part) != 2 or part[1] for part in parts):
+        raise asked.wrong("either `system|` alone or whole identifiers in one list")
+    return systems
 
 
 def _shown(name: str) -> str:

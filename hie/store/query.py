@@ -267,6 +267,8 @@ class Query:
         count: matches a page may have; 0 asks for the total alone.
         cursor: where the page before ended, as the repository wrote it in `Page`.
         is_total_wanted: whether `Page.total` must be given, counted after consent.
+        domains: of type Patient: identifier systems; a match has an identifier of one of each
+            group, and is told with identifiers of these systems alone.
     """
 
     type: str
@@ -276,6 +278,7 @@ class Query:
     count: int = 20
     cursor: str | None = None
     is_total_wanted: bool = False
+    domains: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

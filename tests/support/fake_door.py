@@ -34,6 +34,9 @@ class FakeIdentities:
         self.asked.append((identifier, targets))
         return CrossReferences(unknown=Unknown.IDENTIFIER)
 
+    async def knows_domains(self, ctx: RequestContext, systems: Sequence[str], /) -> bool:
+        return not any("unknown" in system for system in systems)
+
 
 @dataclass
 class FakeDoor:

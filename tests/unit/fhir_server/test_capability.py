@@ -29,6 +29,9 @@ def codes(resource) -> set[str]:
     return {entry["code"] for entry in resource["interaction"]}
 
 
+OPERATIONS = {"transaction", "everything", "match", "ihe-pix"}
+
+
 def test_the_statement_is_valid_and_of_r4(statement):
     assert validate(statement) == ()
     assert statement["fhirVersion"] == "4.0.1"
@@ -36,7 +39,7 @@ def test_the_statement_is_valid_and_of_r4(statement):
 
 def test_every_type_is_named_with_what_routes_exist_for_it(resources):
     assert set(resources) == set(INDEX.types)
-    offered = {route.interaction for route in ROUTES} - {"transaction", "everything"}
+    offered = {route.interaction for route in ROUTES} - OPERATIONS
     assert codes(resources["Observation"]) == offered
 
 
@@ -60,13 +63,17 @@ def test_a_blind_parameter_says_what_it_cannot_do(resources):
 
 
 def test_operations_and_transactions_are_told(statement, resources):
-    assert [o["name"] for o in resources["Patient"]["operation"]] == ["everything"]
+    assert [o["name"] for o in resources["Patient"]["operation"]] == [
+        "everything",
+        "match",
+        "ihe-pix",
+    ]
     assert "operation" not in resources["Observation"]
     assert statement["rest"][0]["interaction"] == [{"code": "transaction"}, {"code": "batch"}]
 
 
 def test_a_server_without_a_route_does_not_claim_it():
-    routes = [route for route in ROUTES if route.interaction not in ("transaction", "everything")]
+    routes = [route for route in ROUTES if route.interaction not in OPERATIONS]
     rest = json.loads(capability_statement(routes, INDEX, FhirSettings(), 0))["rest"][0]
     assert "interaction" not in rest
     assert all("operation" not in resource for resource in rest["resource"])

@@ -37,7 +37,7 @@ async def hub() -> AsyncIterator[Hub]:
     [
         ("GET", "/fhir/Observation?foo=1", "reader", {}, None, 400, "not-supported"),
         ("GET", "/fhir/Observation?date=x", "reader", {}, None, 400, "invalid"),
-        ("GET", "/fhir/Patient?identifier=urn:x|", "reader", {}, None, 400, "invalid"),
+        ("GET", "/fhir/Encounter?identifier=urn:x|", "reader", {}, None, 400, "invalid"),
         ("GET", "/fhir/Patient?family:contains=x", "reader", {}, None, 400, "not-supported"),
         ("GET", "/fhir/Patient?_sort=family", "reader", {}, None, 400, "not-supported"),
         ("GET", "/fhir/Observation/o1", None, {}, None, 401, "login"),
