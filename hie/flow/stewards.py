@@ -169,7 +169,12 @@ class Stewards:
         return preview
 
     async def batch(
-        self, steward: Steward, requests: Sequence[Request], *, is_whole: bool = False
+        self,
+        steward: Steward,
+        requests: Sequence[Request],
+        *,
+        is_whole: bool = False,
+        on_item: Callable[[BatchItem], None] | None = None,
     ) -> Batch:
         """Carry out many requests under one batch id, in order.
 
@@ -178,11 +183,16 @@ class Stewards:
             requests: at most `MOST_IN_BATCH`.
             is_whole: all of them or none; else each that can be done, and for the others why
                 not.
+            on_item: told of each item once it is stored or refused; not of a whole batch.
         """
         batch_id = self._batch_id(requests)
         if is_whole:
             return await _patiently(lambda: self._whole(steward, requests, batch_id))
-        items = [await self._item(steward, request, batch_id) for request in requests]
+        items = []
+        for request in requests:
+            items.append(await self._item(steward, request, batch_id))
+            if on_item is not None:
+                on_item(items[-1])
         return Batch(
             batch_id=batch_id, items=tuple(items), is_done=any(item.done for item in items)
         )
