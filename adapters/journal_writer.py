@@ -191,14 +191,14 @@ class JournalWriter:
         fresh: dict[str, Journaled] = {}
         results: list[Journaled] = []
         for entry, repeat_key, control_key in zip(entries, repeat_keys, control_keys, strict=True):
-            may_repeat = entry.is_accepted and not entry.is_link
+            may_repeat = entry.is_accepted and not entry.is_momentary
             if may_repeat and repeat_key in fresh:
                 results.append(replace(fresh[repeat_key], is_repeat=True))
                 continue
             if may_repeat and repeat_key in first:
                 results.append(await self._repeated(first[repeat_key], entry))
                 continue
-            is_reused = bool(entry.control_id) and not entry.is_link and control_key in known
+            is_reused = bool(entry.control_id) and not entry.is_momentary and control_key in known
             findings = (*entry.findings, _REUSED) if is_reused else entry.findings
             key, row = self._row(entry, control_key, findings)
             row["repeat_key"] = repeat_key if may_repeat else None
@@ -283,7 +283,7 @@ class JournalWriter:
             "stage": "" if entry.is_accepted else "conform",
             "reason": "" if entry.is_accepted else "refused when it was received",
             "attempts": 0,
-            "settled_us": now_us if entry.is_link else None,
+            "settled_us": now_us if entry.is_momentary else None,
             "findings": findings_text(findings),
             "application": entry.application,
             "wrapped_by": None,
@@ -308,7 +308,7 @@ def _marks(keys: Sequence[str]) -> str:
 def _first_state(entry: JournalEntry) -> State:
     if not entry.is_accepted:
         return State.REFUSED
-    if entry.is_link:
+    if entry.is_momentary:
         return State.PROCESSED
     return State.OPEN if entry.wire is Wire.FHIR else State.RECEIVED
 

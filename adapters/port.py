@@ -41,6 +41,8 @@ class Peer:
         source_id: whose the way in is: a drop folder of one source; None = not told by it.
         batch: where in a batch the payload came; None = alone.
         quirks: what the payload's frame had that MLLP does not know, as names of rules.
+        reads_for: sources whose organisation proved itself with a bearer token that may read
+            patients; None = no token was asked for.
     """
 
     address: str
@@ -50,6 +52,7 @@ class Peer:
     source_id: SourceId | None = None
     batch: BatchPlace | None = None
     quirks: frozenset[str] = frozenset()
+    reads_for: frozenset[SourceId] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +84,9 @@ class JournalEntry:
         application: when its outcome is told to the sender's own listener: `AL`, `ER`, `SU`,
             empty = never.
         step: stored with it; None = the message is not numbered.
-        is_link: it only asks for the expected sequence number: there is nothing to work off,
-            and a repeat of it is answered afresh.
+        is_momentary: its answer is all there is to it: a query, or a message that only asks for
+            the expected sequence number. There is nothing to work off, and a repeat of it is
+            answered afresh.
         batch: where it came in a batch; None = alone.
     """
 
@@ -100,7 +104,7 @@ class JournalEntry:
     application: str = ""
     partitions: tuple[str, ...] = ()
     step: SequenceStep | None = None
-    is_link: bool = False
+    is_momentary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,9 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
 
     [tolerance] [acknowledgement] [sequence] [limits]   # see adapters/wire_policy.py
 
+    queries = ["pix", "pdq"]                    # identity queries answered; absent = none
+    query_purpose = "TREAT"                     # what it asks for; absent = treatment
+
     attested_verification = true                # what it says a patient verified, counts
 
     [expected]                                  # silence beyond it is an alarm
@@ -58,7 +61,7 @@ from zoneinfo import ZoneInfo
 
 from adapters.expected import read_expected
 from adapters.source_codes import read_codes
-from adapters.sources import OrganizationRef, Source, SourceRegistry
+from adapters.sources import QUERIES, OrganizationRef, Source, SourceRegistry
 from adapters.table_reader import TableReader
 from adapters.wire_policy import read_tolerances, read_wire_policy
 from hie.kernel.envelope import Severity
@@ -68,6 +71,8 @@ from hie.kernel.ids import SourceId
 _ID: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 _URI: Final = re.compile(r"^[a-z][a-z0-9+.-]*:\S+$")
 _FOLDER: Final = re.compile(r"^/.+")
+#: No emergency: that is somebody's own word at the time, with a reason.
+_PURPOSE: Final = re.compile(r"^(TREAT|HPAYMT|HOPERAT|PUBHLTH)$")
 _FINGERPRINT: Final = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -146,6 +151,11 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
         wire=read_wire_policy(reader, tolerance),
         expected=read_expected(reader.table("expected"), zone),
         attests_verification=bool(reader.switch("attested_verification")),
+        queries=_queries(reader),
+        query_purpose=reader.text(
+            "query_purpose", form=_PURPOSE, kind="TREAT, HPAYMT, HOPERAT or PUBHLTH"
+        )
+        or "TREAT",
         codes=read_codes(folder, source_id, reader.table("codes")),
         drop_folder=reader.table("drop").text("folder", form=_FOLDER, kind="an absolute path"),
         overrides=MappingProxyType(reader.table("overrides").rest()),
@@ -154,6 +164,13 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
         reader.fault("match", "application, facility or certificate")
     reader.finish()
     return source
+
+
+def _queries(reader: TableReader) -> frozenset[str]:
+    found = reader.names("queries")
+    if not found <= QUERIES:
+        reader.fault("queries", f"a list of {', '.join(sorted(QUERIES))}")
+    return found & QUERIES
 
 
 def _certificate(match: TableReader) -> str:

@@ -6,7 +6,7 @@ they cannot be, it raises and nothing leaves.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Protocol
 
@@ -124,13 +124,21 @@ class Door:
         page = versions[:count]
         persons = {served.person_id for served in page}
         await self._disclosures.record(
-            ctx, "R", "history-instance", persons, type_name, resource_id
+            ctx, "R", "history-instance", persons, type_name, resource_id, shown=page
         )
         following = page[-1].version if len(versions) > count else None
         return Page(matches=tuple(page), next_cursor=following)
 
-    async def search(self, ctx: RequestContext, query: Query) -> Page:
-        """One page of what the caller may see of a search."""
+    async def search(
+        self, ctx: RequestContext, query: Query, keep: Callable[[Served], bool] | None = None
+    ) -> Page:
+        """One page of what the caller may see of a search.
+
+        Args:
+            ctx: the request.
+            query: what is searched for.
+            keep: what of the page is told; the rest is not disclosed, nor on record as such.
+        """
         residual = self._consent.residual(ctx, READ)
         async with self._db.reading() as conn:
             query = await self._with_current_persons(conn, ctx, residual, query)
@@ -139,9 +147,17 @@ class Door:
             else:
                 page = await self._search(conn, residual, query)
             await self._recheck(conn, ctx, page.matches)
+        if keep is not None:
+            page = replace(page, matches=tuple(filter(keep, page.matches)))
         persons = {served.person_id for served in page.matches}
         await self._disclosures.record(
-            ctx, "E", "search-type", persons, query.type, detail=_described(query)
+            ctx,
+            "E",
+            "search-type",
+            persons,
+            query.type,
+            detail=_described(query),
+            shown=page.matches,
         )
         return page
 
@@ -186,6 +202,7 @@ class Door:
             "Patient",
             person_id,
             {"query": "$everything"},
+            allowed,
         )
         return Page(matches=tuple(allowed), next_cursor=following)
 
@@ -206,6 +223,7 @@ class Door:
                 id=served.id,
                 source_id=served.source_id,
                 person_id=served.person_id or None,
+                source_record_id=served.source_record_id,
                 label_mask=served.label_mask,
                 is_partial=True,
             )
@@ -316,7 +334,7 @@ class Door:
         if served is None:
             await self._disclosures.refuse(ctx, subtype, type_name, resource_id)
         await self._disclosures.record(
-            ctx, "R", subtype, {served.person_id}, type_name, resource_id
+            ctx, "R", subtype, {served.person_id}, type_name, resource_id, shown=[served]
         )
         if served.is_deleted:
             raise HieError(Category.GONE, "the resource was deleted")

@@ -14,6 +14,7 @@ from adapters.hl7v2.elements import (
 from adapters.hl7v2.mapper import Mapper
 from adapters.hl7v2.maps import Maps, load_maps
 from adapters.hl7v2.plans import overlay
+from adapters.hl7v2.query_tables import QueryTables, load_query_tables
 from adapters.hl7v2.rules import load_rules
 from adapters.hl7v2.sensitivity import load_sensitivity
 from adapters.source_codes import faults_of
@@ -51,8 +52,19 @@ class Config:
         )
         self.conformer = Conformer(load_rules(folder / "hl7v2" / "conformance.toml"))
         self.conformer.rules.check(self.sources.all(), codec_of)
+        self.queries: QueryTables = load_query_tables(folder / "hl7v2" / "queries.toml")
+        refuse(self._query_faults())
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
+
+    def _query_faults(self) -> list[str]:
+        """Parameters of queries that Patient has no search parameter for."""
+        names = {parameter.name for parameter in self.queries.parameters.values()}
+        return [
+            f"queries.toml: `{name}` is not a search parameter of Patient in search.toml"
+            for name in sorted(names)
+            if self.index.param("Patient", name) is None
+        ]
 
     def _faults(self, source: Source, maps: Maps) -> list[str]:
         """What is wrong with a source's codes and rows."""

@@ -10,6 +10,7 @@ from adapters.hl7v2.frame import FrameLimits
 from adapters.hl7v2.intake import Hl7Intake
 from adapters.hl7v2.judge import IntakeSettings, Judge
 from adapters.hl7v2.meters import DeliveryMeters, IntakeMeters, measure_receivers
+from adapters.hl7v2.query_desk import QueryDesk
 from adapters.hl7v2.receive import MllpReceiver, ReceiverSettings
 from adapters.hl7v2.tls import TlsSettings
 from adapters.pressure import Backlog, Gate
@@ -30,7 +31,7 @@ class Wires:
         judge = Judge(
             services.config.sources,
             services.config.conformer,
-            services.mapper.supports,
+            lambda trigger: QueryDesk.speaks(trigger) or services.mapper.supports(trigger),
             IntakeSettings(
                 message_bytes=limits.message_bytes,
                 processing_ids=frozenset("P" if settings.is_production else "PTD"),
@@ -44,6 +45,7 @@ class Wires:
                 services.clock,
                 meters=IntakeMeters(metrics),
                 gate=self.gate,
+                desk=self._desk(judge),
             ),
             Batches(services.db, services.journal, services.keys, services.clock),
             services.config.sources,
@@ -71,6 +73,16 @@ class Wires:
         )
         measure_receivers(metrics, self.receivers, self.gate, self.backlog)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _desk(self, judge: Judge) -> QueryDesk:
+        services = self._services
+        return QueryDesk(
+            judge.rules,
+            services.config.queries,
+            services.domains,
+            services.queries,
+            is_open=not services.settings.is_production,
+        )
 
     async def start(self) -> None:
         """Listen, and deliver what waits.

@@ -9,7 +9,7 @@ from adapters.fhir.bundle import Planner
 from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
 from adapters.hl7v2.batch_intake import BatchIntake
-from adapters.hl7v2.http import Handler, hl7_handler
+from adapters.hl7v2.http import READS_FOR, Handler, hl7_handler
 from adapters.pressure import Gate
 from fhir_server import routes
 from fhir_server.settings import FhirSettings
@@ -128,10 +128,12 @@ class Site:
         async def handle(request: web.Request) -> web.StreamResponse:
             _, _, bearer = request.headers.get("Authorization", "").partition(" ")
             try:
-                await self._services.tokens.check(bearer)
+                caller = await self._services.tokens.check(bearer)
             except HieError:
                 text = "expected a bearer token of a registered source\n"
                 return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
+            reads = caller.may("Patient", "r") and caller.may("Patient", "s")
+            request[READS_FOR] = caller.sources if reads else frozenset()
             return await handler(request)
 
         return handle if self._services.settings.is_production else handler

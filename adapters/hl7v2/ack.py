@@ -7,6 +7,7 @@ tables 0008 and 0357.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,6 +99,19 @@ class Echo:
     codec: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What makes an answer a response to a query.
+
+    Attributes:
+        kind: parts of MSH-9, `("RSP", "K23", "RSP_K23")`.
+        lines: the segments behind MSA and ERR, in the asker's separators and escaped.
+    """
+
+    kind: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What an answer gives back of a message, or is decided by; without control characters.
@@ -164,6 +178,7 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     text: str = "",
     expected: int | None = None,
     is_application: bool = False,
+    response: Response | None = None,
 ) -> bytes:
     """The answer as bytes, segments ended by CR, without control characters.
 
@@ -176,6 +191,7 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
         text: MSA-3 where nothing is wrong; below v2.5 a refusal's first finding stands there.
         expected: MSA-4 of the sequence number protocol.
         is_application: it is sent as a message of its own, to the sender's listener.
+        response: it answers a query; None = it acknowledges.
     """
     echo = header.echo
     marks, field = echo.delimiters, echo.delimiters.field
@@ -183,21 +199,43 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     errors = [] if code.is_positive else _errors(findings)
     if errors and not has_locations:
         text = errors[0].text
-    written = (echo.opening, _timestamp(now_us // SECOND_US), "", echo.kind, answer_id)
+    kind = marks.component.join(response.kind) if response else echo.kind
+    written = (echo.opening, timestamp(now_us), "", kind, answer_id)
     msh = field.join((*written, echo.asking if is_application else echo.closing))
     msa = field.join(("MSA", code.value, header.control_id))
     if text or expected is not None:
-        msa += field + _escaped(text, marks)
+        msa += field + escaped(text, marks)
     if expected is not None:
         msa += f"{field}{expected}"
     lines = [msh, msa]
     if errors:
         lines += _locations(errors, marks) if has_locations else [_old_locations(errors, marks)]
+    if response:
+        lines += response.lines
     answer = "".join([line + "\r" for line in lines])
     if echo.codec.startswith("utf-16"):
         # Two-byte characters may contain the bytes that frame a block.
-        answer = answer.encode("ascii", "replace").decode("ascii")
-    return answer.encode(echo.codec, "replace")
+        answer = _plain(answer, "ascii")
+    return _plain(answer, echo.codec).encode(echo.codec, "replace")
+
+
+def _plain(text: str, codec: str) -> str:
+    """`text` with the letters that a character set lacks without their accents, if that helps."""
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        folded = (unicodedata.normalize("NFKD", c) if not _fits(c, codec) else c for c in text)
+        kept = (c for c in "".join(folded) if not unicodedata.combining(c) or _fits(c, codec))
+        return "".join(kept).encode(codec, "replace").decode(codec)
+    return text
+
+
+def _fits(character: str, codec: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _header(fields: Sequence[str], sent: Delimiters, codec: str) -> Header:
@@ -263,6 +301,11 @@ def _separates(mark: str) -> bool:
     return len(mark) == 1 and mark.isprintable() and not mark.isalnum()
 
 
+def timestamp(at_us: int) -> str:
+    """A time as MSH-7 has it: to the second, with its offset."""
+    return _timestamp(at_us // SECOND_US)
+
+
 @lru_cache(maxsize=4)
 def _timestamp(second: int) -> str:
     moment = EPOCH.fromtimestamp(second, EPOCH.tzinfo)
@@ -296,8 +339,8 @@ def _locations(errors: Sequence[Finding], marks: Delimiters) -> list[str]:
             _SEVERITIES[found.severity],
             "",
             "",
-            _escaped(found.rule, marks),
-            _escaped(found.text, marks),
+            escaped(found.rule, marks),
+            escaped(found.text, marks),
         )
         lines.append(marks.field.join(fields))
     return lines
@@ -315,7 +358,7 @@ def _old_locations(errors: Sequence[Finding], marks: Delimiters) -> str:
     return f"ERR{marks.field}" + marks.repetition.join(places)
 
 
-def _escaped(text: str, marks: Delimiters) -> str:
+def escaped(text: str, marks: Delimiters) -> str:
     """`text` with the separators in it escaped, fit for a field."""
     if not any(mark in text for mark in _marks(marks)):
         return text

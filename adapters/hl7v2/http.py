@@ -23,6 +23,9 @@ _log = structlog.get_logger(__name__)
 #: Content types taken; the first is that of the answer.
 MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/plain")
 
+#: Key of a request under which stands for which sources its token reads; absent = no token asked.
+READS_FOR: Final = "hl7v2-reads-for"
+
 _RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024
 _HEAD_BYTES: Final = 64 * 1024
@@ -159,5 +162,9 @@ def _peer(request: web.Request) -> Peer:
     secure = transport.get_extra_info("ssl_object") if transport else None
     fingerprint, subject = identity(secure)
     return Peer(
-        address=request.remote or "", wire=Wire.HTTP, certificate=fingerprint, subject=subject
+        address=request.remote or "",
+        wire=Wire.HTTP,
+        certificate=fingerprint,
+        subject=subject,
+        reads_for=request.get(READS_FOR),
     )

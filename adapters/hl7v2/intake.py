@@ -14,9 +14,12 @@ from typing import Final
 import structlog
 
 from adapters.hl7v2 import ack, modes
+from adapters.hl7v2.ack import Response
 from adapters.hl7v2.judge import Judge, Verdict
 from adapters.hl7v2.meters import IntakeMeters
+from adapters.hl7v2.modes import Reply
 from adapters.hl7v2.pace import Pace
+from adapters.hl7v2.query_desk import QueryDesk
 from adapters.hl7v2.rules import Place
 from adapters.hl7v2.sequence import Kind, Numbered, place
 from adapters.links import Links
@@ -35,7 +38,7 @@ _log = structlog.get_logger(__name__)
 class Hl7Intake:
     """Takes payloads from any HL7 v2 receiver and gives the answer to send back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - joined once, each by name
         self,
         judge: Judge,
         journal: JournalPort,
@@ -43,6 +46,7 @@ class Hl7Intake:
         *,
         meters: IntakeMeters | None = None,
         gate: Gate | None = None,
+        desk: QueryDesk | None = None,
         store_seconds: float = 30.0,
     ) -> None:
         """Join the parts.
@@ -54,6 +58,7 @@ class Hl7Intake:
             meters: count what is answered.
             gate: while it is closed the messages of batches wait; single ones are held back
                 by whoever reads them.
+            desk: answers queries; None = they are messages like others.
             store_seconds: how long the journal may take before the message is refused.
         """
         self._judge = judge
@@ -64,6 +69,7 @@ class Hl7Intake:
         self._pace = Pace()
         self._links = Links(journal)
         self._gate = gate or Gate()
+        self._desk = desk
         self._meters = meters or IntakeMeters()
 
     async def take(self, payload: bytes, peer: Peer) -> bytes | None:
@@ -119,8 +125,8 @@ class Hl7Intake:
             if verdict.code.is_positive and numbered.after != link.last:
                 step = SequenceStep(before=link.last, after=numbered.after)
             entry = self._entry(payload, peer, verdict, numbered)
-            entry = replace(entry, step=step, is_link=is_link)
-            answer, is_stored = await self._written(entry, peer, verdict)
+            entry = replace(entry, step=step, is_momentary=is_link)
+            answer, is_stored = await self._settled(entry, peer, verdict, numbered)
             link.settled(step, is_stored=is_stored)
             return answer
 
@@ -135,8 +141,33 @@ class Hl7Intake:
         return self._judge.reweighed(verdict, (*verdict.findings, found))
 
     async def _answered(self, payload: bytes, peer: Peer, verdict: Verdict) -> bytes | None:
-        answer, _ = await self._written(self._entry(payload, peer, verdict), peer, verdict)
+        answer, _ = await self._settled(self._entry(payload, peer, verdict), peer, verdict)
         return answer
+
+    async def _settled(
+        self, entry: JournalEntry, peer: Peer, verdict: Verdict, numbered: Numbered | None = None
+    ) -> tuple[bytes | None, bool]:
+        """The answer to an entry once it is in the journal, and whether it is."""
+        desk, source = self._desk, verdict.source
+        if desk is None or source is None or verdict.is_gated or not desk.speaks(verdict.trigger):
+            return await self._written(entry, peer, verdict)
+        asked = await desk.answer(entry.payload, peer, verdict, source)
+        # The asker waits for the response itself, whatever MSH-15 and MSH-16 say.
+        code = ack.decide(asked.findings)
+        verdict = replace(verdict, code=code, findings=asked.findings, reply=Reply(code=code))
+        kept = self._answer(verdict, numbered, asked.kept)
+        entry = replace(
+            entry,
+            is_accepted=asked.is_read,
+            is_momentary=True,
+            findings=asked.findings,
+            application="",
+            answer=kept,
+        )
+        answer, is_stored = await self._written(entry, peer, verdict)
+        if is_stored:
+            answer = self._answer(verdict, numbered, asked.response)
+        return answer, is_stored
 
     def _entry(
         self, payload: bytes, peer: Peer, verdict: Verdict, numbered: Numbered | None = None
@@ -170,7 +201,7 @@ class Hl7Intake:
                 raise  # nobody would send it again: its file waits and is taken later
             return self._not_stored(verdict), False
         self._meters.answered(verdict.source_id, verdict.reply.code, is_repeat=journaled.is_repeat)
-        if not verdict.code.is_positive:
+        if not entry.is_accepted:
             _log.warning(
                 "message.refused",
                 message_id=journaled.message_id,
@@ -183,14 +214,16 @@ class Hl7Intake:
             )
         return journaled.answer or None, True
 
-    def _answer(self, verdict: Verdict, numbered: Numbered | None) -> bytes:
+    def _answer(
+        self, verdict: Verdict, numbered: Numbered | None, response: Response | None = None
+    ) -> bytes:
         code = verdict.reply.code
         if code is None:
             return b""
         expected = None
         if numbered:
             expected = numbered.accepted if code.is_positive else numbered.expected
-        return self._acknowledged(verdict, code, verdict.findings, expected)
+        return self._acknowledged(verdict, code, verdict.findings, expected, response)
 
     def _not_stored(self, verdict: Verdict) -> bytes:
         """AR or CR.
@@ -215,6 +248,7 @@ class Hl7Intake:
         code: AckCode,
         findings: tuple[Finding, ...],
         expected: int | None = None,
+        response: Response | None = None,
     ) -> bytes:
         return ack.acknowledge(
             verdict.header,
@@ -224,6 +258,7 @@ class Hl7Intake:
             now_us=self._clock.now_us(),
             text=verdict.text if code.is_positive else "",
             expected=expected,
+            response=response,
         )
 
     def _answer_id(self) -> str:

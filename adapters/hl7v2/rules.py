@@ -62,12 +62,14 @@ class Corrections:
         datatypes: version, segment and field to its data type.
         sequences: groups that are no choice though the tables say so.
         choices: groups of which one segment comes, and of which.
+        free: segments, and the field from which on each message of its own defines them.
     """
 
     segments: Mapping[tuple[str, str], str]
     datatypes: Mapping[tuple[str, str, int], str]
     sequences: frozenset[str]
     choices: Mapping[str, tuple[str, ...]]
+    free: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +219,9 @@ def _corrections(rows: Iterable[Mapping[str, Any]]) -> Corrections:
     datatypes: dict[tuple[str, str, int], str] = {}
     sequences: set[str] = set()
     choices: dict[str, tuple[str, ...]] = {}
+    free: dict[str, int] = {}
     for row in rows:
+        free |= dict(_field(name) for name in row.get("free", []))
         sequences.update(row.get("sequences", []))
         choices |= {name: tuple(row["segments"]) for name in row.get("choices", [])}
         for version in row.get("versions", []):
@@ -226,5 +230,9 @@ def _corrections(rows: Iterable[Mapping[str, Any]]) -> Corrections:
             for name in row.get("fields", []):
                 datatypes[version, *_field(name)] = str(row["datatype"])
     return Corrections(
-        segments=segments, datatypes=datatypes, sequences=frozenset(sequences), choices=choices
+        segments=segments,
+        datatypes=datatypes,
+        sequences=frozenset(sequences),
+        choices=choices,
+        free=free,
     )

@@ -25,6 +25,7 @@ VERSIONS: Final = (
 _HEADERS: Final = frozenset({"MSH", "BHS", "FHS"})
 _HEADER_GATE: Final = frozenset({9, 10, 11, 12})  # judged before conformance, each by its own rule
 _OLDEST_TABLES: Final = "2.3.1"  # published lists of values begin with it
+_MOST_FREE: Final = 64  # fields that a query's own definition may give a QPD
 _NO_LENGTHS: Final = (2, 7)  # from here on a length is a recommendation
 _CODED: Final = frozenset({"ID", "IS"})
 _PREFIX: Final = re.compile(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_")
@@ -89,11 +90,22 @@ class Standard:
         # Names nobody knows are not remembered: senders may make up any number of them.
         if found is None and segment in self._module.SEGMENTS:
             shift = 1 if segment in _HEADERS else 0
-            specs = [self._spec(segment, child) for child in self._children(segment)]
+            specs = self._specs(segment)
             found = self._checks[segment] = SegmentCheck(
                 segment, _gapless(specs), self._value_types, shift=shift
             )
         return found
+
+    def _specs(self, segment: str) -> list[FieldSpec]:
+        specs = [self._spec(segment, child) for child in self._children(segment)]
+        free = self._rules.corrections.free.get(segment)
+        if free is None:
+            return specs
+        anything = Part(datatype="")
+        return [spec for spec in specs if spec.number < free] + [
+            FieldSpec(number=n, least=0, most=-1, part=anything)
+            for n in range(free, _MOST_FREE + 1)
+        ]
 
     def value_type(self, datatype: str) -> Part | None:
         """What stands in OBX-5 of that type; None where this version has no such type."""

@@ -96,7 +96,7 @@ async def test_a_question_about_the_link_is_never_a_repeat_and_never_worked_off(
     database, journal
 ) -> None:
     for answer in (b"one", b"two"):
-        asked = await journal.write(replace(entry(answer=answer), is_link=True))
+        asked = await journal.write(replace(entry(answer=answer), is_momentary=True))
         assert (asked.answer, asked.is_repeat, asked.is_control_id_reused) == (
             answer,
             False,

@@ -27,9 +27,9 @@ OWN_HEADERS = {"date", "x-request-id"}
 class World:
     """A hub, and what callers get from it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **more: str) -> None:
         ports = {"HIE_HTTP_PORT": str(free_port()), "HIE_MLLP_PORT": str(free_port())}
-        settings = load_settings({"HIE_HOME": str(home), **ports})
+        settings = load_settings({"HIE_HOME": str(home), **ports, **more})
         self.hub = Hub(settings, config=config_of(settings))
         self.mllp_port = int(ports["HIE_MLLP_PORT"])
         self.base = f"http://127.0.0.1:{ports['HIE_HTTP_PORT']}/fhir/"

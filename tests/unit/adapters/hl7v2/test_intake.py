@@ -78,7 +78,7 @@ class MemoryJournal:
             same = (known.source_id, known.control_id, known.content_hash) == (
                 *(entry.source_id, entry.control_id, entry.content_hash),
             )
-            if same and known.is_accepted and not entry.is_link:
+            if same and known.is_accepted and not entry.is_momentary:
                 return Journaled(message_id=MessageId(number), answer=known.answer, is_repeat=True)
         self.entries.append(entry)
         if entry.step:
@@ -564,7 +564,7 @@ async def test_a_link_that_starts_is_told_what_is_expected_as_often_as_it_asks(
     await numbers(wired, "8")
     answer = er7.parse(await taken(wired, ask))
     assert (answer.get("MSA-1"), answer.get("MSA-4")) == ("AA", "9")
-    assert [entry.is_link for entry in journal.entries] == [True, False, True]
+    assert [entry.is_momentary for entry in journal.entries] == [True, False, True]
 
 
 async def test_a_resynchronised_link_takes_any_next_number(
