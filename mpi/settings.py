@@ -6,6 +6,7 @@ Every fault names the file, the key and the kind of value expected.
 import csv
 import math
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +217,15 @@ def load_mpi_settings(folder: Path) -> MpiSettings:
 
 def load_model(path: Path) -> LinkageModel:
     """The linkage model of one file."""
-    table = ConfigTable.read(path)
+    return _model(ConfigTable.read(path), path.read_text(encoding="utf-8"))
+
+
+def read_model(text: str, name: str) -> LinkageModel:
+    """The linkage model of a text; faults call it by the name."""
+    return _model(ConfigTable(tomllib.loads(text), Path(name)), text)
+
+
+def _model(table: ConfigTable, text: str) -> LinkageModel:
     blocking = table.sub("blocking")
     return LinkageModel(
         version=table.text("version"),
@@ -232,7 +241,7 @@ def load_model(path: Path) -> LinkageModel:
         key_cap=int(blocking.number("cap")),
         keys_per_record=int(blocking.number("most_per_record")),
         combinations=tuple(_combination(sub) for sub in table.tables("combination")),
-        text=path.read_text(encoding="utf-8"),
+        text=text,
     )
 
 

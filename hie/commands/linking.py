@@ -1,8 +1,10 @@
 """Commands that link records of a file, and show why two are linked."""
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -11,14 +13,22 @@ from pathlib import Path
 from hie.commands.parser import Group, command, settings_of
 from hie.commands.progress import ProgressBar
 from hie.kernel.errors import Category, HieError
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.settings import Settings
 from mpi.config_table import ConfigTable
+from mpi.decide import Matcher, decide, judge_person
+from mpi.demographics import Demographics
+from mpi.model_text import model_text
 from mpi.normalize import Normalizer
 from mpi.offline.columns import column_map
 from mpi.offline.file import CsvFile, WholeFile
-from mpi.offline.link import LINK_COLUMNS, PAIR_COLUMNS, Linked, link
+from mpi.offline.link import LINK_COLUMNS, PAIR_COLUMNS, Linked, link, train
 from mpi.offline.read import read_records
-from mpi.settings import MpiSettings, load_model, load_mpi_settings
+from mpi.settings import MpiSettings, load_model, load_mpi_settings, read_model
+from mpi.waterfall import as_table, explained_pair, waterfall
+from mpi.waterfall_svg import as_svg
+from mpi.words import load_words
 
 _STAGES = {"read": "reading", "keys": "keys", "fit": "fitting", "compare": "comparing"}
 
@@ -54,13 +64,34 @@ def register(actions: Group) -> None:
     arguments.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes that score"
     )
+    _add_as_of(arguments)
+    arguments = command(
+        actions,
+        "compare",
+        "Show how the evidence about two Patients adds up, and what would be decided.",
+        lambda a: compare_files(settings_of(), a),
+    )
+    for name in ("one", "other"):
+        arguments.add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="FHIR Patient")
+    arguments.add_argument("--svg", type=Path, metavar="FILE", help="draw it as well")
+    arguments.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments.add_argument("--model", type=Path, metavar="FILE", help="weights to use")
+    arguments.set_defaults(train=False)
+    _add_as_of(arguments)
+
+
+def _add_as_of(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--as-of",
         type=date.fromisoformat,
-        default=datetime.now(UTC).date(),
+        default=_today(),
         metavar="YYYY-MM-DD",
         help="the day ages are counted on; default: today",
     )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def link_file(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -76,17 +107,41 @@ def link_file(settings: Settings, arguments: argparse.Namespace) -> int:
         try:
             normalizer = Normalizer(mpi.forms, mpi.defaults)
             records = read_records(file, columns, normalizer, arguments.as_of, bar)
+            if arguments.train:
+                mpi = _trained(records.by_id, mpi, arguments.model, outputs, bar)
             linked = link(records.by_id, mpi, bar, max(1, arguments.jobs))
         except BaseException:
             bar.stop()
             raise
-        out.write_rows(LINK_COLUMNS, linked.links())
         if pairs:
             pairs.write_rows(PAIR_COLUMNS, linked.pairs())
             pairs.finish()
+        out.write_rows(LINK_COLUMNS, linked.links())
         out.finish()
     _tell(linked, records.unread_dates)
     return 0
+
+
+def _trained(
+    records: Mapping[str, Demographics],
+    mpi: MpiSettings,
+    path: Path | None,
+    outputs: ExitStack,
+    bar: ProgressBar,
+) -> MpiSettings:
+    """The settings with the model fitted to the file; it is what a later run reads."""
+    fitted = train(records, mpi, bar, path.stem if path else "fitted")
+    if not fitted.is_fitted:
+        print("too few records to fit to; the given model is used", file=sys.stderr)
+        return mpi
+    told = f"Fitted by `hie mpi link --train` from {mpi.model.version}, unsupervised."
+    text = model_text(fitted.model, [told])
+    if path:
+        model_file = outputs.enter_context(WholeFile(path))
+        model_file.write_text(text)
+        model_file.finish()
+    print(f"pairs of one person expected\t{fitted.matches:.0f}", file=sys.stderr)
+    return replace(mpi, model=read_model(text, path.name if path else "fitted model"))
 
 
 def _check_places(arguments: argparse.Namespace) -> None:
@@ -125,3 +180,44 @@ def _tell(linked: Linked, unread_dates: int) -> None:
         print(f"records under a full key `{spec}`, not compared by it\t{count}", file=sys.stderr)
     if unread_dates:
         print(f"birth dates that `date_formats` does not read\t{unread_dates}", file=sys.stderr)
+
+
+def compare_files(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print the waterfall of two Patients; they are read, and kept nowhere."""
+    mpi = _settings(settings, arguments)
+    words = load_words(settings.config / "mpi")
+    normalizer = Normalizer(mpi.forms, mpi.defaults)
+    one, other = (
+        normalizer.demographics(_patient(path), arguments.as_of)
+        for path in (arguments.one, arguments.other)
+    )
+    thresholds = mpi.model.thresholds
+    pair = Matcher(mpi).pair(SourceRecordId("other"), one, other)
+    decision = decide([judge_person(PersonId("other"), [pair], thresholds)], thresholds)
+    explained = explained_pair(pair, decision, mpi.model.version, mpi.model.prior_bits)
+    fall = waterfall(explained, words, thresholds)
+    if arguments.svg:
+        with WholeFile(arguments.svg) as out:
+            out.write_text(as_svg(fall, words))
+            out.finish()
+    if arguments.json:
+        print(json.dumps(fall.as_json(), indent=2))
+    else:
+        print("\n".join(as_table(fall, words)))
+    return 0
+
+
+def _patient(path: Path) -> FhirJson:
+    """The Patient of a file.
+
+    Raises:
+        HieError: INVALID.
+    """
+    try:
+        patient = json.loads(path.read_bytes())
+    except ValueError as error:
+        text = f"`{path.name}`: expected one FHIR Patient as JSON"
+        raise HieError(Category.INVALID, text) from error
+    if not isinstance(patient, dict) or patient.get("resourceType") != "Patient":
+        raise HieError(Category.INVALID, f"`{path.name}` `resourceType`: expected Patient")
+    return patient

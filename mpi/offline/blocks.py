@@ -7,10 +7,12 @@ and not compared under that key.
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import accumulate
+from typing import TypeAlias, overload
 
 from mpi.blocking import blocking_keys, overflow_key
 from mpi.demographics import Demographics
@@ -40,6 +42,34 @@ class Blocks:
 def distinct(batch: Longs) -> list[tuple[int, int]]:
     """The pairs of a batch, each once, in order."""
     return [(pair >> _PLACES, pair & _LOWER) for pair in sorted(set(batch))]
+
+
+class PairList(Sequence[tuple[int, int]]):
+    """The distinct pairs of all batches, eight bytes each."""
+
+    def __init__(self, batches: Iterable[Longs]) -> None:
+        self._parts = [array("Q", sorted(set(batch))) for batch in batches]
+        self._ends = list(accumulate(map(len, self._parts)))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, int]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, int]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
+        """The pair at a place, or those of a slice."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        part = bisect_right(self._ends, place)
+        pair = self._parts[part][place - (self._ends[part - 1] if part else 0)]
+        return pair >> _PLACES, pair & _LOWER
 
 
 class Keys:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
+from mpi.compare import Comparer
 from mpi.decide import Matcher, person_grade
 from mpi.demographics import Demographics
+from mpi.fit import Fitted, Fitter
 from mpi.model import Outcome
-from mpi.offline.blocks import Blocks, Keys
+from mpi.names import GivenNames
+from mpi.offline.blocks import Blocks, Keys, PairList
 from mpi.offline.pairs import Edge, PairScorer, score_all
 from mpi.offline.persons import Grouped, Grouper
 from mpi.offline.table import Table, make_table, name_shares
@@ -133,6 +136,24 @@ def block(table: Table, settings: MpiSettings, progress: Progress) -> Blocks:
         keys.add(place, demographics)
         progress("keys", place + 1, len(table.demographics))
     return keys.blocks()
+
+
+def train(
+    records: Mapping[str, Demographics], settings: MpiSettings, progress: Progress, version: str
+) -> Fitted:
+    """Fit the weights of the settings' model to the records of a file, unsupervised.
+
+    Args:
+        records: by record id.
+        settings: the model to begin with; rules, thresholds and keys stay as they are.
+        progress: told how far the work is.
+        version: of the model that comes out.
+    """
+    table, _ = prepare(records, settings)
+    pairs = PairList(block(table, settings, progress).batches)
+    comparer = Comparer(GivenNames(settings.given_names), settings.forms.single_types)
+    fitter = Fitter(comparer, settings.model, progress=progress)
+    return fitter.fit(table.demographics, pairs, version)
 
 
 def link(
