@@ -10,12 +10,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from hie.commands.parser import Group, command, settings_of
+from hie.commands.parser import Group, command, config_of
 from hie.commands.progress import ProgressBar
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
-from hie.settings import Settings
 from mpi.config_table import ConfigTable
 from mpi.decide import Matcher, decide, judge_person
 from mpi.demographics import Demographics
@@ -39,7 +38,7 @@ def register(actions: Group) -> None:
         actions,
         "link",
         "Link the records of a CSV file among themselves, without a hub: who is one person.",
-        lambda a: link_file(settings_of(), a),
+        lambda a: link_file(config_of(), a),
     )
     arguments.add_argument("file", type=Path, metavar="FILE.csv", help="plain or .gz")
     arguments.add_argument(
@@ -69,7 +68,7 @@ def register(actions: Group) -> None:
         actions,
         "compare",
         "Show how the evidence about two Patients adds up, and what would be decided.",
-        lambda a: compare_files(settings_of(), a),
+        lambda a: compare_files(config_of(), a),
     )
     for name in ("one", "other"):
         arguments.add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="FHIR Patient")
@@ -94,11 +93,11 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def link_file(settings: Settings, arguments: argparse.Namespace) -> int:
+def link_file(config: Path, arguments: argparse.Namespace) -> int:
     """Link a file; outputs appear only when they are complete."""
     _check_places(arguments)
     columns = column_map(ConfigTable.read(arguments.map), arguments.as_of)
-    mpi = _settings(settings, arguments)
+    mpi = _settings(config, arguments)
     bar = ProgressBar(_STAGES)
     file = CsvFile(arguments.file, columns)
     with ExitStack() as outputs:
@@ -163,8 +162,8 @@ def _check_places(arguments: argparse.Namespace) -> None:
             raise HieError(Category.INVALID, f"`{path}`: expected a file in a folder that is there")
 
 
-def _settings(settings: Settings, arguments: argparse.Namespace) -> MpiSettings:
-    mpi = load_mpi_settings(settings.config / "mpi")
+def _settings(config: Path, arguments: argparse.Namespace) -> MpiSettings:
+    mpi = load_mpi_settings(config / "mpi")
     if arguments.model and not arguments.train:
         return replace(mpi, model=load_model(arguments.model))
     return mpi
@@ -182,10 +181,10 @@ def _tell(linked: Linked, unread_dates: int) -> None:
         print(f"birth dates that `date_formats` does not read\t{unread_dates}", file=sys.stderr)
 
 
-def compare_files(settings: Settings, arguments: argparse.Namespace) -> int:
+def compare_files(config: Path, arguments: argparse.Namespace) -> int:
     """Print the waterfall of two Patients; they are read, and kept nowhere."""
-    mpi = _settings(settings, arguments)
-    words = load_words(settings.config / "mpi")
+    mpi = _settings(config, arguments)
+    words = load_words(config / "mpi")
     normalizer = Normalizer(mpi.forms, mpi.defaults)
     one, other = (
         normalizer.demographics(_patient(path), arguments.as_of)

@@ -3,9 +3,10 @@
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from hie.settings import Settings, load_settings
+from hie.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
 
 #: Where a module adds its commands: what `add_subparsers` gives, a private type of argparse.
 Group: TypeAlias = Any
@@ -26,3 +27,8 @@ def settings_of() -> Settings:
         HieError: INVALID, one issue per fault.
     """
     return load_settings(os.environ)
+
+
+def config_of() -> Path:
+    """The folder config/ of this process, for commands that need no hub."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
