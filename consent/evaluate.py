@@ -29,7 +29,7 @@ from consent.model import (
 )
 from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
 
-_SPEAKING: Final = (Effect.PERMIT, Effect.DENY)
+_SPEAKING: Final = (Effect.PERMIT, Effect.DENY, Effect.SPARE)
 
 
 class Law:
@@ -253,6 +253,7 @@ def matches(residual: Residual, facts: ResourceFacts, rule: Rule) -> bool:
         and _in_time(rule.valid_from_us, rule.valid_to_us, residual.now_us)
         and (rule.types is None or facts.type in rule.types)
         and (rule.sources is None or facts.source_id in rule.sources)
+        and (rule.records is None or facts.source_record_id in rule.records)
         and _labels_match(rule, facts.label_mask)
         and _content_matches(rule, facts)
     )
@@ -288,7 +289,7 @@ def _is_target(rule: Rule, facts: ResourceFacts, target: Target) -> bool:
 def _labels_match(rule: Rule, label_mask: int) -> bool:
     if rule.label_mask is None:
         return True
-    if rule.effect is Effect.PERMIT:
+    if rule.effect in (Effect.PERMIT, Effect.SPARE):
         return not label_mask & ~rule.label_mask
     if rule.effect is Effect.DENY:
         return bool(label_mask & rule.label_mask)

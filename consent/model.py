@@ -19,11 +19,17 @@ Code = tuple[str, str]
 
 
 class Effect(StrEnum):
-    """What a rule does: a lift frees hard labels and permits nothing by itself."""
+    """What a rule does.
+
+    A lift frees hard labels and permits nothing by itself. A spare is the permit of a consent
+    that may not open anything here: it keeps the denials above it from speaking, as the permit
+    does, and permits nothing.
+    """
 
     PERMIT = "permit"
     DENY = "deny"
     LIFT = "lift"
+    SPARE = "spare"
 
 
 class TargetKind(StrEnum):
@@ -52,6 +58,7 @@ class Rule:
         note: why the rule is stricter than written; empty when it is as written.
         grantees: `Organization/<id>` and the like; None = every organisation.
         label_mask: covered by a permit, shared by a deny, freed by a lift.
+        records: source records whose resources it is about; None = any.
     """
 
     path: str
@@ -69,6 +76,7 @@ class Rule:
     date_hi_us: int | None = None
     valid_from_us: int | None = None
     valid_to_us: int | None = None
+    records: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +124,7 @@ class ResourceFacts:
     """What a decision needs to know of a resource.
 
     Attributes:
+        source_record_id: under which of the person's records it is filed.
         references: `Type/id` of everything the index knows it refers to.
         codes: every (system, code) the index knows of it.
         is_partial: dates, references and codes were not read. A permit is then taken to
@@ -126,6 +135,7 @@ class ResourceFacts:
     id: str
     source_id: str
     person_id: str | None
+    source_record_id: str | None = None
     label_mask: int = 0
     clinical_lo_us: int | None = None
     clinical_hi_us: int | None = None

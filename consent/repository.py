@@ -100,6 +100,7 @@ class ConsentRepository:
             "code_set": None if row.codes is None else sets[row.codes],
             "valid_from_us": row.valid_from_us,
             "valid_to_us": row.valid_to_us,
+            "record_id": row.record_id,
         }
 
     def _rule_row(self, row: Row[Any], sets: Mapping[int, frozenset[Code]]) -> RuleRow:
@@ -121,6 +122,7 @@ class ConsentRepository:
             date_lo_us=row.date_lo_us,
             date_hi_us=row.date_hi_us,
             codes=None if row.code_set is None else sets.get(row.code_set, frozenset()),
+            record_id=row.record_id,
             valid_from_us=row.valid_from_us,
             valid_to_us=row.valid_to_us,
         )

@@ -47,6 +47,7 @@ class RuleRow:
     codes: frozenset[Code] | None = None
     valid_from_us: int | None = None
     valid_to_us: int | None = None
+    record_id: str | None = None
 
 
 def rule_rows(directive: Directive) -> tuple[RuleRow, ...]:
@@ -77,8 +78,9 @@ def _rows(directive: Directive, rule: Rule) -> Iterator[RuleRow]:
         _ways(rule.types),
         _ways(rule.sources),
         _ways(rule.targets),
+        _ways(rule.records),
     )
-    for grantee, purpose, action, type_name, source, target in ways:
+    for grantee, purpose, action, type_name, source, target, record in ways:
         row = RuleRow(
             consent_id=directive.consent_id,
             version=directive.version,
@@ -98,6 +100,7 @@ def _rows(directive: Directive, rule: Rule) -> Iterator[RuleRow]:
             codes=rule.codes,
             valid_from_us=rule.valid_from_us,
             valid_to_us=rule.valid_to_us,
+            record_id=record,
         )
         aimed = _aimed(row, target)
         if aimed is not None:
@@ -105,11 +108,15 @@ def _rows(directive: Directive, rule: Rule) -> Iterator[RuleRow]:
 
 
 def _count(rule: Rule) -> int:
-    lists = (rule.grantees, rule.purposes, rule.actions, rule.types, rule.sources, rule.targets)
+    lists = (
+        *(rule.grantees, rule.purposes, rule.actions),
+        *(rule.types, rule.sources, rule.targets, rule.records),
+    )
     return prod(1 if values is None else len(values) for values in lists)
 
 
 def _without_lists(rule: Rule) -> Rule:
+    records = rule.records
     return replace(
         rule,
         note="too-many",
@@ -119,6 +126,7 @@ def _without_lists(rule: Rule) -> Rule:
         types=None,
         sources=None,
         targets=None,
+        records=None if records is not None and len(records) > ROW_LIMIT else records,
     )
 
 
@@ -159,6 +167,7 @@ def _rule(row: RuleRow) -> Rule:
         date_hi_us=None if row.date_hi_us is None else row.date_hi_us + 1,
         valid_from_us=row.valid_from_us,
         valid_to_us=row.valid_to_us,
+        records=_only(row.record_id),
     )
 
 

@@ -1,12 +1,13 @@
 """Consents in effect: compiled when they change, turned to a residual when somebody asks."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from consent.confine import Reach, confined
 from consent.enforce import recheck
 from consent.evaluate import Law, decide, in_words
 from consent.from_fhir.directive import ConsentReader
@@ -242,16 +243,26 @@ class ConsentService:
         return takes_word and is_verified(consent)
 
     async def recompile(
-        self, conn: AsyncConnection, person_id: str, consents: Sequence[Recorded]
+        self,
+        conn: AsyncConnection,
+        person_id: str,
+        consents: Sequence[Recorded],
+        reaches: Mapping[str, Reach] | None = None,
     ) -> None:
         """Replace a person's rows by those of these Consents, in the caller's transaction.
 
         Args:
             conn: open write transaction.
             person_id: whose rows.
-            consents: every current Consent of the person.
+            consents: every current Consent of the person, and those of others that bind.
+            reaches: by Consent id, of those that do not reach everything.
         """
-        directives = [self.directive(consent) for consent in consents]
+        narrow = reaches or {}
+        directives = [
+            confined(directive, narrow[consent.id]) if consent.id in narrow else directive
+            for consent in consents
+            for directive in [self.directive(consent)]
+        ]
         rows = [row for directive in directives for row in rule_rows(directive)]
         await self._repository.replace(conn, person_id, rows)
 

@@ -26,7 +26,7 @@ consent_rule = Table(
     Column("consent_id", String(64), nullable=False),
     Column("consent_version", Integer, nullable=False),
     Column("path", String(200), nullable=False),  # `/` root, `/1/` its first provision, ...
-    Column("effect", String(6), nullable=False),  # permit, deny or lift
+    Column("effect", String(6), nullable=False),  # permit, deny, lift or spare
     Column("note", String(40)),  # why the rule is stricter than written
     Column("grantee", String(120)),
     Column("purpose", String(200)),
@@ -42,6 +42,7 @@ consent_rule = Table(
     Column("code_set", BigInteger),
     Column("valid_from_us", BigInteger),
     Column("valid_to_us", BigInteger),
+    Column("record_id", String(32)),
     Index("ix_consent_rule_person", "person_id", "effect", "consent_id", "path"),
 )
 

@@ -1,5 +1,6 @@
 """What the door did, on record: committed before the first byte leaves, or nothing leaves."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -11,9 +12,13 @@ from hie.db import Database, GroupWriter
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
+from hie.kernel.fhir import FhirJson
+from hie.store.query import Served
 
 #: The one answer to what is hidden and to what does not exist.
 NOT_FOUND: Final = "there is no such resource, or it is not yours to see"
+#: Ids that one audit row names of one type and source record; more are counted.
+MOST_NAMED: Final = 500
 
 
 class Disclosures:
@@ -70,9 +75,14 @@ class Disclosures:
         persons: set[str],
         type_name: str,
         resource_id: str = "",
-        detail: dict[str, str] | None = None,
+        detail: FhirJson | None = None,
+        shown: Sequence[Served] = (),
     ) -> None:
-        """One row per person touched, or one that nobody was."""
+        """One row per person touched, or one that nobody was.
+
+        `shown` is what left: each row says which resources of its person did, and of which
+        source records, so that they can be corrected when two humans were taken for one.
+        """
         records = [
             record_of(
                 ctx,
@@ -81,7 +91,7 @@ class Disclosures:
                 person_id=person or None,
                 resource_type=type_name,
                 resource_id=resource_id,
-                detail=detail or {},
+                detail={**(detail or {}), **_shown(person, shown)},
             )
             for person in sorted(persons) or [""]
         ]
@@ -92,3 +102,19 @@ class Disclosures:
     ) -> list[None]:
         await self._log.append(conn, [record for batch in batches for record in batch])
         return [None] * len(batches)
+
+
+def _shown(person: str, served: Sequence[Served]) -> FhirJson:
+    """What left of a person, by source record and type: `[record, type, count, ids]`."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in served:
+        if one.person_id == person and person and not one.is_deleted:
+            for record in one.built_of or (one.source_record_id,):
+                found[record, one.type].append(one.id)
+    if not found:
+        return {}
+    lines = [
+        [record, kind, len(ids), sorted(set(ids))[:MOST_NAMED]]
+        for (record, kind), ids in sorted(found.items())
+    ]
+    return {"shown": lines}

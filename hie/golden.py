@@ -157,6 +157,7 @@ class GoldenPatients:
             person_id=person,
             label_mask=mask,
             body=dump(body),
+            built_of=tuple(record.id for record in ordered),
         )
 
     def _replaced(self, old: str, golden: Served) -> Served:
@@ -177,6 +178,7 @@ class GoldenPatients:
             person_id=golden.id,
             label_mask=golden.label_mask,
             body=dump(patient),
+            built_of=golden.built_of,
         )
 
 
@@ -203,6 +205,7 @@ def _with_body(record: Served, body: bytes) -> Served:
         last_updated_us=record.last_updated_us,
         source_id=record.source_id,
         person_id=record.person_id,
+        source_record_id=record.source_record_id,
         label_mask=record.label_mask,
         body=body,
     )

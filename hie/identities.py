@@ -339,6 +339,7 @@ class Identities:
                 id=served.id,
                 source_id=served.source_id,
                 person_id=served.person_id,
+                source_record_id=served.source_record_id,
                 label_mask=served.label_mask,
                 is_partial=True,
             )

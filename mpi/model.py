@@ -85,8 +85,6 @@ class Identified:
         source_record_id: where the patient belongs; the survivor's where the source has
             merged the identifier it sent.
         person_id: the human; always an active person.
-        previous_person_id: the person the record belonged to before, where this call moved
-            it. `identify` never moves a known record; stewards and A40 do.
         task_id: the task opened by this call.
         is_held: the new demographics contradict the old ones: a task decides, and until then
             the stored Patient must not be overwritten.
@@ -96,7 +94,6 @@ class Identified:
     source_record_id: SourceRecordId
     person_id: PersonId
     outcome: Outcome
-    previous_person_id: PersonId | None = None
     task_id: int | None = None
     is_held: bool = False
     redirected_from: SourceRecordId | None = None

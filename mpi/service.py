@@ -18,6 +18,7 @@ from mpi.arrival import Intake
 from mpi.ask import Questions
 from mpi.compared import Comparisons
 from mpi.decide import Matcher
+from mpi.duplicates import DuplicateSearch
 from mpi.find import Finder
 from mpi.identify import Identification
 from mpi.learn import Learning, NameShares
@@ -25,9 +26,11 @@ from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
 from mpi.model import Actor, Counts, DecisionKind, Identified, SourceMerged
 from mpi.normalize import Normalizer
-from mpi.repository import decisions, links
+from mpi.renew import Renewal
+from mpi.repository import decisions, links, records
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
+from mpi.sides import Sides
 from mpi.statements import SourceStatements
 from mpi.steward import Stewardship
 
@@ -45,6 +48,9 @@ class Mpi:
         review: the clerical-review queue.
         comparisons: the two sides of a question, compared for whoever answers it.
         steward: what stewards decide.
+        renewal: stored records brought to this version's form and keys.
+        duplicates: the search for persons that may be one human.
+        sides: whose consents may open whose records.
         questions: what callers ask; reads only.
     """
 
@@ -55,6 +61,7 @@ class Mpi:
         self._ledger = Ledger(db, ring, keys, model.version)
         self.review = ReviewQueue(keys)
         self.steward = Stewardship(self._ledger)
+        self.sides = Sides(self._ledger)
         normalizer = Normalizer(settings.forms, settings.defaults)
         self.comparisons = Comparisons(finder, matcher, model.thresholds)
         self._intake = Intake(ring, keys, normalizer)
@@ -67,6 +74,10 @@ class Mpi:
         )
         self._statements = SourceStatements(self._ledger, self.review, self._merges)
         self._learning = Learning(model, ring, finder, matcher)
+        self.renewal = Renewal(normalizer, finder)
+        self.duplicates = DuplicateSearch(
+            settings, self._intake, self._ledger, self.review, finder, matcher
+        )
 
     async def start(self, conn: AsyncConnection, *, now_us: int) -> None:
         """Put the model on record and take up what was learnt; once, in a write transaction."""
@@ -191,6 +202,27 @@ class Mpi:
         """The source's record that carries an identifier; the survivor where it was merged."""
         record = await self._merges.find(conn, source_id, identifier)
         return record.record_id if record else None
+
+    async def record_named(
+        self, conn: AsyncConnection, source_id: SourceId, identifier: SourceIdentifier
+    ) -> SourceRecordId | None:
+        """The source's record filed under an identifier, also a replaced one; else the carrier."""
+        return await self._merges.named(conn, source_id, identifier)
+
+    async def replaced_by(
+        self, conn: AsyncConnection, record_id: SourceRecordId
+    ) -> SourceRecordId | None:
+        """The record that a record's source merged it into; None for one that stands."""
+        record = await records.find_record(conn, record_id)
+        return record.replaced_by if record else None
+
+    async def remove(
+        self, conn: AsyncConnection, record_id: SourceRecordId, *, now_us: int
+    ) -> None:
+        """Let a record that its source deleted be found no more; sent again, it is as before."""
+        await records.close_xrefs(conn, record_id, now_us=now_us)
+        await records.drop_keys(conn, record_id)
+        await records.update_record(conn, record_id, is_active=False, content_hash="")
 
     async def person_of(
         self, conn: AsyncConnection, record_ids: Collection[SourceRecordId]

@@ -127,6 +127,16 @@ identity_decision = Table(
     ),
 )
 
+#: Who was with whom when a decision joined or parted records that have consents: records of one
+#: side were one person's. Until the consents are reviewed, none opens records of another side.
+identity_side = Table(
+    "identity_side",
+    metadata,
+    Column("decision_id", Key, primary_key=True, autoincrement=False),
+    Column("record_id", _ID, primary_key=True, index=True),
+    Column("side", Integer, nullable=False),
+)
+
 #: "These two records are two humans": survives re-scoring and merges. `record_a` < `record_b`.
 negative_assertion = Table(
     "negative_assertion",

@@ -13,6 +13,7 @@ from hie.flow.decisions import (
     Merge,
     Reject,
     Request,
+    ReviewConsents,
     Split,
     Steward,
     Undo,
@@ -90,7 +91,9 @@ class Deciding:
         decided = await self._decided(conn, request, actor)
         origin = Origin(source_id=SourceId(""), message_id=MessageId(0), now_us=actor.now_us)
         resources = await self._resources(conn, decided)
-        await self._placer.move(conn, origin, decided.moves)
+        await self._placer.move(conn, origin, decided.moves, decided.decision_id)
+        if isinstance(request, ReviewConsents):
+            await self._placer.recompile(conn, decided.persons)
         return Done(
             decision_id=decided.decision_id,
             kind=decided.kind,
@@ -110,10 +113,18 @@ class Deciding:
                 return await do.unlink(conn, request.record, actor)
             case Split():
                 return await do.split(conn, request.person, request.records, actor)
+        return await self._answered(conn, request, actor)
+
+    async def _answered(self, conn: AsyncConnection, request: Request, actor: Actor) -> Decided:
+        """What moves no record."""
+        do = self._mpi.steward
+        match request:
             case Reject():
                 return await do.reject(conn, request.one, request.other, actor)
             case Confirm():
                 return await do.confirm(conn, request.record, actor)
+            case ReviewConsents():
+                return await self._mpi.sides.review(conn, request.decision, actor)
         raise HieError(Category.INVALID, "no such kind of decision")
 
     async def _undo(self, conn: AsyncConnection, request: Undo, actor: Actor) -> Done:

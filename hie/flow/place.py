@@ -3,13 +3,14 @@
 One transaction of the caller's. What cannot be placed raises, and nothing of it is stored.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.lifecycle import Lifecycle
+from consent.confine import Reach
 from consent.labels import Labeller
 from consent.service import ConsentService
 from hie.flow.memory import Memory, Wanted
@@ -26,6 +27,7 @@ from hie.store.repository import ResourceRepository
 from hie.store.writer import NewVersion, ResourceWriter, Written
 from mpi.model import Identified, Outcome, PersonMove, SourceMerged
 from mpi.service import Mpi
+from mpi.sides import Apart
 
 #: A resource that changed hands: a correction, or a number used twice.
 MOVED: Final = "moved-between-patients"
@@ -94,14 +96,6 @@ class Placer:
             whole = await self.foreseen(conn, identified.source_record_id, change)
             if whole is not None:
                 identified = await self._identified(conn, origin, whole, own, may_update=True)
-        before = identified.previous_person_id
-        if before is not None and before != identified.person_id:
-            moved = PersonMove(
-                source_record_id=identified.source_record_id,
-                from_person=before,
-                to_person=identified.person_id,
-            )
-            await self.move(conn, origin, [moved])
         return identified
 
     async def _identified(
@@ -134,7 +128,7 @@ class Placer:
             message_id=origin.message_id,
             now_us=origin.now_us,
         )
-        await self.move(conn, origin, merged.moves)
+        await self.move(conn, origin, merged.moves, merged.decision_id)
         return merged
 
     async def move(
@@ -142,16 +136,29 @@ class Placer:
         conn: AsyncConnection,
         origin: Origin,
         moves: Sequence[PersonMove],
+        decision_id: int,
+        *,
+        is_undo: bool = False,
     ) -> None:
         """Give what was filed under records to their new persons, and rebuild their rules.
 
+        The strictest of the consents that met, or parted, holds until they are reviewed.
         Nobody who looked at one of these persons' own record goes on with the same token.
+
+        Args:
+            conn: open write transaction; the ledger's links are moved.
+            origin: the message, or none.
+            moves: what moved.
+            decision_id: by which decision.
+            is_undo: it takes another back.
         """
         if not moves:
             return
         targets = {move.source_record_id: move.to_person for move in moves}
         await self._writer.relink(conn, targets, origin.now_us)
         persons = {person for move in moves for person in (move.from_person, move.to_person)}
+        if await self._repository.have_any(conn, sorted(persons), "Consent"):
+            await self._mpi.sides.keep(conn, decision_id, moves, is_undo=is_undo)
         await self.recompile(conn, persons)
         await self._on_moved(conn, persons)
 
@@ -291,11 +298,29 @@ class Placer:
             return [SourceRecordId(record) for record in named]
         return [placement.owner]
 
-    async def recompile(self, conn: AsyncConnection, persons: Iterable[PersonId]) -> None:
-        """Rebuild the rules of these persons' consents."""
-        for person in sorted(persons):
+    async def recompile(self, conn: AsyncConnection, persons: Collection[PersonId]) -> None:
+        """Rebuild the rules of these persons' consents, and of those whom they bind too."""
+        apart = await self._mpi.sides.of(conn, {*persons}) if persons else {}
+        for person in sorted({*persons, *apart}):
             consents = await self._repository.of_person(conn, person, "Consent")
-            await self._consent.recompile(conn, person, consents)
+            reaches: dict[str, Reach] = {}
+            if person in apart:
+                for other in sorted(apart[person].others):
+                    consents += [
+                        consent
+                        for consent in await self._repository.of_person(conn, other, "Consent")
+                        if consent.source_record_id in apart[person].bound
+                    ]
+                reaches = {c.id: _reach(c, apart[person]) for c in consents}
+            await self._consent.recompile(conn, person, consents, reaches)
+
+
+def _reach(consent: Stored, apart: Apart) -> Reach:
+    """How far a Consent reaches where records keep to themselves."""
+    record = consent.source_record_id or ""
+    if record in apart.groups:
+        return Reach(opens=apart.groups[record])
+    return Reach(binds=apart.bound.get(record))
 
 
 def _may_change(identified: Identified) -> bool:

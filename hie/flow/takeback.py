@@ -70,8 +70,12 @@ class TakeBack:
             message_id=MessageId(move.message_id if move else 0),
             now_us=actor.now_us,
         )
-        await self._placer.move(conn, origin, decided.moves)
-        persons = set(decided.persons)
+        if decided.kept:
+            await self._mpi.sides.carry_on(conn, decision_id, decided.decision_id)
+        await self._placer.move(conn, origin, decided.moves, decided.decision_id, is_undo=True)
+        reviewed = await self._mpi.sides.persons(conn, decision_id)
+        await self._placer.recompile(conn, reviewed)
+        persons = {*decided.persons, *reviewed}
         kept: tuple[Item, ...] = ()
         if move is not None:
             kept, touched = await self._put_back(conn, move, origin)

@@ -126,6 +126,16 @@ class ResourceLoader:
         )
         return [s for _, s in await self._stored(conn, (await conn.execute(query)).all())]
 
+    async def have_any(self, conn: AsyncConnection, persons: Sequence[str], type_name: str) -> bool:
+        """Whether one of these persons has a current resource of a type."""
+        r = resource.c
+        query = select(r.pk).where(
+            r.person_id.in_(persons),
+            r.type_id == self._index.type_id(type_name),
+            r.deleted.is_(False),
+        )
+        return (await conn.execute(query.limit(1))).first() is not None
+
     async def persons_with(
         self, conn: AsyncConnection, type_name: str, *, after: str, limit: int
     ) -> list[str]:

@@ -30,6 +30,7 @@ _ABOUT: Final = """
 ({rule}.type_id IS NULL OR {rule}.type_id = {r}.type_id)
 AND ({rule}.source_id IS NULL OR {rule}.source_id = {r}.source_id)
 AND ({rule}.instance IS NULL OR {rule}.instance = {r}.id)
+AND ({rule}.record_id IS NULL OR {rule}.record_id = {record})
 AND ({rule}.code_set IS NULL OR EXISTS (SELECT 1 FROM sp_token t JOIN consent_code k
   ON k.system = t.system AND k.code = t.code
   WHERE t.resource_pk = {r}.pk AND k.code_set = {rule}.code_set))
@@ -160,7 +161,7 @@ def _lifted(person: str, r: str, bit: int) -> str:
     return (
         f"(({r}.label_mask & {bit}) = 0 OR EXISTS (SELECT 1 FROM consent_rule l"
         f" WHERE l.person_id = {person} AND l.effect = 'lift' AND (l.label_mask & {bit}) <> 0"
-        f" AND {_ASKED.format(rule='l')} AND {_ABOUT.format(rule='l', r=r, undated='1 = 0')}))"
+        f" AND {_ASKED.format(rule='l')} AND {_about('l', person, r, '1 = 0')}))"
     )
 
 
@@ -168,21 +169,27 @@ def _speaks(person: str, r: str, effect: str) -> str:
     """Whether a rule of that effect matches and none below it in its consent does."""
     return (
         f"EXISTS (SELECT 1 FROM consent_rule a WHERE a.person_id = {person}"
-        f" AND a.effect = '{effect}' AND {_matches('a', r, effect)}"
+        f" AND a.effect = '{effect}' AND {_matches('a', person, r, effect)}"
         f" AND NOT EXISTS (SELECT 1 FROM consent_rule d WHERE d.person_id = {person}"
         " AND d.consent_id = a.consent_id AND d.path <> a.path AND d.path LIKE a.path || '%'"
-        f" AND ((d.effect = 'permit' AND {_matches('d', r, 'permit')})"
-        f" OR (d.effect = 'deny' AND {_matches('d', r, 'deny')}))))"
+        f" AND ((d.effect IN ('permit', 'spare') AND {_matches('d', person, r, 'permit')})"
+        f" OR (d.effect = 'deny' AND {_matches('d', person, r, 'deny')}))))"
     )
 
 
-def _matches(rule: str, r: str, effect: str) -> str:
+def _about(rule: str, person: str, r: str, undated: str) -> str:
+    # Whose column it is says under which of their records the resource is filed.
+    record = person.replace("person_id", "source_record_id")
+    return _ABOUT.format(rule=rule, r=r, record=record, undated=undated)
+
+
+def _matches(rule: str, person: str, r: str, effect: str) -> str:
     labels = _DENY_LABELS if effect == "deny" else _PERMIT_LABELS
     undated = "1 = 1" if effect == "deny" else "1 = 0"
     parts = (
         labels.format(rule=rule, r=r),
         _ASKED.format(rule=rule),
-        _ABOUT.format(rule=rule, r=r, undated=undated),
+        _about(rule, person, r, undated),
     )
     return "(" + "\nAND ".join(parts) + ")"
 

@@ -289,8 +289,10 @@ class Served:
         body: the finished JSON, id, meta and person references filled in.
         source_id: the feed it came from; "" for what the hub builds (the golden Patient).
         person_id: whose it is; "" for directory resources.
+        source_record_id: under which of the person's records it is filed.
         label_mask: the consent labels, bits of `config/sensitivity/labels.toml`.
         is_deleted: a tombstone of a history; `body` is then empty.
+        built_of: source records that a golden Patient was built of.
     """
 
     type: str
@@ -299,9 +301,11 @@ class Served:
     last_updated_us: int
     source_id: str = ""
     person_id: str = ""
+    source_record_id: str = ""
     label_mask: int = 0
     body: bytes = b""
     is_deleted: bool = False
+    built_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

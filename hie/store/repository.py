@@ -293,6 +293,7 @@ class ResourceRepository(ResourceLoader):
                 last_updated_us=row.last_updated_us,
                 source_id=row.source_id,
                 person_id=row.person_id or "",
+                source_record_id=row.source_record_id or "",
                 label_mask=row.label_mask,
                 is_deleted=bool(row.deleted),
                 body=b""

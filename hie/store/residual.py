@@ -22,6 +22,9 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
     grantee in grantees; purpose in purposes; action = action;
     valid_from_us <= now_us; now_us < valid_to_us;
     type_id = r.type_id; source_id = r.source_id; instance = r.id;
+    record_id = r.source_record_id, of a further person the record it is filed under for them;
+    record_id = r.source_record_id (in the place of a further person: the record it is filed
+        under for that person);
     author: r has an indexed reference (`sp_ref`) to it;
     encounter: r is that resource or has an indexed reference to it;
     code_set: r has a row in `sp_token` whose (system, code) the set in `consent_code` names;
@@ -34,9 +37,9 @@ A row of `consent_rule` (of that person) **matches** when all of this holds; nul
         frees `h` when label_mask & h != 0 and asks nothing else of the labels.
 
 `author` and `encounter` are texts of the form `Type/id`; as the hub gives no id twice, their
-ids alone may be compared. A matching row **speaks** when no matching permit or deny row of the
-same consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift rows take no part
-in that.
+ids alone may be compared. A matching row **speaks** when no matching permit, spare or deny row of
+the same consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift rows take no
+part in that. A spare row matches as a permit does, and permits nothing.
 
 The regime **permits** r when one of its permit rules covers every bit of the resource (null
 covers all) and none of its deny rules shares a bit with it (null: any resource).

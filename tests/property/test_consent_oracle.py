@@ -12,6 +12,7 @@ from random import Random, SystemRandom
 import pytest
 from sqlalchemy import Table, delete, insert, select, text
 
+from consent.confine import Reach, confined
 from consent.evaluate import decide
 from consent.model import ResourceFacts
 from consent.repository import ConsentRepository
@@ -41,6 +42,18 @@ class Held:
     persons: tuple[str, ...]
 
 
+def records_of(person):
+    """The source records of a person."""
+    return [f"{person}-{which}" for which in "abc"]
+
+
+def a_reach(rng, person):
+    """How far a consent of a person reaches whose records were joined or parted."""
+    mine = records_of(person)
+    binds = None if rng.random() < 0.6 else frozenset(rng.sample(mine, 2))
+    return Reach(opens=frozenset(rng.sample(mine, rng.choice([0, 1, 1, 2]))), binds=binds)
+
+
 class World:
     """Persons, consents, resources and callers of one seed."""
 
@@ -54,13 +67,18 @@ class World:
             first = number * RESOURCES + 1
             mine = range(first, first + RESOURCES)
             consents = [a_consent(rng, mine) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
-            self.directives[person] = read(*consents)
+            self.directives[person] = tuple(
+                confined(directive, a_reach(rng, person)) if rng.random() < 0.3 else directive
+                for directive in read(*consents)
+            )
             for at in mine:
                 others = rng.sample(self.persons, 1) if rng.random() < 0.1 else []
                 persons = tuple(dict.fromkeys([person, *others]))
                 if rng.random() < 0.04:
                     persons = ()
                 about = a_resource(rng, at, persons[0] if persons else None)
+                if persons:
+                    about = replace(about, source_record_id=rng.choice(records_of(person)))
                 if rng.random() < 0.04:
                     kind = rng.choice(["Organization", "Patient"])
                     about = replace(about, type=kind, id=f"y{at}")
@@ -75,7 +93,10 @@ class World:
         return all(
             decide(
                 asked,
-                replace(held.facts, person_id=person),
+                # About a further person it is filed under a record of theirs.
+                held.facts
+                if person == held.facts.person_id
+                else replace(held.facts, person_id=person, source_record_id=f"{person}-a"),
                 self.directives.get(person or "", ()),
                 self.law,
             ).is_permitted
@@ -102,6 +123,7 @@ async def fill(database, world):
                 "last_updated_us": 0,
                 "deleted": False,
                 "person_id": about.person_id,
+                "source_record_id": about.source_record_id,
                 "source_id": about.source_id,
                 "message_id": 1,
                 "label_mask": about.label_mask,
@@ -111,7 +133,12 @@ async def fill(database, world):
             }
         )
         rows[compartment] += [
-            {"resource_pk": pk, "ordinal": at, "person_id": person, "source_record_id": person}
+            {
+                "resource_pk": pk,
+                "ordinal": at,
+                "person_id": person,
+                "source_record_id": f"{person}-a",
+            }
             for at, person in enumerate(held.persons[1:], start=1)
         ]
         rows[sp_token] += [

@@ -18,6 +18,15 @@ depends_on = None
 def upgrade() -> None:
     """Bring the schema forward."""
     op.create_index(op.f("ix_access_token_patient"), "access_token", ["patient"])
+    op.create_table(
+        "identity_side",
+        sa.Column("decision_id", Key, autoincrement=False, nullable=False),
+        sa.Column("record_id", sa.String(length=32), nullable=False),
+        sa.Column("side", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("decision_id", "record_id", name=op.f("pk_identity_side")),
+    )
+    op.create_index(op.f("ix_identity_side_record_id"), "identity_side", ["record_id"])
+    op.add_column("consent_rule", sa.Column("record_id", sa.String(length=32), nullable=True))
     with op.batch_alter_table("identity_decision") as decision:
         decision.add_column(sa.Column("about", Key, nullable=True))
         decision.create_index(op.f("ix_identity_decision_about"), ["about"])
