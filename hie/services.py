@@ -28,11 +28,16 @@ from hie.db import Database
 from hie.disclosure import Disclosures
 from hie.feeds.watch import SourceWatch
 from hie.flow.asked import Askers, QueryReader
+from hie.flow.assignment import Assignments
+from hie.flow.care import IndexCare
 from hie.flow.carry import FhirFlow
+from hie.flow.casework import Casework
 from hie.flow.codes import CodeTasks
 from hie.flow.deciding import Deciding
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
+from hie.flow.feed import IdentityFeed
+from hie.flow.figures import IdentityFigures
 from hie.flow.ingest import Ingest
 from hie.flow.memory import Memory
 from hie.flow.moves import SourceMoves
@@ -196,6 +201,7 @@ class Services:
             config.sources,
             self.mapper,
             self.placer,
+        self._join_staff()
             self.moves,
             self.journal,
             self.audit,
@@ -238,6 +244,22 @@ class Services:
         async with self.db.reading() as conn:
             for source_id in await self.journal.sources(conn):
                 self.directory.learn(source_id)
+    def _join_staff(self) -> None:
+        """What stewards look at and do short of deciding."""
+        self.casework = Casework(
+            self.db,
+            self.mpi,
+            self.ring,
+            self.keys,
+            self.consent,
+            self.repository,
+            self.golden,
+            self.disclosures,
+            self.audit,
+        )
+        self.assignments = Assignments(self.db, self.keys, self.audit)
+        self.figures = IdentityFigures(self.db, self.clock)
+
         async with self.db.transaction() as conn:
             await self.db.serialize(conn, "start")
             await self.mpi.start(conn, now_us=self.clock.now_us())

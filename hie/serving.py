@@ -16,6 +16,10 @@ from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
 from hie.kernel.errors import HieError
 from hie.services import Services
+from hie.staff import rim
+from hie.staff.edge import Edge
+from hie.staff.once import Once
+from hie.staff.runs import Runs
 from hie.web import Metrics
 from hie.web import setup as setup_web
 
@@ -55,6 +59,8 @@ class Site:
         self._has_api = has_api
         self._has_intake = has_intake
         self._runner: web.AppRunner | None = None
+        self._runs = Runs()
+        self.once = Once(services.db, services.clock)
         self.port = services.settings.listen.http_port
 
     async def start(self) -> None:
@@ -67,6 +73,7 @@ class Site:
         app = web.Application(client_max_size=settings.limits.body_bytes)
         if self._has_api:
             self._add_api(app)
+            self._add_staff(app)
         if self._has_intake:
             self._add_intake(app)
         setup_web(app, self._metrics, {"database": self._check_database})
@@ -105,6 +112,26 @@ class Site:
             watcher=services.disclosures,
         )
 
+    def _add_staff(self, app: web.Application) -> None:
+        services = self._services
+        edge = Edge(
+            casework=services.casework,
+            assignments=services.assignments,
+            stewards=services.stewards,
+            figures=services.figures,
+            disclosures=services.disclosures,
+            sealer=services.ring.sealing_key("staff-cursor"),
+            runs=self._runs,
+        )
+        rim.setup(
+            app,
+            edge=edge,
+            once=self.once,
+            token_checker=services.tokens,
+            clock=services.clock,
+            watcher=services.disclosures,
+        )
+
     def _add_intake(self, app: web.Application) -> None:
         settings = self._services.settings
         handler = hl7_handler(
@@ -121,6 +148,7 @@ class Site:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._runs.close()
 
     def _with_token(self, handler: Handler) -> Handler:
         """In production a message over HTTP needs a bearer token: MSH alone proves nobody."""

@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.service import ConsentService
+from hie.audit.repository import AuditLog, Recorded
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
@@ -35,7 +36,7 @@ from hie.store.query import Served
 from hie.store.repository import ResourceRepository
 from mpi.repository import decisions, queue, records
 from mpi.repository.decisions import PastDecision, PastLink
-from mpi.repository.queue import QueuedTask, TaskEvent, TaskFilter
+from mpi.repository.queue import QueuedTask, QueueFigures, TaskEvent, TaskFilter
 from mpi.service import Mpi
 
 READ = "access"
@@ -58,6 +59,7 @@ class Casework:
         repository: ResourceRepository,
         golden: GoldenPatients,
         disclosures: Disclosures,
+        audit: AuditLog,
     ) -> None:
         self._db = db
         self._mpi = mpi
@@ -67,6 +69,7 @@ class Casework:
         self._repository = repository
         self._golden = golden
         self._disclosures = disclosures
+        self._audit = audit
 
     async def queue(
         self,
@@ -121,6 +124,61 @@ class Casework:
         await self._disclosures.record(ctx, "R", "read", touched, "Patient", person_id)
         return shown
 
+    async def person_of(self, ctx: RequestContext, named: str) -> PersonShown:
+        """A person by its own id or that of one of its records.
+
+        Raises:
+            HieError: NOT_FOUND.
+        """
+        async with self._db.reading() as conn:
+            record = SourceRecordId(named)
+            found = (await self._mpi.person_of(conn, {record})).get(record)
+        return await self.person(ctx, found or named)
+
+    async def counts(self, ctx: RequestContext) -> list[QueueFigures]:
+        """The open tasks by kind and priority."""
+        async with self._db.reading() as conn:
+            return await queue.figures(conn, now_us=ctx.now_us)
+
+    async def question(
+        self, ctx: RequestContext, task_id: int
+    ) -> tuple[QueueEntry, dict[PersonId, int]]:
+        """A task with whom it proposes, and since when each person concerned has been there.
+
+        Nobody's data: for whoever decides.
+
+        Raises:
+            HieError: NOT_FOUND.
+        """
+        async with self._db.reading() as conn:
+            task = await queue.task(conn, task_id)
+            if task is None:
+                raise HieError(Category.NOT_FOUND, "there is no such task")
+            proposed = (await self._mpi.review.task(conn, task_id)).candidates
+            since = {}
+            for person in {task.person_id, *(c.person_id for c in proposed)}:
+                row = await decisions.person(conn, person)
+                since[person] = row.created_us if row else ctx.now_us
+        return QueueEntry(task=task, candidates=proposed), since
+
+    async def disclosures(
+        self, ctx: RequestContext, person_id: str, *, before: int | None, limit: int
+    ) -> tuple[Recorded, ...]:
+        """Who saw or changed a person's record, the newest first.
+
+        Raises:
+            HieError: NOT_FOUND.
+        """
+        async with self._db.reading() as conn:
+            row = await decisions.person(conn, person_id)
+            merged = await decisions.merged_into(conn, person_id)
+            persons = [PersonId(person_id), *(each.id for each in merged)]
+            found = await self._audit.access_log(conn, persons, before_pk=before, limit=limit)
+        if row is None:
+            await self._disclosures.refuse(ctx, "search-type", "AuditEvent", person_id)
+        await self._disclosures.record(ctx, "E", "search-type", {person_id}, "AuditEvent")
+        return found
+
     async def record(
         self, ctx: RequestContext, record_id: str
     ) -> tuple[RecordShown, list[PastLink]]:
@@ -140,7 +198,12 @@ class Casework:
         if shown:
             return shown[0], links
         retired = RecordShown(
-            id=known.record_id, source_id=known.source_id, patient={}, version="", updated_us=0, link=None
+            id=known.record_id,
+            source_id=known.source_id,
+            patient={},
+            version="",
+            updated_us=0,
+            link=None,
         )
         return retired, links
 

@@ -84,6 +84,17 @@ class Apart:
     decision_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that decides, with what was measured of it."""
+
+    version: str
+    content_hash: str
+    trained_on: str | None
+    metrics: str | None
+    active_from_us: int
+
+
 _COLUMNS = (
     _decision.c.id,
     _decision.c.at_us,
@@ -218,28 +229,19 @@ async def with_identifier(conn: AsyncConnection, value_hash: str, limit: int) ->
     return [row.record_id for row in rows]
 
 
-async def model_in_use(conn: AsyncConnection) -> dict[str, Any] | None:
-    """Version, hash and start of the model that is active, with what was measured of it."""
+async def model_in_use(conn: AsyncConnection) -> ModelRow | None:
+    """The model that is active."""
     table = tables.model
-    row = (
-        (
-            await conn.execute(
-                select(
-                    table.c.version,
-                    table.c.content_hash,
-                    table.c.trained_on,
-                    table.c.metrics,
-                    table.c.active_from_us,
-                )
-                .where(table.c.active_to_us.is_(None))
-                .order_by(table.c.active_from_us.desc())
-                .limit(1)
-            )
-        )
-        .mappings()
-        .first()
-    )
-    return dict(row) if row else None
+    query = select(
+        table.c.version,
+        table.c.content_hash,
+        table.c.trained_on,
+        table.c.metrics,
+        table.c.active_from_us,
+    ).where(table.c.active_to_us.is_(None))
+    newest = query.order_by(table.c.active_from_us.desc()).limit(1)
+    row = (await conn.execute(newest)).mappings().first()
+    return ModelRow(**row) if row else None
 
 
 _LINK = (

@@ -1,0 +1,48 @@
+"""What the handlers of the staff API work with, handed in by the composition root."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from hie.disclosure import Disclosures
+from hie.flow.assignment import Assignments
+from hie.flow.casework import Casework
+from hie.flow.figures import IdentityFigures
+from hie.flow.stewards import Stewards
+from hie.staff.cursor import Sealer
+from hie.staff.model import NUMBER, Call, Field
+from hie.staff.problem import at, invalid
+from hie.staff.runs import Runs
+
+MOST_PAGE: Final = 200
+PAGE: Final = 50
+COUNT = Field(
+    name="count", text="entries of a page", kind=NUMBER, least=1, most=MOST_PAGE, default=PAGE
+)
+CURSOR = Field(name="cursor", text="from the `next` address of the page before", most=1_000)
+#: Ids of the hub: opaque, of letters, digits and dashes.
+LONGEST_ID: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """The collaborators of the handlers."""
+
+    casework: Casework
+    assignments: Assignments
+    stewards: Stewards
+    figures: IdentityFigures
+    disclosures: Disclosures
+    sealer: Sealer
+    runs: Runs
+
+
+def number_of(call: Call, name: str = "id") -> int:
+    """A number of the path.
+
+    Raises:
+        HieError: INVALID for what is none.
+    """
+    text = call.ids[name]
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= 1 << 63:
+        raise invalid([at(f"#/path/{name}", "expected a number, as this API gave it")])
+    return int(text)
