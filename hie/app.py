@@ -18,11 +18,16 @@ from hie.listening import Wires
 from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
+from hie.staff import gauges
 from hie.web import Metrics
 
 STOP_SECONDS = 20.0
 #: How soon a silent source is seen, and one that spoke again.
 WATCH_SECONDS = 15.0
+#: How soon stored records begin to be brought to a new version's form; a look where they are.
+RENEW_SECONDS = 60.0
+#: How old the figures of the index are that Prometheus reads.
+FIGURES_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 
 
@@ -80,6 +85,8 @@ class Hub(Services):
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
+                Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
+                Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
             self.metrics,
         )
         self.drops = [DropFolder(self.intake, found) for found in self._drop_settings()]
@@ -109,6 +116,7 @@ class Hub(Services):
         self.watch.on_late = late.inc
         text = "Sources silent for longer than they said."
         self.metrics.gauge("hie_late_sources", text, lambda: len(self.watch.late()))
+        gauges.register(self.metrics, self.figures)
 
     def _drop_settings(self) -> Iterator[DropSettings]:
         """The hub's own drop folder and those of the sources."""
@@ -134,6 +142,12 @@ class Hub(Services):
 
     async def start(self) -> None:
         """Listen, work off what waits, run the jobs.
+    async def _search(self) -> None:
+        await self.care.duplicates(self.settings.limits.duplicates_a_night)
+
+    async def _forget_requests(self) -> None:
+        await self.site.once.forget_old()
+
 
         Raises:
             HieError, OSError: a port is taken or a certificate cannot be read; nothing runs.

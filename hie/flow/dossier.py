@@ -151,7 +151,14 @@ def origins_of(golden: FhirJson, records: Iterable[RecordShown]) -> dict[str, tu
 
 
 def _holds(sent: object, value: object) -> bool:
-    return value in sent if isinstance(sent, list) else sent == value
+    return any(_is_it(one, value) for one in (sent if isinstance(sent, list) else [sent]))
+
+
+def _is_it(sent: object, value: object) -> bool:
+    """Whether a value is the one sent; the golden view may say more of it, such as its use."""
+    if isinstance(sent, dict) and isinstance(value, dict):
+        return bool(sent) and all(value.get(name) == said for name, said in sent.items())
+    return sent == value
 
 
 #: What may be decided about a task of each kind: the words of the API, the usual one first.
