@@ -61,13 +61,7 @@ _ONSETS = [
 _VOWELS = _words("a e i o u ai ea ie oo ou")
 _CODAS = _words("ck d dt ff l ll lm m n nd ng nn r rd rk rr s st t tt x z")
 _TAILS = ("", "son", "er", "man", "ley", "ski", "ez", "ini", "berg", "ton", "well", "wood")
-_STREETS = tuple(
-    f"{name} {kind}"
-    for name, kind in product(
-        _words("Maple Oak Cedar Pine Elm Lake Hill Walnut Spring Ridge Church Park Mill River"),
-        _words("Street Avenue Road Lane Drive Court"),
-    )
-)
+_KINDS = _words("Street Avenue Road Lane Drive Court")
 RECORDS_PER_PERSON = 1.15
 
 
@@ -110,6 +104,7 @@ class Population:
         self._rng = random.Random(seed)
         self._firsts = _Drawn(_given_names(), self._rng, exponent=0.75)
         self._lasts = _Drawn(_surnames(), self._rng, exponent=0.7)
+        self._streets = _Drawn(_surnames()[-2_000:], self._rng, exponent=0.5)
         self._persons = 0
         self._numbers = 0
 
@@ -132,7 +127,7 @@ class Population:
     def _household(self) -> list[Somebody]:
         rng = self._rng
         zip_number = int(rng.random() ** 1.5 * 600)
-        line = f"{rng.randint(1, 999)} {rng.choice(_STREETS)}"
+        line = self._line()
         last, phone = self._lasts.draw(), self._phone()
         size = rng.choices((1, 2, 3, 4, 5), (28, 34, 16, 15, 7))[0]
         made: list[Somebody] = []
@@ -176,8 +171,7 @@ class Population:
 
     def moved(self, one: Somebody) -> dict[str, Any]:
         """Another home."""
-        line = f"{self._rng.randint(1, 999)} {self._rng.choice(_STREETS)}"
-        return {"line": line, "zip5": f"{self._rng.randint(1001, 1600):05d}"}
+        return {"line": self._line(), "zip5": f"{self._rng.randint(1001, 1600):05d}"}
 
     def new_phone(self, one: Somebody) -> dict[str, Any]:
         """Another telephone."""
@@ -216,6 +210,10 @@ class Population:
     def _birth(self, place: int) -> str:
         year = self._rng.randint(1935, 1995) if place < 2 else self._rng.randint(1996, 2020)
         return f"{year}-{self._rng.randint(1, 12):02d}-{self._rng.randint(1, 28):02d}"
+
+    def _line(self) -> str:
+        kind = self._rng.choice(_KINDS)
+        return f"{self._rng.randint(1, 999)} {self._streets.draw()} {kind}"
 
     def _phone(self) -> str:
         area, exchange = self._rng.randint(201, 989), self._rng.randint(220, 540)
