@@ -237,6 +237,7 @@ class Services:
         self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
 
+            IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
     async def __aenter__(self) -> Self:
         await migrations.upgrade(self.db)
         if self._is_key_file_new:

@@ -61,6 +61,16 @@ class SourceMerges:
             self._ring.blind("record", source_id, identifier.system, identifier.value)
         )
 
+    async def named(
+        self, conn: AsyncConnection, source_id: SourceId, identifier: SourceIdentifier
+    ) -> SourceRecordId | None:
+        """The record filed under an identifier, replaced or not; else the newest carrier."""
+        record_id = self.record_id(source_id, identifier)
+        if await records.find_record(conn, record_id) is not None:
+            return record_id
+        value_hash = self._ring.blind("id", identifier.system, identifier.value)
+        return await records.record_with_identifier(conn, source_id, value_hash)
+
     async def find(
         self,
         conn: AsyncConnection,

@@ -19,14 +19,14 @@ from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
 from hie.flow.answer import Done, Refuse, bundle, entry, headers_of, refused_entry
-from hie.flow.ingest import own_identifier
+from hie.flow.feed import IdentityFeed
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
 from hie.flow.privacy import PrivacyFields, Spoken
 from hie.flow.resolve import Resolver
 from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext
-from hie.kernel.envelope import SourceIdentifier, WriteMode
+from hie.kernel.envelope import WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
@@ -57,6 +57,7 @@ class FhirFlow:
         privacy: PrivacyFields,
         validate: Validate,
         refuse: Refuse,
+        feed: IdentityFeed,
         clock: Clock,
         bases: tuple[str, ...] = (),
     ) -> None:
@@ -71,6 +72,7 @@ class FhirFlow:
         self._privacy = privacy
         self._validate = validate
         self._refused = refuse
+        self._feed = feed
         self._clock = clock
         self._bases = bases
 
@@ -111,7 +113,7 @@ class FhirFlow:
 
     def _faults(self, plan: Plan, context: RequestContext) -> list[Fault]:
         """What scopes and structure say against entries."""
-        faults = []
+        faults = list(self._feed.faults(plan, context.caller.sources))
         for write in plan.writes:
             if not context.caller.may(write.type, _ACTIONS[write.method]):
                 text = f"the token's scopes do not allow to write `{write.type}`"
@@ -143,12 +145,14 @@ class FhirFlow:
         references = References(plan, self._bases)
         known = await self._resolver.known(conn, origin, references.targets())
         ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes}
+        ids |= await self._feed.aims(conn, origin, plan)
         kept = {w.name for w in plan.writes if w.condition in known and w.method is Method.POST}
         records = await self._identify(conn, origin, plan, ids, kept)
         ids |= {name: ("Patient", found.source_record_id) for name, found in records.items()}
         resolved = references.resolve(known, ids)
         if resolved.faults:
             raise refusal(resolved.faults)
+        merges = await self._feed.merges(conn, origin, plan, resolved.resources)
         before = await self._repository.versions_of(conn, ids.values())
         _check_versions(plan, ids, before, origin)
         owners = [found.source_record_id for found in records.values()]
@@ -171,7 +175,9 @@ class FhirFlow:
             if w.method is not Method.DELETE
         }
         await self._writer.remember_aliases(conn, origin.source_id, names)
-        await self._record(conn, origin, context, placed.written, placed.persons)
+        touched = await self._feed.carry_out(conn, origin, merges)
+        await self._feed.removed(conn, origin, plan, ids)
+        await self._record(conn, origin, context, placed.written, placed.persons | touched)
         after = await self._repository.versions_of(conn, ids.values())
         return {
             w.position: Done(
@@ -191,16 +197,14 @@ class FhirFlow:
         kept: set[str],
     ) -> dict[str, Identified]:
         """Patients of the plan as source records, by the write's name."""
-        source = self._sources.by_id(origin.source_id)
-        authority = source.own_authority if source else ""
         found = {}
         for write in plan.writes:
             if write.type != "Patient" or write.resource is None or write.name in kept:
                 continue
-            own = own_identifier(write.resource, authority)
-            if own is None and write.own_id:
-                system = f"urn:hie:source:{origin.source_id}"
-                own = SourceIdentifier(system=system, value=write.own_id)
+            if one := await self._feed.replaced(conn, origin, write, ids[write.name]):
+                found[write.name] = one
+                continue
+            own = self._feed.number(origin, write)
             one = await self._placer.identify(conn, origin, write.resource, own, may_update=True)
             record = one.source_record_id
             if write.target is not None and await self._is_other(conn, ids[write.name], record):

@@ -135,6 +135,18 @@ class MoveLog:
         row = (await conn.execute(query)).first()
         return _as_move(row) if row else None
 
+    async def merge_of(self, conn: AsyncConnection, retired: str) -> Move | None:
+        """The merge that holds by which a source record was replaced; None where there is none."""
+        c = source_move.c
+        query = (
+            select(source_move)
+            .where(c.retired == retired, c.undone_us.is_(None))
+            .order_by(c.decision_id.desc())
+            .limit(1)
+        )
+        row = (await conn.execute(query)).first()
+        return _as_move(row) if row else None
+
     async def moves(self, conn: AsyncConnection, source_id: str, limit: int) -> list[Move]:
         """Merges and moves, the newest first; of one source where one is named."""
         query = select(source_move).order_by(source_move.c.decision_id.desc()).limit(limit)
