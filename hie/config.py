@@ -25,6 +25,7 @@ from hie.kernel.errors import HieError
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
 from mpi.settings import load_mpi_settings
+from mpi.words import Words, load_words
 
 
 class Config:
@@ -56,6 +57,7 @@ class Config:
         refuse(self._query_faults())
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
+        self.words: Words = load_words(folder / "mpi")
 
     def _query_faults(self) -> list[str]:
         """Parameters of queries that Patient has no search parameter for."""

@@ -122,6 +122,7 @@ class Site:
             disclosures=services.disclosures,
             sealer=services.ring.sealing_key("staff-cursor"),
             runs=self._runs,
+            words=services.config.words,
         )
         rim.setup(
             app,

@@ -16,6 +16,9 @@ class Words:
     Attributes:
         comparisons: what is compared; levels: by comparison, how it agrees.
         vetoes, reasons: sentences; outcomes, grades: a few words.
+        marks: thresholds, as short as a drawing needs them.
+        questions: by kind of task; choices: what may be decided, and what it does.
+        decisions: what was decided, by kind.
     """
 
     comparisons: Mapping[str, str]
@@ -24,6 +27,9 @@ class Words:
     reasons: Mapping[str, str]
     outcomes: Mapping[str, str]
     grades: Mapping[str, str]
+    questions: Mapping[str, str]
+    choices: Mapping[str, str]
+    decisions: Mapping[str, str]
 
     def level(self, comparison: str, level: str) -> str:
         """How a comparison turned out."""
@@ -49,4 +55,8 @@ def load_words(folder: Path) -> Words:
         reasons=table.sub("reason").strings(),
         outcomes=table.sub("outcome").strings(),
         grades=table.sub("grade").strings(),
+        marks=table.sub("mark").strings(),
+        questions=table.sub("question").strings(),
+        choices=table.sub("choice").strings(),
+        decisions=table.sub("decision").strings(),
     )

@@ -12,6 +12,7 @@ from hie.staff.cursor import Sealer
 from hie.staff.model import NUMBER, Call, Field
 from hie.staff.problem import at, invalid
 from hie.staff.runs import Runs
+from mpi.words import Words
 
 MOST_PAGE: Final = 200
 PAGE: Final = 50
@@ -34,6 +35,7 @@ class Edge:
     disclosures: Disclosures
     sealer: Sealer
     runs: Runs
+    words: Words
 
 
 def number_of(call: Call, name: str = "id") -> int:

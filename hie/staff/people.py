@@ -62,13 +62,15 @@ async def decisions(edge: Edge, call: Call) -> Answer:
     following = None
     if len(found) > limit:
         following = next_link(edge.sealer, call, "/staff/v1/mpi/decisions", [page[-1].id])
-    return Answer(content={"decisions": [render.past(row) for row in page], "next": following})
+    return Answer(
+        content={"decisions": [render.past(row, edge.words) for row in page], "next": following}
+    )
 
 
 async def decision(edge: Edge, call: Call) -> Answer:
     """A decision: its explanation, the words of who decided, the links it changed."""
     shown = await edge.casework.decision(call.ctx, number_of(call))
-    return Answer(content=render.decision(shown))
+    return Answer(content=render.decision(shown, edge.words))
 
 
 async def disclosures(edge: Edge, call: Call) -> Answer:

@@ -53,7 +53,7 @@ async def listed(edge: Edge, call: Call) -> Answer:
         last = page[-1].task
         place = (last.priority, last.opened_us, last.id)
         following = next_link(edge.sealer, call, ADDRESS, place)
-    lines = [render.task_line(entry, call.ctx.now_us) for entry in page]
+    lines = [render.task_line(entry, call.ctx.now_us, edge.words) for entry in page]
     return Answer(content={"tasks": lines, "next": following})
 
 
@@ -78,19 +78,21 @@ async def counted(edge: Edge, call: Call) -> Answer:
 async def shown(edge: Edge, call: Call) -> Answer:
     """A task with both sides of its question."""
     task = await edge.casework.task(call.ctx, number_of(call))
-    content = render.task(task, call.ctx.now_us)
+    content = render.task(task, call.ctx.now_us, edge.words)
     return Answer(content=content, headers={"ETag": f'"{content["version"]}"'})
 
 
 async def claimed(edge: Edge, call: Call) -> Answer:
     """The task, taken on by the user."""
-    return _changed(call, await edge.assignments.claim(call.ctx, number_of(call), call.version))
+    return _changed(
+        edge, call, await edge.assignments.claim(call.ctx, number_of(call), call.version)
+    )
 
 
 async def released(edge: Edge, call: Call) -> Answer:
     """The task, given back to the queue."""
     return _changed(
-        call, await edge.assignments.release(call.ctx, number_of(call), call.version or "")
+        edge, call, await edge.assignments.release(call.ctx, number_of(call), call.version or "")
     )
 
 
@@ -99,7 +101,7 @@ async def assigned(edge: Edge, call: Call) -> Answer:
     task = await edge.assignments.assign(
         call.ctx, number_of(call), call.version or "", call.args["assignee"].strip()
     )
-    return _changed(call, task)
+    return _changed(edge, call, task)
 
 
 async def deferred(edge: Edge, call: Call) -> Answer:
@@ -107,7 +109,7 @@ async def deferred(edge: Edge, call: Call) -> Answer:
     task = await edge.assignments.defer(
         call.ctx, number_of(call), call.version or "", call.args["until"], call.args["note"]
     )
-    return _changed(call, task)
+    return _changed(edge, call, task)
 
 
 def wanted(call: Call) -> TaskFilter:
@@ -136,6 +138,6 @@ def _assignee(call: Call, named: str | None) -> str | None:
     return user_of(call.ctx) if named == "me" else named
 
 
-def _changed(call: Call, task: QueuedTask) -> Answer:
-    content: dict[str, Any] = render.task_row(task, call.ctx.now_us)
+def _changed(edge: Edge, call: Call, task: QueuedTask) -> Answer:
+    content: dict[str, Any] = render.task_row(task, call.ctx.now_us, edge.words)
     return Answer(content=content, headers={"ETag": f'"{content["version"]}"'})

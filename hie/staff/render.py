@@ -24,11 +24,12 @@ from hie.flow.dossier import (
 )
 from hie.kernel.clock import instant
 from hie.kernel.fhir import FhirJson
-from hie.staff import words
-from mpi.decide import PairScore, PersonScore
+from mpi.decide import PersonScore
 from mpi.model import Candidate
 from mpi.repository.decisions import PastDecision, PastLink
 from mpi.repository.queue import QueuedTask
+from mpi.waterfall import Explained, explained_record, waterfall
+from mpi.words import Words
 
 Json = dict[str, Any]
 
@@ -44,19 +45,20 @@ def _number(value: Any) -> Any:
     raise TypeError("expected a JSON value")
 
 
-def task_line(entry: QueueEntry, now_us: int) -> Json:
+def task_line(entry: QueueEntry, now_us: int, words: Words) -> Json:
     """A task as the queue lists it."""
-    return task_row(entry.task, now_us) | {"candidates": _candidates(entry.candidates)}
+    proposed = _candidates(entry.candidates, words)
+    return task_row(entry.task, now_us, words) | {"candidates": proposed}
 
 
-def task_row(task: QueuedTask, now_us: int) -> Json:
+def task_row(task: QueuedTask, now_us: int, words: Words) -> Json:
     """A task without what it proposes."""
     is_open = task.closed_us is None
     return {
         "id": str(task.id),
         "version": version_of(task),
         "kind": task.kind.value,
-        "question": words.QUESTIONS[task.kind],
+        "question": words.questions.get(task.kind.value, task.kind.value),
         "state": task.state.value,
         "priority": task.priority,
         "person": task.person_id,
@@ -72,18 +74,20 @@ def task_row(task: QueuedTask, now_us: int) -> Json:
     }
 
 
-def task(shown: TaskShown, now_us: int) -> Json:
+def task(shown: TaskShown, now_us: int, words: Words) -> Json:
     """A task with both sides of its question."""
     entry = QueueEntry(task=shown.task, candidates=shown.candidates)
-    return task_line(entry, now_us) | {
+    return task_line(entry, now_us, words) | {
         "held": shown.held,
         "subject": person(shown.subject),
         "others": [
-            person(other) | {"comparison": _comparison(shown.compared.get(other.id))}
+            person(other) | {"comparison": _comparison(shown.compared.get(other.id), words)}
             for other in shown.others
         ],
-        "asked": decision(shown.asked) if shown.asked else None,
-        "choices": [{"decision": c, "effect": words.CHOICES[c]} for c in CHOICES[shown.task.kind]],
+        "asked": decision(shown.asked, words) if shown.asked else None,
+        "choices": [
+            {"decision": c, "effect": words.choices.get(c, c)} for c in CHOICES[shown.task.kind]
+        ],
         "history": [_event(event) for event in shown.events],
     }
 
@@ -137,13 +141,13 @@ def link(shown: PastLink) -> Json:
     }
 
 
-def past(row: PastDecision) -> Json:
+def past(row: PastDecision, words: Words) -> Json:
     """A decision without what is sealed of it."""
     return {
         "id": str(row.id),
         "at": instant(row.at_us),
         "kind": row.kind,
-        "text": words.DECISIONS.get(row.kind, row.kind),
+        "text": words.decisions.get(row.kind, row.kind),
         "actor": row.actor,
         "on_behalf_of": row.on_behalf_of,
         "reason": row.reason,
@@ -155,84 +159,82 @@ def past(row: PastDecision) -> Json:
     }
 
 
-def decision(shown: DecisionShown) -> Json:
+def decision(shown: DecisionShown, words: Words) -> Json:
     """A decision with its explanation and the words of who decided."""
-    return past(shown.decision) | {
+    return past(shown.decision, words) | {
         "words": shown.words or None,
-        "explanation": _explanation(shown.explanation) if shown.explanation else None,
+        "explanation": _explanation(shown.explanation, words) if shown.explanation else None,
         "links": [link(each) for each in shown.links],
     }
 
 
-def _explanation(content: FhirJson) -> Json:
+def _explanation(content: FhirJson, words: Words) -> Json:
     """What the index kept of its reasons, each pair as a waterfall."""
-    prior = float(content.get("prior_bits") or 0.0)
     return {
         "model": content.get("model"),
         "outcome": content.get("outcome"),
         "reason": content.get("reason"),
         "persons": [
             {
-                "person": each.get("person"),
-                "bits": each.get("bits"),
-                "mean": each.get("mean"),
-                "vetoes": [words.veto(code) for code in each.get("vetoes", ())],
-                "found_by": content.get("keys", {}).get(each.get("person")),
-                "records": [
-                    {
-                        "record": pair.get("record"),
-                        "bits": pair.get("bits"),
-                        "rule": pair.get("rule"),
-                        "vetoes": [words.veto(code) for code in pair.get("vetoes", ())],
-                        "waterfall": waterfall(prior, pair.get("evidence", ())),
-                    }
-                    for pair in each.get("records", ())
-                ],
+                "person": each["person"],
+                "bits": each["bits"],
+                "mean": each["mean"],
+                "vetoes": _vetoes(each["vetoes"], words),
+                "found_by": content.get("keys", {}).get(each["person"]),
+                "records": [_record_of(content, pair["record"], words) for pair in each["records"]],
             }
             for each in content.get("persons", ())
         ],
     }
 
 
-def waterfall(prior: float, evidence: Iterable[Sequence[Any]]) -> list[Json]:
-    """Bits step by step: the prior, then each comparison; `total` runs along."""
-    total = prior
-    steps: list[Json] = [
-        {"step": "prior", "text": "before any comparison", "bits": round(prior, 2)}
-    ]
-    steps[0]["total"] = round(total, 2)
-    for comparison, level, bits, term_bits in evidence:
-        total += bits + term_bits
-        steps.append(
+def _record_of(content: FhirJson, record_id: str, words: Words) -> Json:
+    """A record compared, out of an explanation."""
+    explained = explained_record(content, record_id)
+    if explained is None:
+        return {"record": record_id}
+    return {"record": record_id} | _waterfall(explained, words)
+
+
+def _waterfall(explained: Explained, words: Words) -> Json:
+    fall = waterfall(explained, words)
+    return {
+        "bits": round(explained.bits, 2),
+        "rule": explained.rule or None,
+        "vetoes": _vetoes(explained.vetoes, words),
+        "not_compared": list(fall.missing),
+        "waterfall": [
             {
-                "step": comparison,
-                "text": words.COMPARISONS.get(comparison, comparison),
-                "level": level,
-                "bits": round(bits, 2),
-                "rarity_bits": round(term_bits, 2),
-                "total": round(total, 2),
+                "step": bar.label,
+                "text": bar.words,
+                "code": bar.code,
+                "bits": bar.bits,
+                "total": bar.total,
             }
-        )
-    return steps
+            for bar in fall.bars
+        ],
+    }
 
 
-def _comparison(found: tuple[str, PersonScore] | None) -> Json | None:
+def _comparison(found: tuple[str, PersonScore] | None, words: Words) -> Json | None:
     """How a person compares with the subject by the model in use."""
     if found is None:
         return None
     own, score = found
-    best: PairScore = score.pairs[0]
+    best = score.pairs[0]
     evidence = [(e.comparison, e.level, e.bits, e.term_bits) for e in best.score.evidence]
-    prior = best.score.bits - sum(bits + term for _, _, bits, term in evidence)
-    return {
-        "record": own,
-        "with_record": best.record_id,
-        "bits": round(score.best, 2),
-        "mean": round(score.mean, 2),
-        "vetoes": [words.veto(veto.value) for veto in score.vetoes],
-        "rule": best.hit and {"id": best.hit.id, "collision": best.hit.collision},
-        "waterfall": waterfall(prior, evidence),
-    }
+    explained = Explained(
+        model="",
+        prior_bits=best.score.bits - sum(bits + term for _, _, bits, term in evidence),
+        bits=best.strength,
+        evidence=evidence,
+        rule=best.hit.id if best.hit else "",
+        vetoes=[veto.value for veto in score.vetoes],
+        outcome="",
+        reason="",
+    )
+    told = {"record": own, "with_record": best.record_id, "mean": round(score.mean, 2)}
+    return told | _waterfall(explained, words)
 
 
 def done(what: Done, *, is_preview: bool = False) -> Json:
@@ -311,16 +313,20 @@ def _golden(persons: Mapping[Any, FhirJson | None]) -> Json:
     }
 
 
-def _candidates(proposed: Iterable[Candidate]) -> list[Json]:
+def _candidates(proposed: Iterable[Candidate], words: Words) -> list[Json]:
     return [
         {
             "person": c.person_id,
             "bits": c.bits,
             "grade": c.grade.value,
-            "vetoes": [words.veto(veto.value) for veto in c.vetoes],
+            "vetoes": _vetoes([veto.value for veto in c.vetoes], words),
         }
         for c in proposed
     ]
+
+
+def _vetoes(codes: Iterable[str], words: Words) -> list[Json]:
+    return [{"code": code, "text": words.reason(code)} for code in codes]
 
 
 def _event(event: EventShown) -> Json:

@@ -185,17 +185,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
             )
         ),
     ),
-    "Step": _some(
-        "one step of a waterfall",
-        {
-            "step": _TEXT,
-            "text": _TEXT,
-            "level": _TEXT,
-            "bits": _REAL,
-            "rarity_bits": _REAL,
-            "total": _REAL,
-        },
-        ("step", "text", "bits", "total"),
+    "Step": _object(
+        "one step of a waterfall", step=_TEXT, text=_TEXT, code=_TEXT, bits=_REAL, total=_REAL
     ),
     "Comparison": _object(
         "the two records that fit best, by the model in use",
@@ -204,7 +195,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         bits=_REAL,
         mean=_REAL,
         vetoes=_list(ref("Veto")),
-        rule={"type": ["object", "null"]},
+        rule=_MAYBE,
+        not_compared=_list(_TEXT),
         waterfall=_list(ref("Step")),
     ),
     "Link": _object(
