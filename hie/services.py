@@ -23,6 +23,7 @@ from hie.audit.verifier import Verifier
 from hie.auth.model import Grant
 from hie.auth.service import TokenService
 from hie.config import Config
+from hie.corrections.repository import NoticeRepository
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
@@ -33,6 +34,7 @@ from hie.flow.care import IndexCare
 from hie.flow.carry import FhirFlow
 from hie.flow.casework import Casework
 from hie.flow.codes import CodeTasks
+from hie.flow.corrections import Corrections
 from hie.flow.deciding import Deciding
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
@@ -91,6 +93,7 @@ class Services:
         self.db = Database(settings.database_url, self.clock)
         self.keys = KeyStore(self.db, self.ring)
         self._join_store()
+        self._join_queries()
         self._join_placer()
         self._join_journal()
         self._join_flow()
@@ -144,18 +147,22 @@ class Services:
             domains=config.sources.domains(),
             base=base,
         )
+
+    def _join_queries(self) -> None:
+        """Who asks, and what HL7 v2 askers are told."""
+        config = self.config
+        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
         self.domains = Domains(config.sources)
         self.askers = Askers(self.directory)
         self.queries = QueryReader(
             self.askers,
             self.door,
             self.identities,
-            index,
+            config.index,
             self.clock,
             self.ring.sealing_key("query"),
             pointer_seconds=config.queries.limits.pointer_seconds,
         )
-        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
 
     def _join_placer(self) -> None:
         config = self.config
@@ -193,15 +200,22 @@ class Services:
         config = self.config
         log = MoveLog(config.index)
         self.moves = SourceMoves(self.mpi, self.placer, self.repository, log, self.ring)
-        self.takeback = TakeBack(self.mpi, self.placer, self.repository, log)
-        deciding = Deciding(self.mpi, self.placer, self.takeback, self.repository, self.audit)
-        self.stewards = Stewards(self.db, self.mpi, deciding, self.golden, self.audit, self.clock)
+        corrections = Corrections(self.mpi, self.audit, NoticeRepository(self.db))
+        self.takeback = TakeBack(
+            self.mpi, self.placer, self.repository, log, corrections, self.audit
+        )
+        deciding = Deciding(
+            self.mpi, self.placer, self.takeback, self.repository, corrections, self.audit
+        )
+        self.stewards = Stewards(
+            self.db, self.mpi, deciding, self.golden, corrections, self.audit, self.clock
+        )
+        self._join_staff()
         privacy = PrivacyFields(self.labeller, config.index, self.repository, self.tasks, self.ring)
         self.ingest = Ingest(
             config.sources,
             self.mapper,
             self.placer,
-        self._join_staff()
             self.moves,
             self.journal,
             self.audit,
@@ -232,19 +246,13 @@ class Services:
             privacy,
             validate.validate,
             outcome.refusal,
+            IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
             self.clock,
         )
         self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
+        self.care = IndexCare(self.db, self.mpi, self.clock)
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
 
-            IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
-    async def __aenter__(self) -> Self:
-        await migrations.upgrade(self.db)
-        if self._is_key_file_new:
-            await self.keys.refuse_lost(self.settings.key_file)
-        async with self.db.reading() as conn:
-            for source_id in await self.journal.sources(conn):
-                self.directory.learn(source_id)
     def _join_staff(self) -> None:
         """What stewards look at and do short of deciding."""
         self.casework = Casework(
@@ -261,6 +269,13 @@ class Services:
         self.assignments = Assignments(self.db, self.keys, self.audit)
         self.figures = IdentityFigures(self.db, self.clock)
 
+    async def __aenter__(self) -> Self:
+        await migrations.upgrade(self.db)
+        if self._is_key_file_new:
+            await self.keys.refuse_lost(self.settings.key_file)
+        async with self.db.reading() as conn:
+            for source_id in await self.journal.sources(conn):
+                self.directory.learn(source_id)
         async with self.db.transaction() as conn:
             await self.db.serialize(conn, "start")
             await self.mpi.start(conn, now_us=self.clock.now_us())

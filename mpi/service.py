@@ -24,10 +24,10 @@ from mpi.identify import Identification
 from mpi.learn import Learning, NameShares
 from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
-from mpi.model import Actor, Counts, DecisionKind, Identified, SourceMerged
+from mpi.model import Actor, Counts, DecisionKind, Identified, PersonMove, SourceMerged
 from mpi.normalize import Normalizer
 from mpi.renew import Renewal
-from mpi.repository import decisions, links, records
+from mpi.repository import decisions, history, links, records
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
 from mpi.sides import Sides
@@ -236,6 +236,35 @@ class Mpi:
     ) -> tuple[SourceRecordId, ...]:
         """The source records of a person, in the order they were linked."""
         return tuple(link.record_id for link in await links.links_of_person(conn, person_id))
+
+    async def together(
+        self, conn: AsyncConnection, moves: Collection[PersonMove]
+    ) -> list[tuple[PersonId, int, int]]:
+        """When records that moved away were one person's with those they left behind.
+
+        Person, from and until (microseconds, half open); nothing where nobody was left behind.
+        """
+        return await history.together(conn, moves)
+
+    async def moved_by(
+        self, conn: AsyncConnection, decision_id: int
+    ) -> frozenset[SourceRecordId] | None:
+        """The records that a decision moved; None for an unknown decision."""
+        if await links.decision_kind(conn, decision_id) is None:
+            return None
+        return frozenset(link.record_id for link in await links.closed_by(conn, decision_id))
+
+    async def person_at(
+        self, conn: AsyncConnection, record_id: SourceRecordId, at_us: int
+    ) -> PersonId | None:
+        """Who a record was at a time, as the hub knew it then; None before it was known."""
+        return await history.person_at(conn, record_id, at_us)
+
+    async def records_at(
+        self, conn: AsyncConnection, person_id: PersonId, at_us: int
+    ) -> tuple[SourceRecordId, ...]:
+        """The records that a person had at a time, in the order they were linked."""
+        return await history.records_at(conn, person_id, at_us)
 
     async def decisions_of_batch(self, conn: AsyncConnection, batch_id: int) -> list[int]:
         """The decisions of a batch, oldest first."""

@@ -124,6 +124,15 @@ class AuditLog:
             query = query.where(table.pk < before_pk)
         return await self._read(conn, query)
 
+    async def rows(self, conn: AsyncConnection, pks: Sequence[int]) -> dict[int, Recorded]:
+        """Rows by key; the trail loses none."""
+        found: dict[int, Recorded] = {}
+        for start in range(0, len(pks), EXPORT_PAGE):
+            wanted = pks[start : start + EXPORT_PAGE]
+            page = await self._read(conn, select(audit_event).where(audit_event.c.pk.in_(wanted)))
+            found |= {recorded.pk: recorded for recorded in page}
+        return found
+
     async def export(
         self, *, since_us: int = 0, until_us: int | None = None
     ) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.audit.event import AuditRecord
 from hie.audit.repository import AuditLog
+from hie.flow.corrections import Corrections
 from hie.flow.decisions import (
     Confirm,
     Done,
@@ -53,12 +54,14 @@ class Deciding:
         placer: Placer,
         takeback: TakeBack,
         repository: ResourceRepository,
+        corrections: Corrections,
         audit: AuditLog,
     ) -> None:
         self._mpi = mpi
         self._placer = placer
         self._takeback = takeback
         self._repository = repository
+        self._corrections = corrections
         self._audit = audit
 
     async def carry_out(
@@ -100,6 +103,7 @@ class Deciding:
             persons=decided.persons,
             moves=decided.moves,
             resources=resources,
+            corrections=await self._corrections.find(conn, decided.decision_id, decided.moves),
         )
 
     async def _decided(self, conn: AsyncConnection, request: Request, actor: Actor) -> Decided:
@@ -137,6 +141,7 @@ class Deciding:
             resources=await self._resources(conn, taken.decided),
             kept=taken.decided.kept,
             left=taken.kept,
+            corrections=taken.corrections,
         )
 
     async def _resources(self, conn: AsyncConnection, decided: Decided) -> dict[str, int]:

@@ -145,7 +145,7 @@ class IdentityFeed:
             reason="source-unmerge",
             message_id=origin.message_id,
         )
-        await self._takeback.take_back(conn, move.decision_id, actor)
+        await self._takeback.by_source(conn, move.decision_id, actor)
 
     async def merges(
         self,

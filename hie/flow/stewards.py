@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.audit.event import AuditRecord
 from hie.audit.repository import AuditLog
 from hie.db import Database, is_passing
+from hie.flow.corrections import Correction, Corrections
 from hie.flow.deciding import Deciding
 from hie.flow.decisions import (
     Batch,
@@ -62,12 +63,13 @@ class Stewards:
     another's, a task that is closed. Nothing is stored then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in services.py
         self,
         db: Database,
         mpi: Mpi,
         deciding: Deciding,
         golden: GoldenPatients,
+        corrections: Corrections,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
@@ -75,6 +77,7 @@ class Stewards:
         self._mpi = mpi
         self._deciding = deciding
         self._golden = golden
+        self._corrections = corrections
         self._audit = audit
         self._clock = clock
 
@@ -165,7 +168,9 @@ class Stewards:
         preview = await _patiently(once)
         shown = [person for person, patient in preview.before.items() if patient]
         async with self._db.transaction() as conn:
-            await self._audit.append(conn, [self._shown(steward, person) for person in shown])
+            reason = "preview of a decision about identity"
+            records = [self._shown(steward, person, reason) for person in shown]
+            await self._audit.append(conn, records)
         return preview
 
     async def batch(
@@ -214,6 +219,35 @@ class Stewards:
             raise HieError(Category.NOT_FOUND, "there is no such batch")
         undos = [Undo(decision=decision) for decision in reversed(decisions)]
         return await self.batch(steward, undos, is_whole=is_whole)
+
+    async def corrections(self, steward: Steward, decision: int) -> tuple[Correction, ...]:
+        """Every disclosure made while a wrong merge stood, by recipient, for notices.
+
+        Args:
+            steward: who asks; that they were shown the list is put on record.
+            decision: what parted the records: an undo, an unlink or a split.
+        """
+        async with self._db.transaction() as conn:
+            found = await self._corrections.listed(conn, decision)
+            reason = f"list of corrections of decision {decision}"
+            persons = sorted({correction.person for correction in found})
+            records = [self._shown(steward, person, reason) for person in persons]
+            await self._audit.append(conn, records)
+        return found
+
+    async def uncorrected(self) -> dict[int, int]:
+        """Decisions of which not every recipient was told, and how many corrections wait."""
+        async with self._db.reading() as conn:
+            return await self._corrections.waiting(conn)
+
+    async def mark_corrected(
+        self, steward: Steward, decision: int, corrections: Sequence[int]
+    ) -> int:
+        """Note that the recipients of these corrections were told; how many were waiting."""
+        async with self._db.transaction() as conn:
+            return await self._corrections.mark(
+                conn, decision, corrections, by=steward.name, now_us=self._clock.now_us()
+            )
 
     async def golden_of(
         self, conn: AsyncConnection, persons: Iterable[PersonId]
@@ -299,7 +333,7 @@ class Stewards:
             raise HieError(Category.INVALID, text)
         return self._db.next_pk()
 
-    def _shown(self, steward: Steward, person: PersonId) -> AuditRecord:
+    def _shown(self, steward: Steward, person: PersonId, reason: str) -> AuditRecord:
         return AuditRecord(
             recorded_us=self._clock.now_us(),
             action="R",
@@ -312,7 +346,7 @@ class Stewards:
             token_id=steward.token_id,
             resource_type="Patient",
             resource_id=person,
-            detail={"reason": "preview of a decision about identity"},
+            detail={"reason": reason},
         )
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.audit.event import AuditRecord
+from hie.audit.repository import AuditLog
+from hie.flow.corrections import Corrections
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import WriteMode
@@ -29,11 +32,13 @@ class TakenBack:
         decided: the new decision, inverse of the one taken back.
         persons: whose records changed.
         kept: resources a later message has touched since: left as they are.
+        corrections: disclosures made while what parted now was one person's.
     """
 
     decided: Decided
     persons: frozenset[PersonId]
     kept: tuple[Item, ...] = ()
+    corrections: int = 0
 
 
 class TakeBack:
@@ -45,11 +50,15 @@ class TakeBack:
         placer: Placer,
         repository: ResourceRepository,
         log: MoveLog,
+        corrections: Corrections,
+        audit: AuditLog,
     ) -> None:
         self._mpi = mpi
         self._placer = placer
         self._repository = repository
         self._log = log
+        self._corrections = corrections
+        self._audit = audit
 
     async def take_back(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> TakenBack:
         """Take a decision back, in the caller's transaction; the caller audits it.
@@ -80,7 +89,26 @@ class TakeBack:
         if move is not None:
             kept, touched = await self._put_back(conn, move, origin)
             persons |= touched
-        return TakenBack(decided=decided, persons=frozenset(persons), kept=kept)
+        found = await self._corrections.find(conn, decided.decision_id, decided.moves)
+        return TakenBack(decided=decided, persons=frozenset(persons), kept=kept, corrections=found)
+
+    async def by_source(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> TakenBack:
+        """The same where a source takes its own word back; audited for each person."""
+        taken = await self.take_back(conn, decision_id, actor)
+        records = [
+            AuditRecord(
+                recorded_us=actor.now_us,
+                action="U",
+                subtype="unmerge",
+                person_id=person,
+                user=actor.name,
+                request_id=str(actor.message_id or ""),
+                detail={"decision": taken.decided.decision_id, "reason": actor.reason},
+            )
+            for person in sorted(taken.persons)
+        ]
+        await self._audit.append(conn, records)
+        return taken
 
     async def moves(self, conn: AsyncConnection, source_id: str, limit: int) -> list[Move]:
         """What sources merged and moved, the newest first; of one source where one is named."""

@@ -7,6 +7,7 @@ import adapters.tables
 import consent.tables
 import hie.audit.tables
 import hie.auth.tables
+import hie.corrections.tables
 import hie.feeds.tables
 import hie.keystore
 import hie.raised.tables

@@ -26,6 +26,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("decision_id", "record_id", name=op.f("pk_identity_side")),
     )
     op.create_index(op.f("ix_identity_side_record_id"), "identity_side", ["record_id"])
+    op.create_table(
+        "disclosure_correction",
+        sa.Column("id", Key, autoincrement=False, nullable=False),
+        sa.Column("decision_id", Key, nullable=False),
+        sa.Column("audit_pk", Key, nullable=False),
+        sa.Column("person_id", sa.String(length=64), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("organization", sa.String(length=200), nullable=True),
+        sa.Column("notified_us", sa.BigInteger(), nullable=True),
+        sa.Column("notified_by", sa.String(length=255), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_disclosure_correction")),
+    )
+    op.create_index(
+        "uq_disclosure_correction_event",
+        "disclosure_correction",
+        ["decision_id", "audit_pk"],
+        unique=True,
+    )
     op.add_column("consent_rule", sa.Column("record_id", sa.String(length=32), nullable=True))
     with op.batch_alter_table("identity_decision") as decision:
         decision.add_column(sa.Column("about", Key, nullable=True))

@@ -1,0 +1,1 @@
+"""Disclosures that an unmerge leaves to be corrected."""
