@@ -82,11 +82,13 @@ class Hub(Services):
                 Job("audit-chain", 1.0, self._chain, 30.0),
                 Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
                 Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
+                Job("mpi-renew", RENEW_SECONDS, self.care.renew, 7200.0),
+                Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
-                Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
-            ],
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
+                Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
+            ],
             self.metrics,
         )
         self.drops = [DropFolder(self.intake, found) for found in self._drop_settings()]
@@ -114,9 +116,9 @@ class Hub(Services):
         self.codes.on_counted = unmapped.inc
         late = self.metrics.counter("hie_source_late_total", "Times a source was late.", "source")
         self.watch.on_late = late.inc
+        gauges.register(self.metrics, self.figures)
         text = "Sources silent for longer than they said."
         self.metrics.gauge("hie_late_sources", text, lambda: len(self.watch.late()))
-        gauges.register(self.metrics, self.figures)
 
     def _drop_settings(self) -> Iterator[DropSettings]:
         """The hub's own drop folder and those of the sources."""
@@ -140,14 +142,14 @@ class Hub(Services):
         async with self.db.transaction() as conn:
             await self.mpi.learn(conn)
 
-    async def start(self) -> None:
-        """Listen, work off what waits, run the jobs.
     async def _search(self) -> None:
         await self.care.duplicates(self.settings.limits.duplicates_a_night)
 
     async def _forget_requests(self) -> None:
         await self.site.once.forget_old()
 
+    async def start(self) -> None:
+        """Listen, work off what waits, run the jobs.
 
         Raises:
             HieError, OSError: a port is taken or a certificate cannot be read; nothing runs.

@@ -58,6 +58,7 @@ class Limits:
     backlog_low: int
     search_count: int
     search_count_max: int
+    duplicates_a_night: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ _KEYS: Final = (
     _Key("drop", "drop_seconds", _positive, "a whole number above 0"),
     _Key("limits", "backlog_high", _whole, "a whole number, 0 for no mark"),
     _Key("limits", "backlog_low", _whole, "a whole number, below backlog_high"),
+    _Key("limits", "duplicates_a_night", _whole, "a whole number, 0 to ask nothing at night"),
     *(
         _Key("limits", name, _positive, "a whole number above 0")
         for name in (

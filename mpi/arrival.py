@@ -143,6 +143,7 @@ class Intake:
                 pack(demographics), table="source_record", column="norm", row=record_id
             ),
             "norm_version": NORM_VERSION,
+            "keys_as": found.room.made_as,
             "content_hash": arrival.content_hash,
             "is_active": True,
         }
@@ -160,9 +161,9 @@ class Intake:
                 **values,
             )
         self._write_xrefs(writes, arrival)
-        for blocking_key in found.keys:
+        for blocking_key in found.room.keys:
             writes.add("block_key", key=blocking_key, record_id=record_id)
-        await records.count_refused(conn, found.refused, now_us=arrival.now_us)
+        await records.count_refused(conn, found.room.refused, now_us=arrival.now_us)
 
     def _local_hash(self, arrival: Arrival, own: SourceIdentifier) -> str:
         return self._ring.blind("local", arrival.source_id, own.system, own.value)

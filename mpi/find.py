@@ -50,21 +50,32 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The keys that a record is stored under, and those that are full, with their kind.
+
+    Attributes:
+        made_as: which kinds of key they were made as.
+    """
+
+    keys: tuple[int, ...]
+    made_as: str
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The persons a record was scored against, and where the record itself is to be found.
 
     Attributes:
         persons: in no particular order; not the record's own.
         own: the record against the others of its person; None for a new or lonely one.
-        keys: under which the record is to be stored.
-        refused: keys without room for it, with their kind.
+        room: where the record is to be stored.
         found_by: per person, the kinds of key that led to it.
     """
 
     persons: tuple[PersonScore, ...]
-    keys: tuple[int, ...]
+    room: Room
     own: PersonScore | None = None
-    refused: Mapping[int, str] = field(default_factory=dict)
     found_by: Mapping[PersonId, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -79,6 +90,9 @@ class Finder:
         self._ring = ring
         self._keys = keys
         self._matcher = matcher
+        specs = "\n".join(map(repr, settings.model.keys))
+        #: One text per set of kinds of key: what a record's keys were made as.
+        self.keys_as = ring.blind("keys", f"{specs}\n{settings.model.keys_per_record}")
 
     def keys(self, demographics: Demographics) -> tuple[BlockingKey, ...]:
         """The blocking keys of a record."""
@@ -104,8 +118,7 @@ class Finder:
         """
         record_id, own = (known.record_id, known.person_id) if known else (None, None)
         under = await self._under(conn, [key.value for key in keys], record_id)
-        full = [key for key in keys if len(under[key.value]) >= self._settings.model.key_cap]
-        wider = {key.value: overflow_key(key, self._blind) for key in full}
+        wider = self._wider(keys, under)
         under |= await self._under(conn, [key for key in wider.values() if key], record_id)
         shared = self._shared(keys, under)
         votes = _votes(keys, wider, under, shared)
@@ -117,19 +130,18 @@ class Finder:
         apart = await self._apart(conn, known, mates)
         seen = without(demographics, shared)
         judged = (self._judge(person, seen, group, apart) for person, group in groups.items())
-        own_keys, refused = self._room(keys, wider, under)
+        room = self._room(keys, wider, under)
         return Found(
             persons=tuple(score for score in judged if score is not None),
             own=self._judge(own, seen, mates) if own else None,
-            keys=own_keys,
-            refused=refused,
+            room=room,
             found_by={person: tuple(sorted(votes[person])) for person in persons},
         )
 
     async def open(self, conn: AsyncConnection, members: Iterable[Member]) -> list[Opened]:
         """The demographics of records; those whose key was destroyed are left out."""
         sealed = [m for m in members if m.sealed and m.key_id is not None]
-        keys = await self._data_keys(conn, {m.key_id for m in sealed if m.key_id is not None})
+        keys = await self.data_keys(conn, {m.key_id for m in sealed if m.key_id is not None})
         return [
             Opened(member=m, demographics=_unseal(m, keys[m.key_id]))
             for m in sealed
@@ -151,7 +163,8 @@ class Finder:
         ]
         return [opened.demographics for opened in await self.open(conn, members)]
 
-    async def _data_keys(self, conn: AsyncConnection, ids: set[int]) -> dict[int, DataKey]:
+    async def data_keys(self, conn: AsyncConnection, ids: set[int]) -> dict[int, DataKey]:
+        """The data keys with these ids; those that were destroyed are left out."""
         try:
             return await self._keys.by_ids(conn, ids)
         except HieError as error:
@@ -161,7 +174,7 @@ class Finder:
                 return {}
         # Somebody's record was erased: the others must still be compared.
         half = set(sorted(ids)[: len(ids) // 2])
-        return await self._data_keys(conn, half) | await self._data_keys(conn, ids - half)
+        return await self.data_keys(conn, half) | await self.data_keys(conn, ids - half)
 
     async def _under(
         self, conn: AsyncConnection, keys: Sequence[int], known_as: str | None
@@ -183,9 +196,24 @@ class Finder:
                 shared[key.shared].add(key.part)
         return shared
 
+    async def room(
+        self, conn: AsyncConnection, keys: Sequence[BlockingKey], record_id: SourceRecordId
+    ) -> Room:
+        """Where a record that is stored is to be found by these keys."""
+        under = await self._under(conn, [key.value for key in keys], record_id)
+        wider = self._wider(keys, under)
+        under |= await self._under(conn, [key for key in wider.values() if key], record_id)
+        return self._room(keys, wider, under)
+
+    def _wider(self, keys: Iterable[BlockingKey], under: _Under) -> dict[int, int | None]:
+        """For each full key the one that takes what finds no room, if there is one."""
+        cap = self._settings.model.key_cap
+        full = (key for key in keys if len(under[key.value]) >= cap)
+        return {key.value: overflow_key(key, self._blind) for key in full}
+
     def _room(
         self, keys: Iterable[BlockingKey], wider: Mapping[int, int | None], under: _Under
-    ) -> tuple[tuple[int, ...], dict[int, str]]:
+    ) -> Room:
         """The keys the record is stored under: a full one gives way to its wider one."""
         cap = self._settings.model.key_cap
         stored: list[int] = []
@@ -199,7 +227,7 @@ class Finder:
                 stored.append(overflow)
             else:
                 refused[key.value] = key.spec
-        return tuple(dict.fromkeys(stored)), refused
+        return Room(keys=tuple(dict.fromkeys(stored)), made_as=self.keys_as, refused=refused)
 
     def _most_promising(
         self, votes: Mapping[PersonId, Collection[str]], own: PersonId | None

@@ -5,7 +5,7 @@ import asyncio
 import getpass
 import sys
 
-from hie.commands import linking, stewards, training
+from hie.commands import care, linking, stewards, training
 from hie.commands.parser import Group, command, settings_of
 from hie.flow.decisions import Steward
 from hie.kernel.clock import instant
@@ -17,7 +17,7 @@ def register(group: Group) -> None:
     """Add the commands about identity."""
     mpi = group.add_parser("mpi", help="The master patient index: link, train, review, undo.")
     actions = mpi.add_subparsers(title="actions", required=True, metavar="ACTION")
-    for module in (linking, training, stewards):
+    for module in (linking, training, stewards, care):
         module.register(actions)
     arguments = command(
         actions,
