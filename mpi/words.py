@@ -27,6 +27,7 @@ class Words:
     reasons: Mapping[str, str]
     outcomes: Mapping[str, str]
     grades: Mapping[str, str]
+    marks: Mapping[str, str]
     questions: Mapping[str, str]
     choices: Mapping[str, str]
     decisions: Mapping[str, str]
