@@ -25,6 +25,8 @@ _UNNAMED = 0.003
 _CLOSE = 1e-5
 #: A class is a household's if this much of it agrees on surname and this much on the home.
 _LEAST_SURNAME, _LEAST_HOME = 0.5, 0.3
+#: Where families are rarer than this for each match, the class has taken up misspelt matches.
+_LEAST_FAMILIES = 0.25
 _SURNAMES = ("last-only", "last-close", "last-part", "last-alone", "exact")
 _HOMES = ("address-and-phone", "address", "phone")
 
@@ -92,8 +94,7 @@ class Mixture:
             most_rounds: bound on the work.
         """
         with_family = self._run(start, most_rounds, has_family=True)
-        family = with_family.family
-        if family is not None and self._is_family(family):
+        if self._has_families(with_family):
             return self._classes(with_family)
         return self._classes(self._run(start, most_rounds, has_family=False))
 
@@ -150,7 +151,13 @@ class Mixture:
                 for slot in column:
                     family[slot] = stranger[slot]
 
-    def _is_family(self, family: Sequence[float]) -> bool:
+    def _has_families(self, state: "_State") -> bool:
+        family = state.family or []
+        seen = {slot for slots, _ in self._blocked for slot in slots}
+        if not any(self._slots["household", level] in seen for level in _HOMES):
+            return False
+        if state.family_share < _LEAST_FAMILIES * state.match_share:
+            return False
         surname = sum(family[self._slots["name", level]] for level in _SURNAMES)
         home = sum(family[self._slots["household", level]] for level in _HOMES)
         return surname >= _LEAST_SURNAME and home >= _LEAST_HOME

@@ -104,6 +104,6 @@ def grade(bits: float, thresholds: Thresholds, *, is_vetoed: bool) -> MatchGrade
     """The FHIR match grade of a score; what the guard stopped is `possible` at best."""
     if bits < thresholds.review:
         return MatchGrade.CERTAINLY_NOT
-    if is_vetoed or bits < thresholds.auto:
+    if is_vetoed or bits < thresholds.probable:
         return MatchGrade.POSSIBLE
     return MatchGrade.CERTAIN if bits >= thresholds.certain else MatchGrade.PROBABLE

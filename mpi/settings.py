@@ -107,9 +107,19 @@ class TermFrequency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Where decisions change, in bits; and how many candidates are looked at."""
+    """Where decisions change, in bits; and how many candidates are looked at.
+
+    Attributes:
+        auto: at which the best record of a person links, if nothing speaks against.
+        probable, certain: from which match-grades begin; a grade is no decision.
+        review, family: from which a human is asked; `family` where the guard sees one.
+        margin: between the best person and the next.
+        mean, unscored: least mean over a person's records; what one not compared adds to it.
+        persons, members: how many candidates, and how many records of each, are compared.
+    """
 
     auto: float
+    probable: float
     certain: float
     review: float
     family: float
@@ -248,6 +258,7 @@ def _model(table: ConfigTable, text: str) -> LinkageModel:
 def _thresholds(table: ConfigTable) -> Thresholds:
     return Thresholds(
         auto=table.number("auto"),
+        probable=table.number("probable"),
         certain=table.number("certain"),
         review=table.number("review"),
         family=table.number("family"),

@@ -90,12 +90,14 @@ class RowReader:
         return made
 
     def _names(self, cells: Sequence[str], first: str, more: Sequence[str]) -> list[FhirJson]:
-        given = [first, *more, *self._all(cells, "middle")]
+        others = [name for name in (*more, *self._all(cells, "middle")) if name]
+        # An empty first name is kept before a middle name, which else were taken for it.
+        given = [first, *others] if first or others else []
         family = " ".join(self._all(cells, "family"))
         suffix = self._all(cells, "suffix")
         names: list[FhirJson] = []
         if family or any(given):
-            names.append({"family": family, "given": [g for g in given if g], "suffix": suffix})
+            names.append({"family": family, "given": given, "suffix": suffix})
         if whole := self._one(cells, "name"):
             names.append({"text": whole, "suffix": suffix})
         names += [{"use": "maiden", "family": name} for name in self._all(cells, "maiden")]

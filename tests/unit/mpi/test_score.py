@@ -81,8 +81,8 @@ def test_living_together_is_worth_at_most_ten_bits():
     [
         (THRESHOLDS.certain, MatchGrade.CERTAIN),
         (THRESHOLDS.certain - 0.01, MatchGrade.PROBABLE),
-        (THRESHOLDS.auto, MatchGrade.PROBABLE),
-        (THRESHOLDS.auto - 0.01, MatchGrade.POSSIBLE),
+        (THRESHOLDS.probable, MatchGrade.PROBABLE),
+        (THRESHOLDS.probable - 0.01, MatchGrade.POSSIBLE),
         (THRESHOLDS.review, MatchGrade.POSSIBLE),
         (THRESHOLDS.review - 0.01, MatchGrade.CERTAINLY_NOT),
     ],
