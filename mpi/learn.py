@@ -1,6 +1,5 @@
-"""What the index learns from its own records: how common names are. And which model decides."""
+"""What the index learns from its own records: how common names are."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from mpi.decide import Matcher
 from mpi.demographics import Demographics
 from mpi.find import Finder
 from mpi.repository import learning
-from mpi.repository.writes import Writes
-from mpi.settings import LinkageModel
+from mpi.score import Shares
 
 #: With fewer records a share says more about chance than about the name.
 FEWEST_RECORDS = 1_000
@@ -36,40 +34,27 @@ class NameShares:
 
 
 class Learning:
-    """Counts shares of values and registers models."""
+    """Counts shares of values."""
 
-    def __init__(
-        self, model: LinkageModel, ring: KeyRing, finder: Finder, matcher: Matcher
-    ) -> None:
-        self._model = model
+    def __init__(self, ring: KeyRing, finder: Finder, matcher: Matcher) -> None:
         self._ring = ring
         self._finder = finder
         self._matcher = matcher
 
-    async def register_model(self, conn: AsyncConnection, writes: Writes, *, now_us: int) -> None:
-        """Put the model in use on record, once per version and content."""
-        content_hash = hashlib.sha256(self._model.text.encode()).hexdigest()
-        if await learning.has_model(conn, self._model.version, content_hash):
-            return
-        await learning.end_models(conn, now_us=now_us)
-        writes.add(
-            "model",
-            version=self._model.version,
-            content_hash=content_hash,
-            body=self._model.text,
-            active_from_us=now_us,
-        )
-
     async def take_up(self, conn: AsyncConnection) -> None:
         """Score by the shares that are stored."""
+        if shares := await self.shares(conn):
+            self._matcher.learn(shares)
+
+    async def shares(self, conn: AsyncConnection) -> Shares | None:
+        """How common names are, as far as it is stored."""
         stored = await learning.shares(conn)
 
         @lru_cache(maxsize=50_000)
         def share(field: str, value: str) -> float | None:
             return stored.get(field, {}).get(self._ring.blind64(_DOMAIN, field, value))
 
-        if stored:
-            self._matcher.learn(share)
+        return share if stored else None
 
     async def count(self, conn: AsyncConnection) -> NameShares:
         """Count how common names are; reads every record, so on a reading connection."""

@@ -5,6 +5,7 @@ with the message that led to it. Where a call returns moves, clinical rows must 
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,9 +26,12 @@ from mpi.learn import Learning, NameShares
 from mpi.ledger import Ledger
 from mpi.merge import SourceMerges
 from mpi.model import Actor, Counts, DecisionKind, Identified, PersonMove, SourceMerged
+from mpi.models import Models
 from mpi.normalize import Normalizer
+from mpi.overlay import Overlays
+from mpi.redecide import Trials
 from mpi.renew import Renewal
-from mpi.repository import decisions, history, links, records
+from mpi.repository import decisions, history, links, records, sides
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
 from mpi.sides import Sides
@@ -51,11 +55,21 @@ class Mpi:
         renewal: stored records brought to this version's form and keys.
         duplicates: the search for persons that may be one human.
         sides: whose consents may open whose records.
+        models: the linkage models on record, and which of them decides.
+        trials: records read for training, and decided again by another model.
+        overlays: what becomes of demographics that contradict a record.
         questions: what callers ask; reads only.
     """
 
     def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, settings: MpiSettings) -> None:
-        model = settings.model
+        self._db, self._ring, self._keys, self._settings = db, ring, keys, settings
+        self.models = Models(db, settings.model)
+        self._choice = 0
+        self._join(settings)
+
+    def _join(self, settings: MpiSettings) -> None:
+        """Make every part anew around a model; work under way ends with the one it began with."""
+        db, ring, keys, model = self._db, self._ring, self._keys, settings.model
         matcher = Matcher(settings)
         finder = Finder(settings, ring, keys, matcher)
         self._ledger = Ledger(db, ring, keys, model.version)
@@ -69,11 +83,13 @@ class Mpi:
         self._identification = Identification(
             model, self._intake, self._ledger, self.review, finder, matcher
         )
+        self.overlays = Overlays(self._ledger, self._identification, keys)
         self._merges = SourceMerges(
             ring, model.thresholds, self._ledger, self.review, finder, matcher
         )
         self._statements = SourceStatements(self._ledger, self.review, self._merges)
-        self._learning = Learning(model, ring, finder, matcher)
+        self._learning = Learning(ring, finder, matcher)
+        self.trials = Trials(settings, ring, keys, finder, self._learning)
         self.renewal = Renewal(normalizer, finder)
         self.duplicates = DuplicateSearch(
             settings, self._intake, self._ledger, self.review, finder, matcher
@@ -81,10 +97,20 @@ class Mpi:
 
     async def start(self, conn: AsyncConnection, *, now_us: int) -> None:
         """Put the model on record and take up what was learnt; once, in a write transaction."""
-        writes = self._ledger.writes()
-        await self._learning.register_model(conn, writes, now_us=now_us)
-        await writes.send(conn)
+        await self.models.start(conn, now_us=now_us)
         await self._learning.take_up(conn)
+        await self.follow(conn)
+
+    async def follow(self, conn: AsyncConnection) -> bool:
+        """Take up the model that was chosen since, if one was; also with a reading connection."""
+        number = await self.models.newest(conn)
+        if number == self._choice:
+            return False
+        _, model = await self.models.chosen(conn)
+        self._join(replace(self._settings, model=model))
+        await self._learning.take_up(conn)
+        self._choice = number
+        return True
 
     async def count_names(self, conn: AsyncConnection) -> NameShares:
         """Count how common names are: opens every record, so on a reading connection."""
@@ -189,6 +215,20 @@ class Mpi:
         recorded = await self._ledger.decision(conn, writes, DecisionKind.SOURCE_MERGE, actor)
         await writes.send(conn)
         return recorded.id
+
+    async def root_of(self, conn: AsyncConnection, decision_id: int) -> int:
+        """The decision that a chain of undos began with."""
+        return await sides.root_of(conn, decision_id)
+
+    async def retire(
+        self,
+        conn: AsyncConnection,
+        retired: SourceRecordId,
+        survivor: SourceRecordId,
+        now_us: int,
+    ) -> None:
+        """Let a record be merged away again that an undo had revived."""
+        await records.retire(conn, retired, survivor=survivor, now_us=now_us)
 
     async def revive(
         self, conn: AsyncConnection, retired: SourceRecordId, survivor: SourceRecordId

@@ -303,7 +303,7 @@ term_frequency = Table(
     Column("share", Float, nullable=False),
 )
 
-#: Every model that has decided anything.
+#: Every model that has decided anything, or was judged to; its content never changes.
 model = Table(
     "model",
     metadata,
@@ -313,7 +313,20 @@ model = Table(
     Column("body", Text, nullable=False),
     Column("trained_on", Text),
     Column("metrics", Text),
-    Column("active_from_us", Key, nullable=False),
+    Column("active_from_us", Key),
     Column("active_to_us", Key),
     UniqueConstraint("version", "content_hash"),
+)
+
+#: Which model decides from when on, by whose decision: the newest row holds. A row without a
+#: model says that the one of `config/mpi` decides, as it does where there is no row.
+model_choice = Table(
+    "model_choice",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=False),
+    Column("at_us", Key, nullable=False),
+    Column("model_id", Key),
+    Column("actor", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("findings", Text, nullable=False),
 )

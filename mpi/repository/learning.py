@@ -1,4 +1,4 @@
-"""What the index has learnt: shares of values, and the models that have decided."""
+"""What the index has learnt: shares of values."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -63,20 +63,3 @@ async def replace_shares(conn: AsyncConnection, learnt: Mapping[str, Mapping[int
         rows = [{"field": field, "value_hash": h, "share": s} for h, s in commonest]
         if rows:
             await conn.execute(table.insert(), rows)
-
-
-async def has_model(conn: AsyncConnection, version: str, content_hash: str) -> bool:
-    """Whether this model is on record."""
-    model = tables.model
-    found = await conn.scalar(
-        select(model.c.id).where(model.c.version == version, model.c.content_hash == content_hash)
-    )
-    return found is not None
-
-
-async def end_models(conn: AsyncConnection, *, now_us: int) -> None:
-    """No model is active any more."""
-    model = tables.model
-    await conn.execute(
-        model.update().where(model.c.active_to_us.is_(None)).values(active_to_us=now_us)
-    )
