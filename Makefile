@@ -11,8 +11,10 @@ SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 # A stamp per content of the requirements and place of the clone: scripts in .venv name their path.
 HASH := $(shell { cat requirements.txt requirements-dev.txt requirements-data.txt setup/python.sh; pwd; } | cksum | cut -d' ' -f1)
 STAMP := .venv/.requirements-$(HASH)
+CENSUS_HASH := $(shell { cat requirements-census.txt setup/census.sh; pwd; } | cksum | cut -d' ' -f1)
+CENSUS_STAMP := .venv-census/.requirements-$(CENSUS_HASH)
 
-.PHONY: help setup run test test-long check format bench docs coverage postgresql clean
+.PHONY: help setup census run test test-long check format bench docs coverage postgresql clean
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,12 @@ $(STAMP):
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+census: $(CENSUS_STAMP)  ## create .venv-census, the simulator of a census that test-long links
+
+$(CENSUS_STAMP): | .venv/.hie
+	@bash setup/census.sh
+	@touch $@
+
 run: setup  ## the demo hub with five feeds; ONCE=1 checks its own expectations and exits
 	@exec $(BIN)/hie demo $(if $(ONCE),--once)
 
@@ -36,7 +44,7 @@ postgresql:  ## install PostgreSQL's server programs where they are absent
 test: setup postgresql  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
 	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST_ARGS)
 
-test-long: setup postgresql  ## the tests with full counts and fresh random seeds
+test-long: setup postgresql census  ## the tests with full counts and fresh random seeds
 	@HIE_TEST_LONG=1 $(BIN)/python -m pytest $(SPREAD) --durations=15 $(PYTEST_ARGS)
 
 coverage: setup postgresql  ## the tests with branch coverage
@@ -60,4 +68,4 @@ docs: setup  ## write docs/reference from the code and the tables in config/
 	@$(BIN)/python -m docs.generate
 
 clean:  ## remove .venv, caches and the data folder ./var
-	@rm -rf .venv var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-census var build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

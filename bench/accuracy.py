@@ -19,7 +19,7 @@ from bench.datasets import DataSet, Row, all_sets, census
 from bench.machine import machine_line, print_table
 from mpi.levels import MatchGrade
 from mpi.offline.link import Linked, link
-from mpi.settings import MpiSettings, load_model, load_mpi_settings
+from mpi.settings import LinkageModel, MpiSettings, load_model, load_mpi_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "tests" / "data" / "models"
@@ -175,8 +175,20 @@ def _differing(one: Row, other: Row) -> list[str]:
 
 
 def settings_for(data: DataSet, settings: MpiSettings) -> MpiSettings:
-    """The settings with the committed model of a set."""
-    return replace(settings, model=load_model(MODELS / f"{MODEL_OF[data.map_name]}.toml"))
+    """The settings with the committed weights of a set; thresholds and keys are everybody's."""
+    return with_weights(settings, load_model(MODELS / f"{MODEL_OF[data.map_name]}.toml"))
+
+
+def with_weights(settings: MpiSettings, fitted: LinkageModel) -> MpiSettings:
+    """The settings with what was fitted, and nothing else, of another model."""
+    model = replace(
+        settings.model,
+        version=fitted.version,
+        prior_bits=fitted.prior_bits,
+        levels=fitted.levels,
+        frequencies=fitted.frequencies,
+    )
+    return replace(settings, model=model)
 
 
 def report(figures: Iterable[Figures]) -> None:

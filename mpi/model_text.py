@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 
 from mpi.levels import COMPARISONS
 from mpi.settings import Combination, KeySpec, LinkageModel, TermFrequency, Thresholds
-
-_THRESHOLDS = (
-    "auto", "certain", "review", "family", "margin", "mean", "unscored", "persons", "members",
-)  # fmt: skip
 
 
 def model_text(model: LinkageModel, remarks: Iterable[str] = ()) -> str:
@@ -37,7 +34,7 @@ def model_text(model: LinkageModel, remarks: Iterable[str] = ()) -> str:
 
 
 def _thresholds(thresholds: Thresholds) -> list[str]:
-    values = ((name, getattr(thresholds, name)) for name in _THRESHOLDS)
+    values = asdict(thresholds).items()
     return ["", "[thresholds]", *(f"{name} = {_number(value)}" for name, value in values)]
 
 

@@ -169,7 +169,8 @@ def _marks(thresholds: Thresholds | None) -> dict[str, float]:
         return {}
     return {
         MatchGrade.POSSIBLE.value: thresholds.review,
-        MatchGrade.PROBABLE.value: thresholds.auto,
+        MatchGrade.PROBABLE.value: thresholds.probable,
+        "link": thresholds.auto,
         MatchGrade.CERTAIN.value: thresholds.certain,
     }
 
@@ -189,7 +190,7 @@ def as_table(fall: Waterfall, words: Words) -> list[str]:
         lines.append(f"not compared: {', '.join(fall.missing)}")
     lines.append(f"score: {fall.bits:.2f} bits by model {fall.model}")
     if fall.grade:
-        marks = ", ".join(f"{words.grades.get(m, m)} from {v:g}" for m, v in fall.marks.items())
+        marks = ", ".join(f"{words.marks.get(m, m)} from {v:g}" for m, v in fall.marks.items())
         lines.append(f"grade: {words.grades.get(fall.grade, fall.grade)} ({marks})")
     lines += [f"guard: {veto}: {said}" for veto, said in fall.vetoes.items()]
     why = fall.reason if fall.reason in fall.vetoes else f"{fall.reason}: {fall.reason_words}"

@@ -86,7 +86,7 @@ def _row(number: int, bar: Bar, scale: _Scale) -> Iterator[str]:
 
 def _marks(fall: Waterfall, scale: _Scale, bottom: int, words: Words) -> Iterator[str]:
     """Zero and the thresholds, as lines down the chart with their names on two levels."""
-    marks = [("0", 0.0), *((words.grades.get(k, k), v) for k, v in fall.marks.items())]
+    marks = [("0", 0.0), *((words.marks.get(k, k), v) for k, v in fall.marks.items())]
     for number, (name, bits) in enumerate(sorted(marks, key=lambda mark: mark[1])):
         x = scale.x(bits)
         dash = "" if name == "0" else ' stroke-dasharray="4 3"'

@@ -24,7 +24,7 @@ FORBIDDEN = {
 #: Synthetic messages may hold any text, whatever its words.
 FREE_TEXT = (".hl7", ".csv", ".ndjson")
 LARGEST_BYTES = 2_000_000
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-data.txt")
+REQUIREMENTS = tuple(f"requirements{part}.txt" for part in ("", "-dev", "-data", "-census"))
 
 
 def text_of(path: Path) -> str:

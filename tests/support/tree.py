@@ -10,7 +10,7 @@ PACKAGES = ("hie", "adapters", "fhir_server", "mpi", "consent")
 
 
 #: Folders that never hold tracked files.
-UNTRACKED = {".git", ".venv", "var", "build", "__pycache__"}
+UNTRACKED = {".git", ".venv", ".venv-census", "var", "build", "__pycache__"}
 
 
 @cache
