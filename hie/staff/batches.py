@@ -12,7 +12,6 @@ from hie.flow.decisions import BatchItem, Request, Steward
 from hie.flow.dossier import QueueEntry, version_of
 from hie.kernel.errors import Category, HieError
 from hie.staff import choices, render
-from hie.staff.deciding import older_of
 from hie.staff.edge import Edge, number_of
 from hie.staff.model import FLAG, NUMBER, OBJECTS, REAL, Answer, Call, Field
 from hie.staff.runs import Run
@@ -145,7 +144,9 @@ def _matches(entry: QueueEntry, args: Any) -> bool:
 async def _request(edge: Edge, call: Call, entry: QueueEntry) -> Request:
     args = {"decision": call.args["decision"], "person": None, "kept": None, "record": None}
     since = (await edge.casework.question(call.ctx, entry.task.id))[1]
-    asked = choices.of_task(entry.task, entry.candidates, args, older_of(entry, args, since))
+    asked = choices.of_task(
+        entry.task, entry.candidates, args, choices.older_of(entry, args, since)
+    )
     return asked[0]
 
 
@@ -187,7 +188,9 @@ async def _claimed(edge: Edge, call: Call, item: dict[str, str]) -> Request:
     number = int(item["task"]) if item["task"].isascii() and item["task"].isdigit() else 0
     entry, since = await edge.casework.question(call.ctx, number)
     args = {"decision": call.args["decision"], "person": None, "kept": None, "record": None}
-    asked = choices.of_task(entry.task, entry.candidates, args, older_of(entry, args, since))
+    asked = choices.of_task(
+        entry.task, entry.candidates, args, choices.older_of(entry, args, since)
+    )
     await edge.assignments.claim(call.ctx, number, item["version"])
     return asked[0]
 

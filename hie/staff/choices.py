@@ -14,7 +14,7 @@ from hie.flow.decisions import (
     Split,
     Unlink,
 )
-from hie.flow.dossier import CHOICES
+from hie.flow.dossier import CHOICES, QueueEntry
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.staff.model import LIST, Field
@@ -102,6 +102,14 @@ def meant(task: QueuedTask, candidates: Sequence[Candidate], args: Args) -> Pers
     if named in proposed:
         return PersonId(named)
     raise invalid([at("#/body/person", f"expected one of the {len(proposed)} persons proposed")])
+
+
+def older_of(entry: QueueEntry, args: Args, since: Mapping[PersonId, int]) -> PersonId | None:
+    """Of the two sides of a merge, the person that has been there longer; else None."""
+    if args["decision"] != "merge":
+        return None
+    sides = (entry.task.person_id, meant(entry.task, entry.candidates, args))
+    return min(sides, key=lambda person: (since.get(person, 0), person))
 
 
 def direct(args: Args) -> Request:

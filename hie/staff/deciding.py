@@ -7,7 +7,6 @@ from hie.flow.assignment import user_of
 from hie.flow.decisions import Batch, Request, Steward, Undo
 from hie.flow.dossier import QueueEntry
 from hie.kernel.errors import Category, HieError
-from hie.kernel.ids import PersonId
 from hie.staff import choices, render
 from hie.staff.edge import Edge, number_of
 from hie.staff.model import Answer, Call
@@ -74,16 +73,8 @@ def _steward(call: Call) -> Steward:
 async def _asked(edge: Edge, call: Call) -> tuple[QueueEntry, list[Request]]:
     entry, since = await edge.casework.question(call.ctx, number_of(call))
     return entry, choices.of_task(
-        entry.task, entry.candidates, call.args, older_of(entry, call.args, since)
+        entry.task, entry.candidates, call.args, choices.older_of(entry, call.args, since)
     )
-
-
-def older_of(entry: QueueEntry, args: Any, since: dict[PersonId, int]) -> PersonId | None:
-    """Of the two sides of a merge, the person that has been there longer; else None."""
-    if args["decision"] != "merge":
-        return None
-    sides = (entry.task.person_id, choices.meant(entry.task, entry.candidates, args))
-    return min(sides, key=lambda person: (since.get(person, 0), person))
 
 
 def _require_open(entry: QueueEntry) -> None:

@@ -22,6 +22,8 @@ COUNT = Field(
 CURSOR = Field(name="cursor", text="from the `next` address of the page before", most=1_000)
 #: Ids of the hub: opaque, of letters, digits and dashes.
 LONGEST_ID: Final = 64
+#: Digits of a number of 63 bits.
+LONGEST_NUMBER: Final = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,11 @@ def number_of(call: Call, name: str = "id") -> int:
         HieError: INVALID for what is none.
     """
     text = call.ids[name]
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= 1 << 63:
+    if (
+        not text.isascii()
+        or not text.isdigit()
+        or len(text) > LONGEST_NUMBER
+        or int(text) >= 1 << 63
+    ):
         raise invalid([at(f"#/path/{name}", "expected a number, as this API gave it")])
     return int(text)

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+from hie.flow.decisions import Steward
 from hie.staff import render
 from hie.staff.cursor import next_link, position_of
-from hie.staff.edge import LONGEST_ID, Edge, number_of
-from hie.staff.model import TIME, Answer, Call, Field
+from hie.staff.edge import LONGEST_ID, LONGEST_NUMBER, Edge, number_of
+from hie.staff.model import LIST, TIME, Answer, Call, Field
 from hie.staff.problem import at, invalid
 
 SEARCH_BODY: Final = (
@@ -14,6 +15,13 @@ SEARCH_BODY: Final = (
     Field(name="value", text="the identifier itself"),
 )
 AS_OF: Final = Field(name="as_of", text="show the records it had then", kind=TIME)
+TOLD: Final = Field(
+    name="corrections",
+    text="numbers of the corrections whose recipients were told",
+    kind=LIST,
+    is_required=True,
+    most=1_000,
+)
 HISTORY: Final = (
     Field(name="person", text="about this person's records, past ones too", most=LONGEST_ID),
     Field(name="record", text="about this record", most=LONGEST_ID),
@@ -23,7 +31,10 @@ HISTORY: Final = (
 
 async def person(edge: Edge, call: Call) -> Answer:
     """A person: records, golden values with their origins, redirects."""
-    shown = await edge.casework.person(call.ctx, call.ids["id"], as_of_us=call.args["as_of"])
+    as_of_us = call.args["as_of"]
+    # Times are sent to the millisecond: a time so sent means all of it.
+    until_us = None if as_of_us is None else as_of_us - as_of_us % 1000 + 999
+    shown = await edge.casework.person(call.ctx, call.ids["id"], as_of_us=until_us)
     return Answer(content=render.person(shown))
 
 
@@ -86,3 +97,31 @@ async def disclosures(edge: Edge, call: Call) -> Answer:
         path = f"/staff/v1/mpi/persons/{person_id}/disclosures"
         following = next_link(edge.sealer, call, path, [page[-1].pk])
     return Answer(content={"disclosures": [render.disclosure(r) for r in page], "next": following})
+
+
+async def uncorrected(edge: Edge, _: Call) -> Answer:
+    """Decisions of which not every recipient was told yet."""
+    waiting = await edge.stewards.uncorrected()
+    rows = [
+        {"decision": str(number), "waiting": count} for number, count in sorted(waiting.items())
+    ]
+    return Answer(content={"decisions": rows})
+
+
+async def corrections(edge: Edge, call: Call) -> Answer:
+    """Every disclosure that showed as one what is two, by recipient."""
+    found = await edge.stewards.corrections(Steward.of(call.ctx), number_of(call))
+    return Answer(content={"corrections": [render.correction(one) for one in found]})
+
+
+async def corrected(edge: Edge, call: Call) -> Answer:
+    """Note that recipients were told."""
+    numbers = [_number(each) for each in call.args["corrections"]]
+    told = await edge.stewards.mark_corrected(Steward.of(call.ctx), number_of(call), numbers)
+    return Answer(content={"told": told})
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > LONGEST_NUMBER:
+        raise invalid([at("#/body/corrections", "expected numbers of corrections")])
+    return int(text)

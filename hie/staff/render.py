@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from hie.audit.repository import Recorded, event_id
+from hie.flow.corrections import Correction
 from hie.flow.decisions import Batch, BatchItem, Done, Preview
 from hie.flow.dossier import (
     CHOICES,
@@ -304,6 +305,27 @@ def disclosure(row: Recorded) -> Json:
         "user": known.user,
         "purpose": known.purpose or None,
         "resource": "/".join(p for p in (known.resource_type, known.resource_id) if p) or None,
+    }
+
+
+def correction(row: Correction) -> Json:
+    """A disclosure that showed two humans as one, and what of each."""
+    return {
+        "id": str(row.id),
+        "event": row.event,
+        "at": instant(row.at_us),
+        "person": row.person,
+        "organization": row.organization,
+        "user": row.user,
+        "purpose": row.purpose or None,
+        "request": row.request_id or None,
+        "interaction": row.interaction,
+        "is_known": row.is_known,
+        "showed_moved": dict(row.moved.counts),
+        "showed_stayed": dict(row.stayed.counts),
+        "resources": [*row.moved.resources, *row.stayed.resources],
+        "told_at": _time(row.notified_us),
+        "told_by": row.notified_by,
     }
 
 

@@ -281,6 +281,30 @@ SCHEMAS: Final[dict[str, Schema]] = {
         ),
         next=_NEXT,
     ),
+    "Uncorrected": _object(decisions=_list(_object(decision=_NUMBER, waiting=_WHOLE))),
+    "Corrected": _object(told={**_WHOLE, "description": "how many were still waiting"}),
+    "Corrections": _object(
+        corrections=_list(
+            _object(
+                "a disclosure that showed two humans as one",
+                id=_NUMBER,
+                event=_TEXT,
+                at=_TIME,
+                person=_TEXT,
+                organization=_MAYBE,
+                user=_MAYBE,
+                purpose=_MAYBE,
+                request=_MAYBE,
+                interaction=_TEXT,
+                is_known=_FLAG,
+                showed_moved=_map(_WHOLE),
+                showed_stayed=_map(_WHOLE),
+                resources=_list(_TEXT),
+                told_at=_MAYBE_TIME,
+                told_by=_MAYBE,
+            )
+        )
+    ),
     "Metrics": _object(
         at=_TIME,
         duplicates=_object(

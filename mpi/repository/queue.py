@@ -3,7 +3,17 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.clock import SECOND_US
@@ -97,8 +107,13 @@ class QueueFigures:
 
 def due_us() -> ColumnElement[int]:
     """When a task is to be answered, as SQL."""
-    days = case(DUE_DAYS, value=_task.c.priority, else_=max(DUE_DAYS.values()))
-    return func.coalesce(_task.c.due_us, _task.c.opened_us + days * _DAY_US)
+    waits = {priority: _wait_us(days) for priority, days in DUE_DAYS.items()}
+    wait_us = case(waits, value=_task.c.priority, else_=_wait_us(max(DUE_DAYS.values())))
+    return func.coalesce(_task.c.due_us, _task.c.opened_us + wait_us)
+
+
+def _wait_us(days: int) -> ColumnElement[int]:
+    return literal(days * _DAY_US, BigInteger)
 
 
 _COLUMNS = (
