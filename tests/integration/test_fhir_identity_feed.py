@@ -75,8 +75,8 @@ def patient(number: str, system: str = MRN, **changes: Any) -> FhirJson:
     }
 
 
-MARRIED = {"name": [{"family": "Abernathy", "given": ["Nora"]}]}
-IKE = {
+MARRIED: dict[str, Any] = {"name": [{"family": "Abernathy", "given": ["Nora"]}]}
+IKE: dict[str, Any] = {
     "name": [{"family": "Zebulon", "given": ["Ike"]}],
     "gender": "male",
     "birthDate": "1980-01-01",
@@ -87,6 +87,12 @@ IKE = {
 async def feed(tmp_path: Path, database_url: str) -> AsyncIterator[Feed]:
     settings = {"HIE_DATABASE_URL": database_url, "HIE_REGIME": "hipaa-treatment"}
     async with running_hub(tmp_path / "home", **settings) as hub:
+        yield Feed(hub, await hub.token(WHO))
+
+
+@pytest.fixture
+async def sqlite_feed(tmp_path: Path) -> AsyncIterator[Feed]:
+    async with running_hub(tmp_path / "home", HIE_REGIME="hipaa-treatment") as hub:
         yield Feed(hub, await hub.token(WHO))
 
 
@@ -147,11 +153,12 @@ async def test_the_guard_keeps_two_humans_apart_whom_a_feed_merges(feed: Feed):
     assert await feed.pix("2") == (200, set())
 
 
-async def test_a_merge_that_makes_no_sense_is_refused_with_its_place(feed: Feed):
+async def test_a_merge_that_makes_no_sense_is_refused_with_its_place(sqlite_feed: Feed):
+    feed = sqlite_feed
     await feed.put("1")
     await feed.put("2", **MARRIED)
     other = {"identifier": {"system": MRN, "value": "9"}}
-    link = {"other": other, "type": "replaced-by"}
+    link: FhirJson = {"other": other, "type": "replaced-by"}
     told = await feed.put("2", active=False, link=[link], expect=(422,))
     assert told["issue"][0]["expression"] == ["Patient.link[0].other"]
     link["other"] = {"identifier": {"system": MRN, "value": "2"}}
@@ -163,9 +170,10 @@ async def test_a_merge_that_makes_no_sense_is_refused_with_its_place(feed: Feed)
     assert survivor["entry"][0]["resource"]["active"] is True
 
 
-async def test_a_transaction_merges_a_patient_into_one_it_brings_along(feed: Feed):
+async def test_a_transaction_merges_a_patient_into_one_it_brings_along(sqlite_feed: Feed):
+    feed = sqlite_feed
     await feed.put("2", **MARRIED)
-    link = {"other": {"reference": "urn:uuid:11111111-2222-4333-8444-555555555555"}}
+    link: FhirJson = {"other": {"reference": "urn:uuid:11111111-2222-4333-8444-555555555555"}}
     link["type"] = "replaced-by"
     entries = [
         ("urn:uuid:11111111-2222-4333-8444-555555555555", patient("1"), "1"),
@@ -193,7 +201,8 @@ async def test_a_transaction_merges_a_patient_into_one_it_brings_along(feed: Fee
     assert await feed.pix("1") == (200, set())
 
 
-async def test_a_source_touches_no_record_but_its_own(feed: Feed):
+async def test_a_source_touches_no_record_but_its_own(sqlite_feed: Feed):
+    feed = sqlite_feed
     await feed.put("1")
     stored = await feed.put("7", system="urn:lab:local", **IKE)
     assert await feed.pix("7", "urn:lab:local") == (200, set())
