@@ -322,7 +322,7 @@ async def test_neither_log_nor_address_nor_metric_names_anybody(hub: RunningHub,
         assert word not in told
     async with hub.hub.db.reading() as conn:
         for table in ("staff_request", "identity_decision", "review_event", "identity_day"):
-            rows = (await conn.execute(text(f"SELECT * FROM {table}"))).all()  # noqa: S608 - a name above
+            rows = (await conn.execute(text(f"SELECT * FROM {table}"))).all()
             assert "Quinlan" not in str([tuple(row) for row in rows])
 
 

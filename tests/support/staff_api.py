@@ -1,11 +1,15 @@
 """The staff API asked as a console asks it, on a hub in the test's own process."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
+from hie.staff.api import ROUTES
+from hie.staff.schemas import SCHEMAS
+from tests.support.json_schema import faults
 from tests.support.running_hub import RunningHub
 
 ADT = (
@@ -51,7 +55,9 @@ class Console:
             json=body,
             headers={**sent, **headers},
         ) as got:
-            return Reply(got.status, got.headers, await got.read())
+            reply = Reply(got.status, got.headers, await got.read())
+        _hold_to_document(got.method, address, reply)
+        return reply
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET that must succeed."""
@@ -70,3 +76,19 @@ class Console:
         """The only task of the queue, as read."""
         (line,) = (await self.get("/mpi/tasks"))["tasks"]
         return await self.get(f"/mpi/tasks/{line['id']}")
+
+
+def _hold_to_document(method: str, address: str, reply: Reply) -> None:
+    """Every answer is what the OpenAPI document says of it."""
+    path = address.removeprefix("/staff/v1").partition("?")[0]
+    if reply.json is None or path == "/openapi.json":
+        return
+    if reply.status >= 400:
+        assert faults(reply.json, SCHEMAS["Problem"], SCHEMAS) == []
+        return
+    (route,) = [r for r in ROUTES if r.method == method and _is_of(r.path, path)][:1]
+    assert faults(reply.json, SCHEMAS[route.answer], SCHEMAS) == [], address
+
+
+def _is_of(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
