@@ -22,7 +22,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.blocking import BlockingKey, overflow_key
 from mpi.decide import Matcher, PairScore, PersonScore, judge_person, person_grade
 from mpi.demographics import Demographics
-from mpi.find import KEY_DOMAIN, Finder
+from mpi.find import KEY_DOMAIN, Finder, telling
 from mpi.levels import MatchGrade
 from mpi.normalize import Normalizer, without
 from mpi.repository import asked as rows
@@ -121,7 +121,8 @@ class Questions:
             here = {visible[r] for r in under.get(key.value, ()) if r in visible}
             if key.shared and len(here) > self._limits[key.shared]:
                 shared[key.shared].add(key.part)
-                continue
+        unshared = self._finder.keys(without(asked.demographics, shared))
+        for key in telling(asked.keys, unshared, shared):
             for value in self._both(key):
                 for record in under.get(value, ()):
                     if record in visible:

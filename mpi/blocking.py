@@ -141,6 +141,7 @@ _PARTS: dict[str, Callable[[Demographics], Iterable[str]]] = {
         sound(a.street.split()[0]) if a.street else "" for a in d.addresses
     ),
     "house": lambda d: _houses(d.addresses),
+    "address": lambda d: _present(a.door for a in d.addresses),
     "mother": lambda d: (*d.mothers, *(d.surnames if d.is_placeholder else ())),
 }
 KEY_PARTS = frozenset(_PARTS)

@@ -24,6 +24,13 @@ class Address:
     city: str = ""
     zip5: str = ""
 
+    @property
+    def door(self) -> str:
+        """The one door it names, as a value that many may share; empty without a street."""
+        if not self.street:
+            return ""
+        return f"{self.house}|{self.street}|{self.unit}|{self.zip5 or self.city}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:

@@ -121,14 +121,14 @@ class Finder:
         wider = self._wider(keys, under)
         under |= await self._under(conn, [key for key in wider.values() if key], record_id)
         shared = self._shared(keys, under)
-        votes = _votes(keys, wider, under, shared)
+        seen = without(demographics, shared)
+        votes = _votes(telling(keys, self.keys(seen), shared), wider, under)
         persons = self._most_promising(votes, own)
         led_to = {entry.record_id for entries in under.values() for entry in entries}
         wanted = [own, *persons] if own else persons
         groups = await self._grouped(conn, wanted, led_to, record_id)
         mates = groups.pop(own, _Group()) if own else _Group()
         apart = await self._apart(conn, known, mates)
-        seen = without(demographics, shared)
         judged = (self._judge(person, seen, group, apart) for person, group in groups.items())
         room = self._room(keys, wider, under)
         return Found(
@@ -301,17 +301,26 @@ class Finder:
         return self._ring.blind64(KEY_DOMAIN, *parts)
 
 
+def telling(
+    keys: Iterable[BlockingKey],
+    unshared: Iterable[BlockingKey],
+    shared: Mapping[str, Collection[str]],
+) -> list[BlockingKey]:
+    """The keys that a record would have without its shared values: these lead to nobody."""
+    if not shared:
+        return list(keys)
+    kept = {key.value for key in unshared}
+    return [key for key in keys if key.value in kept]
+
+
 def _votes(
     keys: Iterable[BlockingKey],
     wider: Mapping[int, int | None],
     under: _Under,
-    shared: Mapping[str, Collection[str]],
 ) -> dict[PersonId, set[str]]:
-    """Per person, the kinds of key found; a shared value leads to nobody."""
+    """Per person, the kinds of key found."""
     votes: dict[PersonId, set[str]] = defaultdict(set)
     for key in keys:
-        if key.shared and key.part in shared.get(key.shared, ()):
-            continue
         overflow = wider.get(key.value)
         for entry in [*under[key.value], *(under[overflow] if overflow else [])]:
             votes[entry.person_id].add(key.spec)

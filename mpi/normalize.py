@@ -360,18 +360,28 @@ def type_code(identifier: FhirJson) -> str:
     return _text(codings[0].get("code")) if codings else ""
 
 
+def single_values(demographics: Demographics) -> Iterator[tuple[str, str]]:
+    """The values that one person or household holds, by kind: what may turn out to be shared."""
+    yield from (("phone", value) for value in demographics.phones)
+    yield from (("email", value) for value in demographics.emails)
+    yield from (("ssn", value) for value in demographics.ssn)
+    yield from (("identifier", f"{i.system}|{i.value}") for i in demographics.identifiers)
+    yield from (("address", a.door) for a in demographics.addresses if a.door)
+
+
 def without(demographics: Demographics, shared: Mapping[str, Collection[str]]) -> Demographics:
     """The demographics without values that too many persons hold.
 
     Args:
         demographics: of a record.
-        shared: kind of value (`phone`, `email`, `ssn`, `identifier`), then the values; an
-            identifier as `system|value`.
+        shared: kind of value, then the values, as `single_values` gives them. Of a shared
+            address city and ZIP code stay: they never say who somebody is.
     """
-    if not shared:
+    if not any(shared.values()):
         return demographics
     gone = {kind: frozenset(values) for kind, values in shared.items()}
     none: frozenset[str] = frozenset()
+    doors = gone.get("address", none)
     return replace(
         demographics,
         phones=tuple(v for v in demographics.phones if v not in gone.get("phone", none)),
@@ -381,6 +391,10 @@ def without(demographics: Demographics, shared: Mapping[str, Collection[str]]) -
             i
             for i in demographics.identifiers
             if f"{i.system}|{i.value}" not in gone.get("identifier", none)
+        ),
+        addresses=tuple(
+            replace(a, house="", street="", unit="") if a.door in doors else a
+            for a in demographics.addresses
         ),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mpi.blocking import sound
 from mpi.demographics import Demographics
-from mpi.normalize import pack, without
+from mpi.normalize import pack, single_values, without
 
 #: With fewer records a share says more about chance than about the name, as in the hub.
 FEWEST_RECORDS = 1_000
@@ -75,7 +75,7 @@ def shared_values(
     """
     holders: dict[str, dict[str, list[Demographics]]] = {kind: defaultdict(list) for kind in limits}
     for demographics in records:
-        for kind, value in _single_values(demographics):
+        for kind, value in single_values(demographics):
             if kind in holders:
                 holders[kind][value].append(demographics)
     return {
@@ -86,15 +86,6 @@ def shared_values(
         )
         for kind, values in holders.items()
     }
-
-
-def _single_values(d: Demographics) -> list[tuple[str, str]]:
-    return [
-        *(("phone", value) for value in d.phones),
-        *(("email", value) for value in d.emails),
-        *(("ssn", value) for value in d.ssn),
-        *(("identifier", f"{i.system}|{i.value}") for i in d.identifiers),
-    ]
 
 
 def _persons(holders: Sequence[Demographics]) -> int:
