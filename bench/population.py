@@ -62,6 +62,8 @@ _VOWELS = _words("a e i o u ai ea ie oo ou")
 _CODAS = _words("ck d dt ff l ll lm m n nd ng nn r rd rk rr s st t tt x z")
 _TAILS = ("", "son", "er", "man", "ley", "ski", "ez", "ini", "berg", "ton", "well", "wood")
 _KINDS = _words("Street Avenue Road Lane Drive Court")
+#: One in so many persons is kept, to be asked for later.
+KEPT = 20
 RECORDS_PER_PERSON = 1.15
 
 
@@ -105,6 +107,7 @@ class Population:
         self._firsts = _Drawn(_given_names(), self._rng, exponent=0.75)
         self._lasts = _Drawn(_surnames(), self._rng, exponent=0.7)
         self._streets = _Drawn(_surnames()[-2_000:], self._rng, exponent=0.5)
+        self._kept: list[Somebody] = []
         self._persons = 0
         self._numbers = 0
 
@@ -112,6 +115,8 @@ class Population:
         """Records of so many persons, household by household, 1.15 a person."""
         while self._persons < persons:
             for one in self._household():
+                if one.number % KEPT == 0:
+                    self._kept.append(one)
                 yield self._registered(one, self._patient(one))
                 if self._rng.random() < RECORDS_PER_PERSON - 1:
                     yield self.again(one)
@@ -119,6 +124,10 @@ class Population:
     def again(self, one: Somebody) -> Registered:
         """Another record of a person, as another desk typed it."""
         return self._registered(one, self._patient(self._mistyped(one)))
+
+    def sampled(self, count: int) -> list[Somebody]:
+        """Some of the persons whose records were given, the same ones for one seed."""
+        return self._rng.sample(self._kept, min(count, len(self._kept)))
 
     def newcomer(self) -> Somebody:
         """A person nobody has a record of yet."""

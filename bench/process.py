@@ -26,6 +26,7 @@ class Hub:
     mllp_port: int
     mllps_port: int
     pid: int
+    database_url: str = ""
 
     @property
     def fhir(self) -> str:
@@ -37,6 +38,7 @@ class Hub:
         return {
             **os.environ,
             **_settings(self.home, self.http_port, self.mllp_port, self.mllps_port),
+            "HIE_DATABASE_URL": self.database_url,
         }
 
     def command(self, *arguments: str) -> str:
@@ -72,9 +74,9 @@ def running(arguments: list[str], port: int, environment: Mapping[str, str]) -> 
 
 
 @contextlib.contextmanager
-def running_hub(home: Path) -> Iterator[Hub]:
-    """A hub in its usual configuration, ready."""
-    with _hub(home, ["-m", "hie", "serve"]) as hub:
+def running_hub(home: Path, database_url: str = "") -> Iterator[Hub]:
+    """A hub in its usual configuration, ready; on SQLite unless a database is named."""
+    with _hub(home, ["-m", "hie", "serve"], database_url) as hub:
         _wait_until_ready(hub)
         yield hub
 
@@ -87,13 +89,19 @@ def running_receiver(home: Path, **more: str) -> Iterator[Hub]:
 
 
 @contextlib.contextmanager
-def _hub(home: Path, arguments: list[str], **more: str) -> Iterator[Hub]:
+def _hub(home: Path, arguments: list[str], database_url: str = "", **more: str) -> Iterator[Hub]:
     ports = (free_port(), free_port(), free_port())
-    environment = {**os.environ, **_settings(home, *ports), **more}
+    database = {"HIE_DATABASE_URL": database_url}
+    environment = {**os.environ, **_settings(home, *ports), **database, **more}
     http_port, mllp_port, mllps_port = ports
     with running(arguments, mllps_port if more else mllp_port, environment) as pid:
         yield Hub(
-            home=home, http_port=http_port, mllp_port=mllp_port, mllps_port=mllps_port, pid=pid
+            home=home,
+            http_port=http_port,
+            mllp_port=mllp_port,
+            mllps_port=mllps_port,
+            pid=pid,
+            database_url=database_url,
         )
 
 
@@ -104,6 +112,8 @@ def _settings(home: Path, http_port: int, mllp_port: int, mllps_port: int) -> di
         "HIE_MLLP_PORT": str(mllp_port),
         "HIE_MLLPS_PORT": str(mllps_port),
         "HIE_PROFILE": "development",
+        # Where no patient has said otherwise, who treats may see: what is asked has an answer.
+        "HIE_REGIME": "hipaa-treatment",
     }
 
 

@@ -5,15 +5,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import everything, parse, receive, reports
+from bench import everything, identity, match, parse, receive, reports
 from bench.machine import machine_line
 
-#: Name, measure, messages or requests a row.
+#: Name, measure, messages, requests or persons a row.
 PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "parse": (parse.measure, 2_000),
     "receive": (receive.measure, 4_000),
     "reports": (reports.measure, 1_000),
     "everything": (everything.measure, 300),
+    "match": (match.measure, 300),
+    "identity": (identity.measure, 20_000),
 }
 
 

@@ -1,0 +1,257 @@
+"""Identities at the size of a state: a registry loaded, one record identified, `$match` asked.
+
+Run at a million persons: `make bench BENCH_ARGS="identity --scale 50"`.
+"""
+
+import asyncio
+import http
+import json
+import os
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import aiohttp
+
+from bench.machine import percentile, print_table
+from bench.population import Population, Registered, Somebody
+from bench.process import memory_mb, running_hub
+from bench.registry import SOURCE, Read, Registry
+from hie.flow.placement import Origin, Placement
+from hie.kernel.envelope import SourceIdentifier
+from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
+from hie.services import Services
+from hie.settings import load_settings
+from mpi.blocking import blocking_keys
+from mpi.decide import Matcher, decide, judge_person
+from mpi.model import Outcome
+from mpi.normalize import Normalizer
+from mpi.settings import MpiSettings
+from tests.support.postgres import running_server
+
+#: Records identified one after the other, and `$match` requests, a database.
+ASKED = 1_000
+#: The day ages are counted on.
+AS_OF = date(2026, 1, 1)
+#: Persons whose Patients are stored, to be found by `$match`.
+SHOWN = 500
+WRITERS = 8
+#: Who sends what is identified: another source than the registry.
+SENDER = SourceId("adhoc:BENCH|DESK")
+ORGANIZATION = "urn:hie:bench|desk"
+TARGET = "p50 <= 10, p99 <= 50, >= 500/s"
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What was measured on one database: title and seconds of each step."""
+
+    title: str
+    stages: dict[str, float] = field(default_factory=dict)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a step of the load."""
+        started = time.perf_counter()
+        yield
+        self.stages[name] = time.perf_counter() - started
+
+    def times(self, name: str, seconds: Sequence[float], elapsed: float, target: str = "") -> None:
+        """Keep how long one of many took, and how many there were a second."""
+        cells = (f"{percentile(seconds, share) * 1000:.2f}" for share in (0.5, 0.99))
+        self.rows.append((name, *cells, f"{len(seconds) / elapsed:.0f}", target))
+
+
+def measure(folder: Path, *, count: int) -> None:
+    """Print the tables of identities.
+
+    Args:
+        folder: for the data of this run.
+        count: persons.
+    """
+    population = Population()
+    records = list(population.records(count))
+    sample = population.sampled(ASKED)
+    asyncio.run(_measure(folder / "sqlite", "", population, records, sample))
+    with running_server(is_durable=True) as server:
+        url = server.url("postgres")
+        asyncio.run(_measure(folder / "postgresql", url, population, records, sample))
+
+
+async def _measure(
+    home: Path,
+    url: str,
+    population: Population,
+    records: Sequence[Registered],
+    sample: Sequence[Somebody],
+) -> None:
+    run = Run(title="PostgreSQL" if url else "SQLite")
+    settings = {"HIE_HOME": str(home), "HIE_DATABASE_URL": url}
+    async with _services(settings) as services:
+        read = await _load(run, services, records)
+        if not url:
+            _in_memory(run, services.config.mpi, read, population, sample)
+        await _identify(run, services, population, sample)
+        await _show(services, records, read, {one.number for one in sample[:SHOWN]})
+    await _match(run, home, url, population, sample[:SHOWN])
+    header = ("", "p50 ms", "p99 ms", "a second", "target")
+    persons = len({record.person for record in records})
+    print_table(f"{run.title}: {persons} persons, {len(records)} records", header, run.rows)
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run.stages.items())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"  bulk load {sum(run.stages.values()):.0f} s ({stages}); peak memory {peak} MB")
+
+
+@asynccontextmanager
+async def _services(settings: dict[str, str]) -> AsyncIterator[Services]:
+    async with Services(load_settings(settings)) as services:
+        yield services
+
+
+async def _load(run: Run, services: Services, records: Sequence[Registered]) -> list[Read]:
+    registry = Registry(services.db, services.ring, services.keys, services.config.mpi)
+    with run.stage("normalise"):
+        read = registry.read(records)
+    with run.stage("link"):
+        linked = registry.link(read, jobs=os.cpu_count() or 1)
+        person_of = {row[0]: row[1:4] for row in linked.links()}
+    with run.stage("write"):
+        await registry.write(read, person_of)
+    print(f"  {run.title}: {linked.compared / len(read):.1f} pairs compared a record")
+    return read
+
+
+def _in_memory(
+    run: Run,
+    settings: MpiSettings,
+    read: Sequence[Read],
+    population: Population,
+    sample: Sequence[Somebody],
+) -> None:
+    """The same steps over dictionaries: keys, comparison, decision; the floor."""
+    model, matcher = settings.model, Matcher(settings)
+    normalizer = Normalizer(settings.forms, settings.defaults)
+    under: dict[int, list[int]] = defaultdict(list)
+    for place, record in enumerate(read):
+        for key in blocking_keys(record.demographics, model.keys, _plain, model.keys_per_record):
+            if len(under[key.value]) < model.key_cap:
+                under[key.value].append(place)
+    taken = []
+    for one in sample:
+        asked = normalizer.demographics(population.again(one).patient, AS_OF)
+        started = time.perf_counter()
+        votes: dict[int, int] = defaultdict(int)
+        for key in blocking_keys(asked, model.keys, _plain, model.keys_per_record):
+            for place in under.get(key.value, ()):
+                votes[place] += 1
+        best = sorted(votes, key=lambda place: -votes[place])[: model.thresholds.persons]
+        decide(
+            (
+                judge_person(
+                    PersonId(str(place)),
+                    [matcher.pair(SourceRecordId(""), asked, read[place].demographics)],
+                    model.thresholds,
+                )
+                for place in best
+            ),
+            model.thresholds,
+        )
+        taken.append(time.perf_counter() - started)
+    run.times("in memory: keys, compare, decide (floor)", taken, sum(taken))
+
+
+def _plain(*parts: str) -> int:
+    return hash(parts)
+
+
+async def _identify(
+    run: Run, services: Services, population: Population, sample: Sequence[Somebody]
+) -> None:
+    known = [population.again(one) for one in sample]
+    fresh = [population.again(population.newcomer()) for _ in sample]
+    for name, records in (("known persons", known), ("newcomers", fresh)):
+        started = time.perf_counter()
+        done = [await _one(services, record) for record in records]
+        took = time.perf_counter() - started
+        linked = sum(outcome is Outcome.LINK for outcome, _ in done)
+        title = f"identify, {name}, committed ({linked / len(done):.0%} linked)"
+        run.times(title, [seconds for _, seconds in done], took, TARGET)
+    if services.db.is_sqlite:
+        return
+    more = iter([population.again(population.newcomer()) for _ in range(2 * len(sample))])
+    times: list[float] = []
+
+    async def work() -> None:
+        for record in more:
+            times.append((await _one(services, record))[1])
+
+    started = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(WRITERS)))
+    run.times(f"identify, newcomers, {WRITERS} at a time", times, time.perf_counter() - started)
+
+
+async def _one(services: Services, record: Registered) -> tuple[Outcome, float]:
+    started = time.perf_counter()
+    async with services.db.transaction() as conn:
+        found = await services.mpi.identify(
+            conn,
+            record.patient,
+            source_id=SENDER,
+            own=SourceIdentifier(system=record.system, value=record.value, type="MR"),
+            message_id=MessageId(0),
+            now_us=services.clock.now_us(),
+            may_update=True,
+        )
+    return found.outcome, time.perf_counter() - started
+
+
+async def _show(
+    services: Services,
+    records: Sequence[Registered],
+    read: Sequence[Read],
+    persons: set[int],
+) -> None:
+    """Store the Patients of some persons, as their messages would have."""
+    origin = Origin(source_id=SOURCE, message_id=MessageId(0), now_us=services.clock.now_us())
+    for record, one in zip(records, read, strict=True):
+        if record.person in persons:
+            placed = one.arrival.record_id
+            patient = {**record.patient, "id": placed}
+            async with services.db.transaction() as conn:
+                placement = Placement(type="Patient", id=placed, resource=patient, owner=placed)
+                await services.placer.place(conn, origin, [placement])
+
+
+async def _match(
+    run: Run, home: Path, url: str, population: Population, sample: Sequence[Somebody]
+) -> None:
+    """`$match` over HTTP of a serving hub."""
+    with running_hub(home, url) as hub:
+        token = hub.command("token", "--scope", "system/*.cruds", "--organization", ORGANIZATION)
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/fhir+json",
+            "Accept-Encoding": "identity",
+        }
+        times, hits = [], 0
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for one in sample:
+                asked = {"name": "resource", "resource": population.again(one).patient}
+                body = json.dumps({"resourceType": "Parameters", "parameter": [asked]})
+                started = time.perf_counter()
+                async with session.post(f"{hub.fhir}/Patient/$match", data=body) as response:
+                    answer = await response.json(content_type=None)
+                    if response.status != http.HTTPStatus.OK:
+                        sys.exit(f"$match was refused: {response.status} {answer}")
+                times.append(time.perf_counter() - started)
+                hits += bool(answer.get("entry"))
+        memory = memory_mb(hub.pid)
+    name = f"$match over HTTP ({hits / len(sample):.0%} found; hub {memory:.0f} MB)"
+    run.times(name, times, sum(times))

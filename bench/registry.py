@@ -1,0 +1,160 @@
+"""A registry of any size loaded into a fresh index: linked in memory, written in bulk.
+
+The rows are those that identifying the records one by one would write - sealed demographics,
+links, decisions, blocking keys, identifiers - made by the same code; they go to PostgreSQL by
+COPY and to SQLite by one prepared statement a table. Review tasks are counted, not opened.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bench.population import Registered
+from hie.crypto import KeyRing
+from hie.db import Database, metadata
+from hie.kernel.clock import SystemClock
+from hie.kernel.envelope import SourceIdentifier
+from hie.kernel.ids import MessageId, PersonId, SourceId
+from hie.keystore import KeyKind, KeyStore
+from mpi.arrival import Arrival, Intake
+from mpi.blocking import blocking_keys, overflow_key
+from mpi.decide import Matcher
+from mpi.demographics import Demographics
+from mpi.find import KEY_DOMAIN, Finder, Found, Room
+from mpi.ledger import Ledger
+from mpi.model import Actor, DecisionKind, LinkState
+from mpi.normalize import Normalizer
+from mpi.offline.link import Linked, link
+from mpi.repository.writes import Writes
+from mpi.settings import MpiSettings
+
+PAGE = 2_000
+SOURCE = SourceId("registry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A record in comparable form."""
+
+    arrival: Arrival
+    demographics: Demographics
+
+
+class Registry:
+    """Loads records into the index of one database."""
+
+    def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, settings: MpiSettings) -> None:
+        self._db = db
+        self._ring = ring
+        self._keys = keys
+        self._model = settings.model
+        self._settings = settings
+        self._intake = Intake(ring, keys, Normalizer(settings.forms, settings.defaults))
+        self._ledger = Ledger(db, ring, keys, settings.model.version)
+        self._made_as = Finder(settings, ring, keys, Matcher(settings)).keys_as
+        self._under: Counter[int] = Counter()
+        self._persons: dict[str, PersonId] = {}
+
+    def read(self, records: Sequence[Registered]) -> list[Read]:
+        """The records in comparable form."""
+        now_us = SystemClock().now_us()
+        found = []
+        for record in records:
+            arrival = self._intake.arrival(
+                record.patient,
+                source_id=SOURCE,
+                own=SourceIdentifier(system=record.system, value=record.value, type="MR"),
+                message_id=MessageId(0),
+                now_us=now_us,
+            )
+            found.append(Read(arrival=arrival, demographics=self._intake.demographics(arrival)))
+        return found
+
+    def link(self, records: Sequence[Read], jobs: int) -> Linked:
+        """Which records are one person."""
+        named = {str(record.arrival.record_id): record.demographics for record in records}
+        return link(named, self._settings, lambda *_: None, jobs)
+
+    async def write(self, records: Sequence[Read], person_of: Mapping[str, Sequence[str]]) -> None:
+        """Write the records and their links, a page a transaction.
+
+        Args:
+            records: read before.
+            person_of: by record id: person, grade and bits, as `Linked.links` gives them.
+        """
+        pages = iter(records)
+        while page := list(islice(pages, PAGE)):
+            async with self._db.transaction() as conn:
+                owners = [record.arrival.record_id for record in page]
+                await self._keys.for_owners(conn, KeyKind.RECORD, owners)
+                writes = Copied(self._db)
+                for record in page:
+                    await self._write_one(conn, writes, record, person_of)
+                await writes.send(conn)
+
+    async def _write_one(
+        self,
+        conn: AsyncConnection,
+        writes: Writes,
+        record: Read,
+        person_of: Mapping[str, Sequence[str]],
+    ) -> None:
+        arrival = record.arrival
+        label, grade, bits = person_of[arrival.record_id]
+        is_new = label not in self._persons
+        if is_new:
+            self._persons[label] = self._ledger.new_person(writes, arrival.now_us)
+        person_id = self._persons[label]
+        actor = Actor(name="mpi", now_us=arrival.now_us, reason="registry")
+        kind = DecisionKind.NEW if is_new else DecisionKind.LINK
+        recorded = await self._ledger.decision(conn, writes, kind, actor)
+        found = Found(persons=(), room=self._room(record.demographics))
+        await self._intake.write(conn, writes, arrival, record.demographics, found, version=1)
+        strength = (float(bits), grade) if bits else None
+        self._ledger.open_link(
+            writes,
+            arrival.record_id,
+            person_id,
+            recorded,
+            state=LinkState.AUTO,
+            strength=strength,
+        )
+
+    def _room(self, demographics: Demographics) -> Room:
+        """The keys with room for a record, full ones by their second field."""
+        chosen = []
+        model = self._model
+        for key in blocking_keys(demographics, model.keys, self._blind, model.keys_per_record):
+            value: int | None = key.value
+            if self._under[key.value] >= model.key_cap:
+                value = overflow_key(key, self._blind)
+            if value is not None and self._under[value] < model.key_cap:
+                self._under[value] += 1
+                chosen.append(value)
+        return Room(keys=tuple(dict.fromkeys(chosen)), made_as=self._made_as)
+
+    def _blind(self, *parts: str) -> int:
+        return self._ring.blind64(KEY_DOMAIN, *parts)
+
+
+class Copied(Writes):
+    """Rows sent by the driver's fastest way, past SQLAlchemy."""
+
+    async def send(self, conn: AsyncConnection) -> None:
+        """Insert what was gathered."""
+        for table, rows in self._rows.items():
+            columns = [column.name for column in metadata.tables[table].columns]
+            values = [tuple(row.values()) for row in rows]
+            if conn.dialect.name == "postgresql":
+                driver: Any = (await conn.get_raw_connection()).driver_connection
+                await driver.copy_records_to_table(table, records=values, columns=columns)
+            else:
+                marks = ", ".join("?" * len(columns))
+                names = ", ".join(columns)
+                text = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+                await conn.exec_driver_sql(text, values)
+        self._rows.clear()
