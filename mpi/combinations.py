@@ -8,6 +8,7 @@ Spec: CMS Patient Matching Proposal 3.3.0, tables 2 and 3.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from mpi.compare import Comparison, is_a_day_apart, last4
@@ -38,24 +39,36 @@ class Hit:
         return prior_bits - math.log2(self.collision)
 
 
-def best_hit(
-    one: Demographics,
-    other: Demographics,
-    comparison: Comparison,
-    combinations: Sequence[Combination],
-    forms: Forms,
-) -> Hit | None:
-    """The satisfied combination that the fewest pairs of persons share."""
-    exact = _exact_fields(one, other, comparison, forms)
-    # A combination has two fields or more, and at most one of them is fuzzy.
-    if not exact:
-        return None
-    fuzzy = _fuzzy_fields(one, other, comparison) - exact
-    hits = (_hit(combination, exact, fuzzy) for combination in combinations)
-    return min((h for h in hits if h), key=lambda h: (h.collision, h.id), default=None)
+class Pack:
+    """The combinations of a model, ready to ask.
+
+    Args:
+        combinations: of the model and of the site.
+        forms: say which identifiers are which.
+    """
+
+    def __init__(self, combinations: Sequence[Combination], forms: Forms) -> None:
+        self._combinations = tuple(combinations)
+        self._forms = forms
+        # The same fields agree again and again: a few hundred sets make all the answers.
+        self._found = lru_cache(maxsize=10_000)(self._look)
+
+    def best_hit(
+        self, one: Demographics, other: Demographics, comparison: Comparison
+    ) -> Hit | None:
+        """The satisfied combination that the fewest pairs of persons share."""
+        exact = _exact_fields(one, other, comparison, self._forms)
+        # A combination has two fields or more, and at most one of them is fuzzy.
+        if not exact:
+            return None
+        return self._found(exact, _fuzzy_fields(one, other, comparison) - exact)
+
+    def _look(self, exact: frozenset[str], fuzzy: frozenset[str]) -> Hit | None:
+        hits = (_hit(combination, exact, fuzzy) for combination in self._combinations)
+        return min((h for h in hits if h), key=lambda h: (h.collision, h.id), default=None)
 
 
-def _hit(combination: Combination, exact: set[str], fuzzy: set[str]) -> Hit | None:
+def _hit(combination: Combination, exact: frozenset[str], fuzzy: frozenset[str]) -> Hit | None:
     missing = combination.fields - exact
     if not missing:
         return Hit(id=combination.id, collision=combination.exact)
@@ -67,7 +80,7 @@ def _hit(combination: Combination, exact: set[str], fuzzy: set[str]) -> Hit | No
 
 def _exact_fields(
     one: Demographics, other: Demographics, comparison: Comparison, forms: Forms
-) -> set[str]:
+) -> frozenset[str]:
     agree = {
         # Nicknames are handled before the comparison, so a short form is exact (table 3).
         "first": comparison.first in (First.EXACT, First.NICKNAME),
@@ -80,7 +93,8 @@ def _exact_fields(
         "itin4": _meet([n[-4:] for n in one.itin], [n[-4:] for n in other.itin]),
         "street": any(_is_street(a, b) for a, b in product(one.addresses, other.addresses)),
     }
-    return {field for field, is_equal in agree.items() if is_equal} | _numbers(one, other, forms)
+    fields = [field for field, is_equal in agree.items() if is_equal]
+    return frozenset(fields) | _numbers(one, other, forms)
 
 
 def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
@@ -105,7 +119,7 @@ def _numbers(one: Demographics, other: Demographics, forms: Forms) -> set[str]:
     return fields
 
 
-def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison) -> set[str]:
+def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison) -> frozenset[str]:
     agree = {
         "first": comparison.first is First.TYPO and _one_edit(one.given, other.given),
         "last": comparison.last is Last.TYPO and _one_edit(one.surnames, other.surnames),
@@ -116,7 +130,7 @@ def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison
             for a, b in product(one.addresses, other.addresses)
         ),
     }
-    return {field for field, is_equal in agree.items() if is_equal}
+    return frozenset(field for field, is_equal in agree.items() if is_equal)
 
 
 def _one_edit(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:

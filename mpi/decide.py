@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hie.kernel.ids import PersonId, SourceRecordId
-from mpi.combinations import Hit, best_hit
+from mpi.combinations import Hit, Pack
 from mpi.compare import Comparer
 from mpi.demographics import Demographics
 from mpi.guard import combined, is_anchor, vetoes
@@ -83,7 +83,7 @@ class Matcher:
 
     def __init__(self, settings: MpiSettings, shares: Shares | None = None) -> None:
         self._model = settings.model
-        self._forms = settings.forms
+        self._pack = Pack(settings.model.combinations, settings.forms)
         self._comparer = Comparer(GivenNames(settings.given_names), settings.forms.single_types)
         self._scorer = Scorer(settings.model, shares)
 
@@ -106,7 +106,7 @@ class Matcher:
         """The two records, scored; `record_id` names the second."""
         comparison = self._comparer.compare(one, other)
         score = self._scorer.score(comparison)
-        hit = best_hit(one, other, comparison, self._model.combinations, self._forms)
+        hit = self._pack.best_hit(one, other, comparison)
         strength = max(score.bits, hit.bits(self._model.prior_bits)) if hit else score.bits
         found = vetoes(comparison, has_placeholder=one.is_placeholder or other.is_placeholder)
         return PairScore(

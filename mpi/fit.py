@@ -28,7 +28,7 @@ from mpi.settings import Level, LinkageModel, TermFrequency
 #: Blocked pairs compared at most; of more, an even sample stands for all.
 MOST_PAIRS = 1_000_000
 #: Pairs drawn at random, to see how strangers agree.
-RANDOM_PAIRS = 300_000
+RANDOM_PAIRS = 200_000
 MOST_ROUNDS = 200
 #: With fewer records or pairs the committed weights know more than the file.
 FEWEST_RECORDS = 500

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from mpi.compare import Comparison
 from mpi.levels import COMPARISONS, MatchGrade
@@ -18,9 +19,8 @@ from mpi.settings import LinkageModel, TermFrequency, Thresholds
 Shares = Callable[[str, str], float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What one comparison adds.
+class Evidence(NamedTuple):
+    """What one comparison adds; a tuple, because a score makes many of them.
 
     Attributes:
         bits: log2(m / u), and term_bits on top for how rare the agreed values are.
@@ -50,9 +50,10 @@ class Scorer:
 
     def __init__(self, model: LinkageModel, shares: Shares | None = None) -> None:
         self._prior = model.prior_bits
+        # A level's plain text and bits; reading `value` of a member costs more than the lookup.
         self._bits = {
-            comparison: {level: weight.bits for level, weight in levels.items()}
-            for comparison, levels in model.levels.items()
+            comparison: {level: (str(level), weight.bits) for level, weight in levels.items()}
+            for comparison, levels in ((name, model.levels[name]) for name in COMPARISONS)
         }
         self._terms = {
             field: _Terms(field, rule, shares) for field, rule in model.frequencies.items()
@@ -61,16 +62,15 @@ class Scorer:
     def score(self, comparison: Comparison) -> Score:
         """The evidence of a comparison, in the order of the model."""
         total, evidence = self._prior, []
-        for name in COMPARISONS:
+        for name, weights in self._bits.items():
             level = comparison.level(name)
-            bits = self._bits[name].get(level) if level is not None else None
-            if level is None or bits is None:
+            weight = weights.get(level) if level is not None else None
+            if level is None or weight is None:
                 continue
+            text, bits = weight
             term_bits = self._term_bits(level, comparison) if name == "name" else 0.0
             total += bits + term_bits
-            evidence.append(
-                Evidence(comparison=name, level=level.value, bits=bits, term_bits=term_bits)
-            )
+            evidence.append(Evidence(comparison=name, level=text, bits=bits, term_bits=term_bits))
         return Score(bits=total, evidence=tuple(evidence))
 
     def _term_bits(self, level: StrEnum, comparison: Comparison) -> float:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mpi.combinations import Hit, best_hit
+from mpi.combinations import Hit, Pack
 from mpi.compare import Comparer
 from mpi.names import GivenNames
 from tests.support.mpi import MBI, MODEL, SETTINGS, demographics
@@ -18,7 +18,7 @@ def hits(one: dict[str, object], other: dict[str, object]) -> set[str]:
     a, b = demographics(**one), demographics(**other)
     comparison = COMPARER.compare(a, b)
     found = (
-        best_hit(a, b, comparison, [combination], SETTINGS.forms)
+        Pack([combination], SETTINGS.forms).best_hit(a, b, comparison)
         for combination in MODEL.combinations
     )
     return {f"{'~' if hit.is_fuzzy else ''}{hit.id}" for hit in found if hit}
@@ -111,7 +111,7 @@ def test_a_combination_is_satisfied_by_its_fields(
 def test_the_least_likely_coincidence_is_the_one_reported():
     record = demographics(email="n@b.org")
     comparison = COMPARER.compare(record, record)
-    hit = best_hit(record, record, comparison, MODEL.combinations, SETTINGS.forms)
+    hit = Pack(MODEL.combinations, SETTINGS.forms).best_hit(record, record, comparison)
     assert hit == Hit(id="CMS-02", collision=1e-14)
     # -20 - log2(1e-14) = -20 + 46.5
     assert hit.bits(-20.0) == pytest.approx(-20 + 14 * math.log2(10))

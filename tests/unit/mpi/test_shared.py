@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from mpi.blocking import blocking_keys
-from mpi.combinations import Hit, best_hit
+from mpi.combinations import Hit, Pack
 from mpi.compare import Comparer, Comparison
 from mpi.demographics import Demographics
 from mpi.names import GivenNames
@@ -48,7 +48,7 @@ def keys(record: Demographics) -> set[int]:
 
 
 def hit(one: Demographics, other: Demographics, compared: Comparison) -> Hit | None:
-    return best_hit(one, other, compared, MODEL.combinations, SETTINGS.forms)
+    return Pack(MODEL.combinations, SETTINGS.forms).best_hit(one, other, compared)
 
 
 @pytest.mark.parametrize("kind", SHARED)
