@@ -43,6 +43,7 @@ from hie.flow.figures import IdentityFigures
 from hie.flow.ingest import Ingest
 from hie.flow.memory import Memory
 from hie.flow.moves import SourceMoves
+from hie.flow.overlays import OverlayDecisions
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
@@ -205,7 +206,13 @@ class Services:
             self.mpi, self.placer, self.repository, log, corrections, self.audit
         )
         deciding = Deciding(
-            self.mpi, self.placer, self.takeback, self.repository, corrections, self.audit
+            self.mpi,
+            self.placer,
+            self.takeback,
+            OverlayDecisions(self.mpi, self.placer, self.repository, log),
+            self.repository,
+            corrections,
+            self.audit,
         )
         self.stewards = Stewards(
             self.db, self.mpi, deciding, self.golden, corrections, self.audit, self.clock

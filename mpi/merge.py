@@ -276,8 +276,7 @@ class SourceMerges:
     async def _retire(
         self, conn: AsyncConnection, retired: str, survivor: str, actor: Actor
     ) -> None:
-        await records.update_record(conn, retired, is_active=False, replaced_by=survivor)
-        await records.close_xrefs(conn, retired, now_us=actor.now_us, replaced_by=survivor)
+        await records.retire(conn, retired, survivor=survivor, now_us=actor.now_us)
 
     async def _retire_unknown(
         self,

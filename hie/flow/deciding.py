@@ -12,6 +12,7 @@ from hie.flow.decisions import (
     Done,
     Link,
     Merge,
+    Overlay,
     Reject,
     Request,
     ReviewConsents,
@@ -20,6 +21,7 @@ from hie.flow.decisions import (
     Undo,
     Unlink,
 )
+from hie.flow.overlays import OverlayDecisions
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.takeback import TakeBack
@@ -48,11 +50,12 @@ _SUBTYPES = {
 class Deciding:
     """Carries out requests of stewards: the ledger first, then all that follows from it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in services.py
         self,
         mpi: Mpi,
         placer: Placer,
         takeback: TakeBack,
+        overlays: OverlayDecisions,
         repository: ResourceRepository,
         corrections: Corrections,
         audit: AuditLog,
@@ -61,6 +64,7 @@ class Deciding:
         self._placer = placer
         self._takeback = takeback
         self._repository = repository
+        self._overlays = overlays
         self._corrections = corrections
         self._audit = audit
 
@@ -127,6 +131,10 @@ class Deciding:
                 return await do.reject(conn, request.one, request.other, actor)
             case Confirm():
                 return await do.confirm(conn, request.record, actor)
+            case Overlay():
+                return await self._overlays.decide(
+                    conn, request.task, actor, is_accepted=request.is_accepted
+                )
             case ReviewConsents():
                 return await self._mpi.sides.review(conn, request.decision, actor)
         raise HieError(Category.INVALID, "no such kind of decision")

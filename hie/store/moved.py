@@ -129,9 +129,8 @@ class MoveLog:
             )
 
     async def move_of(self, conn: AsyncConnection, decision_id: int) -> Move | None:
-        """The move a decision keeps; None where it keeps none, or it was undone."""
-        c = source_move.c
-        query = select(source_move).where(c.decision_id == decision_id, c.undone_us.is_(None))
+        """The move a decision keeps, undone or not; None where it keeps none."""
+        query = select(source_move).where(source_move.c.decision_id == decision_id)
         row = (await conn.execute(query)).first()
         return _as_move(row) if row else None
 
@@ -170,6 +169,14 @@ class MoveLog:
             )
             for row in rows
         ]
+
+    async def done_again(self, conn: AsyncConnection, decision_id: int) -> None:
+        """Note that a move was undone no more."""
+        await conn.execute(
+            update(source_move)
+            .where(source_move.c.decision_id == decision_id)
+            .values(undone_us=None)
+        )
 
     async def undone(self, conn: AsyncConnection, decision_id: int, now_us: int) -> None:
         """Take a move's redirects away, and note that it was undone."""

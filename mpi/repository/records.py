@@ -91,6 +91,14 @@ def _as_record(row: Any) -> Record:
     )
 
 
+async def message_of(conn: AsyncConnection, record_id: str) -> int | None:
+    """The message that a record's demographics came with."""
+    found: int | None = await conn.scalar(
+        select(_record.c.message_id).where(_record.c.id == record_id)
+    )
+    return found
+
+
 async def update_record(conn: AsyncConnection, record_id: str, **values: Any) -> None:
     """Change columns of a source record."""
     await conn.execute(update(_record).where(_record.c.id == record_id).values(**values))
@@ -132,6 +140,12 @@ async def close_xrefs(
         .where(xref.c.record_id == record_id, xref.c.valid_to_us.is_(None))
         .values(valid_to_us=now_us, replaced_by=replaced_by)
     )
+
+
+async def retire(conn: AsyncConnection, record_id: str, *, survivor: str, now_us: int) -> None:
+    """A source merged a record into another: its identifiers end."""
+    await update_record(conn, record_id, is_active=False, replaced_by=survivor)
+    await close_xrefs(conn, record_id, now_us=now_us, replaced_by=survivor)
 
 
 async def forget_record(conn: AsyncConnection, record_id: str) -> None:

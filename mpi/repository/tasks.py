@@ -85,6 +85,17 @@ _TASK = select(
 )
 
 
+async def message_of(conn: AsyncConnection, task_id: int) -> int:
+    """The message that a task was opened for; 0 where it was none."""
+    decision = tables.identity_decision
+    found: int | None = await conn.scalar(
+        select(decision.c.message_id)
+        .join(_task, _task.c.opened_by == decision.c.id)
+        .where(_task.c.id == task_id)
+    )
+    return found or 0
+
+
 async def set_detail(conn: AsyncConnection, task_id: int, *, key_id: int, detail: bytes) -> None:
     """Replace what a task shows."""
     await conn.execute(
