@@ -73,7 +73,10 @@ def _add_looks(actions: Group) -> None:
     arguments.add_argument("task", type=int, metavar="TASK")
     arguments.add_argument("--json", action="store_true", help="everything, as JSON")
     arguments = _command(
-        actions, "history", "List decisions, the newest first: of stewards, or about ...", history
+        actions,
+        "history",
+        "List decisions, the newest first: stewards', or those about one.",
+        history,
     )
     about = arguments.add_mutually_exclusive_group()
     about.add_argument("--person", default="", metavar="ID", help="this person's records")
@@ -239,21 +242,26 @@ def _deciding(arguments: argparse.ArgumentParser) -> None:
 
 
 async def run(settings: Settings, act: Act, arguments: argparse.Namespace) -> int:
-    """Act as a steward at the command line, audited by the name of who is logged in.
+    """Act as a steward at the command line."""
+    async with Services(settings) as hub:
+        return await as_steward(hub, act, arguments)
+
+
+async def as_steward(hub: Services, act: Act, arguments: argparse.Namespace) -> int:
+    """Act over open services, audited by the name given or that of who is logged in.
 
     Raises:
         HieError: INVALID for a decision without a reason.
     """
     steward_text.require_reason(arguments)
-    async with Services(settings) as hub:
-        caller = Caller(
-            token_id="command",  # noqa: S106 - no secret: what stands where a token's id would
-            user=arguments.by or getpass.getuser(),
-            purpose="HOPERAT",
-            is_steward=True,
-        )
-        ctx = RequestContext(caller=caller, request_id=uuid.uuid4().hex, now_us=hub.clock.now_us())
-        return await act(hub, ctx, arguments)
+    caller = Caller(
+        token_id="command",  # noqa: S106 - no secret: what stands where a token's id would
+        user=arguments.by or getpass.getuser(),
+        purpose="HOPERAT",
+        is_steward=True,
+    )
+    ctx = RequestContext(caller=caller, request_id=uuid.uuid4().hex, now_us=hub.clock.now_us())
+    return await act(hub, ctx, arguments)
 
 
 def _print_json(told: dict[str, Any]) -> None:

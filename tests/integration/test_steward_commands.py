@@ -1,4 +1,4 @@
-"""`hie mpi review` and its kin, as functions beside a running hub; one of them as a program."""
+"""`hie mpi review` and its kin, as functions over a running hub."""
 
 import argparse
 import json
@@ -8,7 +8,6 @@ import pytest
 from hie.cli import _parser
 from hie.commands import stewards
 from hie.kernel.errors import HieError
-from hie.settings import load_settings
 from tests.support.running_hub import running_hub
 from tests.support.staff_api import registration
 
@@ -18,14 +17,14 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 async def test_a_steward_works_a_task_off_at_the_command_line(tmp_path, capsys):
-    settings = load_settings({"HIE_HOME": str(tmp_path)})
-
-    async def hie(act: stewards.Act, *words: str) -> str:
-        capsys.readouterr()
-        assert await stewards.run(settings, act, parsed(*words, "--by", "kim")) == 0
-        return capsys.readouterr().out
-
     async with running_hub(tmp_path) as hub:
+
+        async def hie(act: stewards.Act, *words: str) -> str:
+            capsys.readouterr()
+            asked = parsed(*words, "--by", "kim")
+            assert await stewards.as_steward(hub.hub, act, asked) == 0
+            return capsys.readouterr().out
+
         await hub.send(registration("C1", "1"), registration("C2", "2"))
         (row,) = (await hie(stewards.review, "review")).splitlines()
         number, _, kind, state, *_, vetoes = row.split("\t")
