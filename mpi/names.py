@@ -6,7 +6,7 @@ because both are names that parents give, also to twins.
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 
 import jellyfish
@@ -76,13 +76,19 @@ def _skeleton(name: str) -> tuple[str, str]:
     return jellyfish.metaphone(_VOWELS.sub("a", heard)), vowels
 
 
+@cache
+def _nicknames() -> tuple[NickNamer, frozenset[str]]:
+    """The package's list and the names in it; reading it takes 0.2 s, so once a process."""
+    listed = {name for triplet in name_triplets() for name in (triplet.name1, triplet.name2)}
+    return NickNamer(), frozenset(listed)
+
+
 class GivenNames:
     """What is known of given names: short forms, and which strings are names at all."""
 
     def __init__(self, given_names: Iterable[str]) -> None:
-        self._nicknames = NickNamer()
-        known = {name for triplet in name_triplets() for name in (triplet.name1, triplet.name2)}
-        self._known = known.union(given_names)
+        self._nicknames, listed = _nicknames()
+        self._known = listed.union(given_names)
         self._formal = lru_cache(maxsize=20_000)(self._look_up)
         self._pair = lru_cache(maxsize=_KEPT)(self._judge)
 
