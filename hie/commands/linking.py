@@ -105,10 +105,10 @@ def link_file(config: Path, arguments: argparse.Namespace) -> int:
         pairs = outputs.enter_context(WholeFile(arguments.pairs)) if arguments.pairs else None
         try:
             normalizer = Normalizer(mpi.forms, mpi.defaults)
-            records = read_records(file, columns, normalizer, arguments.as_of, bar)
+            records = read_records(file, columns, normalizer, arguments.as_of, bar, arguments.jobs)
             if arguments.train:
                 mpi = _trained(records.by_id, mpi, arguments.model, outputs, bar)
-            linked = link(records.by_id, mpi, bar, max(1, arguments.jobs))
+            linked = link(records.by_id, mpi, bar, arguments.jobs)
         except BaseException:
             bar.stop()
             raise

@@ -9,7 +9,7 @@ import hashlib
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeAlias, overload
@@ -72,57 +72,77 @@ class PairList(Sequence[tuple[int, int]]):
         return pair >> _PLACES, pair & _LOWER
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """Keys of one kind, side by side: value, value with the second field or 0, place."""
+
+    values: Longs
+    wider: Longs
+    holders: Longs
+
+
 class Keys:
     """The keys of records, by kind; a few bytes for each.
 
     Args:
+        records: in the order of their places.
         model: says kinds of keys and bounds.
     """
 
-    def __init__(self, model: LinkageModel) -> None:
+    def __init__(self, records: Sequence[Demographics], model: LinkageModel) -> None:
+        self._records = records
         self._model = model
-        self._values: dict[str, Longs] = {}
-        self._wider: dict[str, Longs] = {}
-        self._holders: dict[str, Longs] = {}
+        self._entries: dict[str, Entries] = {}
 
-    def add(self, place: int, demographics: Demographics) -> None:
-        """The keys of the record at a place; places in rising order."""
+    def of(self, places: range) -> dict[str, Entries]:
+        """The keys of the records at these places."""
         model = self._model
-        for key in blocking_keys(demographics, model.keys, blind, model.keys_per_record):
-            if key.spec not in self._values:
-                self._values[key.spec] = array("Q")
-                self._wider[key.spec] = array("Q")
-                self._holders[key.spec] = array("L")
-            self._values[key.spec].append(key.value)
-            self._wider[key.spec].append(overflow_key(key, blind) or 0)
-            self._holders[key.spec].append(place)
+        found: dict[str, Entries] = {}
+        for place in places:
+            keys = blocking_keys(self._records[place], model.keys, blind, model.keys_per_record)
+            for key in keys:
+                entries = found.get(key.spec) or found.setdefault(key.spec, _no_entries())
+                entries.values.append(key.value)
+                entries.wider.append(overflow_key(key, blind) or 0)
+                entries.holders.append(place)
+        return found
+
+    def add(self, found: Mapping[str, Entries]) -> None:
+        """Take keys in; places rise from one call to the next."""
+        for spec, entries in found.items():
+            own = self._entries.setdefault(spec, _no_entries())
+            own.values.extend(entries.values)
+            own.wider.extend(entries.wider)
+            own.holders.extend(entries.holders)
 
     def blocks(self) -> Blocks:
         """The pairs that share a key."""
         cap = self._model.key_cap
         blocks = Blocks()
         rows: dict[int, Longs] = {}
-        for spec, values in self._values.items():
-            entries = range(len(values))
-            for group in _groups(values, entries):
+        for spec, entries in self._entries.items():
+            for group in _groups(entries.values, range(len(entries.values))):
                 if len(group) <= cap:
-                    _add_pairs([self._holders[spec][entry] for entry in group], rows)
+                    _add_pairs([entries.holders[entry] for entry in group], rows)
                 else:
-                    self._narrow(spec, group, rows, blocks)
+                    blocks.refused[spec] += self._narrow(entries, group, rows)
         blocks.batches = [rows[number] for number in sorted(rows)]
         return blocks
 
-    def _narrow(
-        self, spec: str, entries: list[int], rows: dict[int, Longs], blocks: Blocks
-    ) -> None:
-        """A key too full: those who agree on a second field too are compared."""
-        wider = [entry for entry in entries if self._wider[spec][entry]]
-        blocks.refused[spec] += len(entries) - len(wider)
-        for group in _groups(self._wider[spec], wider):
+    def _narrow(self, entries: Entries, full: list[int], rows: dict[int, Longs]) -> int:
+        """A key too full: those who agree on a second field too are compared; how many are not."""
+        wider = [entry for entry in full if entries.wider[entry]]
+        refused = len(full) - len(wider)
+        for group in _groups(entries.wider, wider):
             if len(group) <= self._model.key_cap:
-                _add_pairs([self._holders[spec][entry] for entry in group], rows)
+                _add_pairs([entries.holders[entry] for entry in group], rows)
             else:
-                blocks.refused[spec] += len(group)
+                refused += len(group)
+        return refused
+
+
+def _no_entries() -> Entries:
+    return Entries(values=array("Q"), wider=array("Q"), holders=array("Q"))
 
 
 def _groups(values: Longs, entries: Iterable[int]) -> list[list[int]]:

@@ -12,9 +12,10 @@ from mpi.fit import Fitted, Fitter
 from mpi.model import Outcome
 from mpi.names import GivenNames
 from mpi.offline.blocks import Blocks, Keys, PairList
-from mpi.offline.pairs import Edge, PairScorer, score_all
+from mpi.offline.pairs import Edge, PairScorer
 from mpi.offline.persons import Grouped, Grouper
 from mpi.offline.table import Table, make_table, name_shares
+from mpi.offline.workers import in_order
 from mpi.score import grade
 from mpi.settings import MpiSettings, Thresholds
 
@@ -24,6 +25,8 @@ PAIR_COLUMNS = ("record_id_1", "record_id_2", "bits", "grade", "decision", "reas
 #: the others are paired with the first alone.
 MOST_ALIKE_LISTED = 100
 IDENTICAL = "identical"
+#: Records whose keys are made together.
+RECORDS_AT_A_TIME = 2_000
 #: Told the stage, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
 
@@ -129,12 +132,17 @@ def prepare(records: Mapping[str, Demographics], settings: MpiSettings) -> tuple
     return table, Matcher(settings, name_shares(table))
 
 
-def block(table: Table, settings: MpiSettings, progress: Progress) -> Blocks:
+def block(table: Table, settings: MpiSettings, progress: Progress, jobs: int = 1) -> Blocks:
     """Which records of a table are compared."""
-    keys = Keys(settings.model)
-    for place, demographics in enumerate(table.demographics):
-        keys.add(place, demographics)
-        progress("keys", place + 1, len(table.demographics))
+    keys = Keys(table.demographics, settings.model)
+    count = len(table.demographics)
+    parts = [
+        range(start, min(start + RECORDS_AT_A_TIME, count))
+        for start in range(0, count, RECORDS_AT_A_TIME)
+    ]
+    for part, found in zip(parts, in_order(keys.of, parts, jobs), strict=True):
+        keys.add(found)
+        progress("keys", part.stop, count)
     return keys.blocks()
 
 
@@ -165,15 +173,16 @@ def link(
         records: by record id; their order makes no difference to what comes out.
         settings: model, rules and defaults.
         progress: told how far the work is.
-        jobs: processes that score.
+        jobs: processes that make keys and score.
     """
     thresholds = settings.model.thresholds
     table, matcher = prepare(records, settings)
-    blocks = block(table, settings, progress)
+    blocks = block(table, settings, progress, jobs)
     scorer = PairScorer(table.demographics, matcher, thresholds)
     edges: list[Edge] = []
     compared = 0
-    for number, (count, worth) in enumerate(score_all(scorer, blocks.batches, jobs), start=1):
+    results = in_order(scorer.worth, blocks.batches, jobs)
+    for number, (count, worth) in enumerate(results, start=1):
         compared += count
         edges += worth
         progress("compare", number, len(blocks.batches))

@@ -1,10 +1,6 @@
 """Pairs of a file's records, scored; by several processes where asked."""
 
-import gc
-import multiprocessing
-import signal
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -75,7 +71,9 @@ class PairScorer:
         return len(pairs), [edge for edge in edges if self._is_worth(edge)]
 
     def _is_worth(self, edge: Edge) -> bool:
-        return edge.bits >= self._least and self.alone(edge).outcome is not Outcome.NEW
+        if edge.bits < self._least or edge.bits >= self._thresholds.review:
+            return edge.bits >= self._thresholds.review
+        return self.alone(edge).outcome is not Outcome.NEW
 
     def is_linked_to_itself(self, demographics: Demographics) -> bool:
         """Whether two records with these demographics would be linked, were there no others."""
@@ -87,43 +85,6 @@ class PairScorer:
         """What is decided where these two are all there is."""
         judged = judge_person(PersonId(""), [edge.pair_score()], self._thresholds)
         return decide([judged], self._thresholds)
-
-
-def score_all(
-    scorer: PairScorer, batches: Sequence[Longs], jobs: int
-) -> Iterator[tuple[int, list[Edge]]]:
-    """What `PairScorer.worth` gives for each batch, in order."""
-    if jobs <= 1 or len(batches) < 2:
-        yield from map(scorer.worth, batches)
-        return
-    with _workers(scorer, jobs) as pool:
-        yield from pool.imap(_worth, batches)
-
-
-#: The scorer of a worker process, inherited when it is forked: records are never copied over.
-_INHERITED: list[PairScorer] = []
-
-
-def _worth(batch: Longs) -> tuple[int, list[Edge]]:
-    return _INHERITED[0].worth(batch)
-
-
-@contextmanager
-def _workers(scorer: PairScorer, jobs: int) -> Iterator["multiprocessing.pool.Pool"]:
-    """Processes that know the scorer; ended when the block ends, however it ends."""
-    _INHERITED[:] = [scorer]
-    gc.freeze()  # what stands is shared with the workers: collecting it would copy it
-    try:
-        with multiprocessing.get_context("fork").Pool(jobs, _ignore_interrupts) as pool:
-            yield pool
-    finally:
-        gc.unfreeze()
-        _INHERITED.clear()
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C is the first process's to handle; it ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def strongest_first(edges: Iterable[Edge]) -> list[Edge]:

@@ -8,7 +8,7 @@ from datetime import date
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from mpi.demographics import Demographics
-from mpi.normalize import Normalizer
+from mpi.normalize import Normalizer, pack
 from mpi.offline.columns import ColumnMap
 from mpi.offline.dates import joined
 
@@ -49,12 +49,18 @@ class RowReader:
         self._normalizer = normalizer
         self._as_of = as_of
         self._places = _places(header, columns, file)
-        #: Birth dates that no format could read.
-        self.unread_dates = 0
+        self._constants = {name: [value] for name, value in columns.constants.items() if value}
+        self._unread_dates = 0
 
     def record_id(self, cells: Sequence[str]) -> str:
         """The row's own id; may be empty."""
         return cells[self._places["record_id"][0]].strip()
+
+    def pages(self, rows: Sequence[Sequence[str]]) -> tuple[list[tuple[str, bytes]], int]:
+        """Rows as record ids and packed demographics; how many dates no format could read."""
+        before = self._unread_dates
+        packed = [(self.record_id(cells), pack(self.demographics(cells))) for cells in rows]
+        return packed, self._unread_dates - before
 
     def demographics(self, cells: Sequence[str]) -> Demographics:
         """What of the row may be compared; what cannot be read is left out."""
@@ -115,7 +121,7 @@ class RowReader:
             if found := joined(int(year), month, day):
                 return found
         if texts or year:
-            self.unread_dates += 1
+            self._unread_dates += 1
         return ""
 
     def _number(self, cells: Sequence[str], attribute: str) -> str | None:
@@ -147,15 +153,17 @@ class RowReader:
         ]
 
     def _one(self, cells: Sequence[str], attribute: str) -> str:
-        return next(iter(self._all(cells, attribute)), "")
+        found = self._all(cells, attribute)
+        return found[0] if found else ""
 
     def _all(self, cells: Sequence[str], attribute: str) -> list[str]:
         """The values of an attribute that are not empty; a constant where it has no column."""
-        places = self._places.get(attribute, ())
-        texts = (cells[place].strip() for place in places)
+        places = self._places.get(attribute)
+        if places is None:
+            return self._constants.get(attribute, [])
+        texts = [cells[place].strip() for place in places]
         found = [text for text in texts if text and text not in self._columns.missing]
-        constant = self._columns.constants.get(attribute, "")
-        return found or ([constant] if constant else [])
+        return found or self._constants.get(attribute, [])
 
 
 def _places(header: Sequence[str], columns: ColumnMap, file: str) -> Mapping[str, tuple[int, ...]]:

@@ -1,0 +1,60 @@
+"""Work spread over processes that know, without copying it over, what stood when they began."""
+
+import gc
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+#: Items handed out ahead of the one awaited, per process: a bound on memory.
+AHEAD = 3
+#: What a worker process works with; inherited when it is forked.
+_INHERITED: list[Callable[[Any], Any]] = []
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+    """The results of work on items, in the order of the items.
+
+    Args:
+        work: a function or bound method; with several jobs it runs in other processes, which
+            know its object as it stands now, and only items and results pass between them.
+        items: taken one by one, in this process.
+        jobs: processes; one means this process alone.
+    """
+    if jobs <= 1:
+        yield from map(work, items)
+        return
+    _INHERITED[:] = [work]
+    gc.freeze()  # what stands is shared with the workers: collecting it would copy it
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("fork"), initializer=_ignore_interrupts
+    )
+    try:
+        yield from _handed_out(pool, items, AHEAD * jobs)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        gc.unfreeze()
+        _INHERITED.clear()
+
+
+def _handed_out(pool: ProcessPoolExecutor, items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    waiting: deque[Future[Any]] = deque()
+    for item in items:
+        waiting.append(pool.submit(_work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _work(item: Any) -> Any:
+    return _INHERITED[0](item)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is the first process's to handle; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
