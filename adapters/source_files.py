@@ -25,6 +25,7 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
     required-field = "error"                    # error, warning or note
 
     [tolerance] [acknowledgement] [sequence] [limits]   # see adapters/wire_policy.py
+    [notify]                                    # see adapters/notify_policy.py
 
     queries = ["pix", "pdq"]                    # identity queries answered; absent = none
     query_purpose = "TREAT"                     # what it asks for; absent = treatment
@@ -60,6 +61,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from adapters.expected import read_expected
+from adapters.notify_policy import read_notify_policy
 from adapters.source_codes import read_codes
 from adapters.sources import QUERIES, OrganizationRef, Source, SourceRegistry
 from adapters.table_reader import TableReader
@@ -152,6 +154,7 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
         expected=read_expected(reader.table("expected"), zone),
         attests_verification=bool(reader.switch("attested_verification")),
         queries=_queries(reader),
+        notify=read_notify_policy(reader),
         query_purpose=reader.text(
             "query_purpose", form=_PURPOSE, kind="TREAT, HPAYMT, HOPERAT or PUBHLTH"
         )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from adapters.expected import Expected
+from adapters.notify_policy import NotifyPolicy
 from adapters.terminology import Concept
 from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import Severity
@@ -68,7 +69,8 @@ class Source:
         codes: its own codes by concept map, of its CSV files; these come before `overrides`.
         drop_folder: a folder whose files are this source's; empty = none.
         queries: kinds of identity queries it is answered: `pix`, `pdq`.
-        query_purpose: what it asks for, a v3-ActReason code.
+        query_purpose: what it asks for, and is told for, a v3-ActReason code.
+        notify: how it is told of changes of identity.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -92,6 +94,7 @@ class Source:
     drop_folder: str = ""
     queries: frozenset[str] = frozenset()
     query_purpose: str = "TREAT"
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
     is_adhoc: bool = False
 
     @property

@@ -104,7 +104,7 @@ def read_wire_policy(reader: TableReader, tolerance: TableReader) -> WirePolicy:
     per_second = limits.number("messages_per_second", 0.0)
     return WirePolicy(
         is_original=mode == ORIGINAL,
-        application_to=_listener(acknowledgement),
+        application_to=read_listener(acknowledgement, "application_to"),
         give_up_seconds=int(acknowledgement.number("give_up_hours", 24.0) * 3600),
         is_sequenced=reader.table("sequence").switch("protocol", default=False) or False,
         per_second=per_second,
@@ -123,8 +123,12 @@ def read_tolerances(tolerance: TableReader) -> Mapping[str, Severity]:
     return MappingProxyType(found)
 
 
-def _listener(table: TableReader) -> Listener | None:
-    address = table.text("application_to", form=_ADDRESS, kind="`host:port`")
+def read_listener(table: TableReader, key: str) -> Listener | None:
+    """The listener whose address stands under `key`; None where there is none.
+
+    Faults are left with the reader.
+    """
+    address = table.text(key, form=_ADDRESS, kind="`host:port`")
     is_tls = table.switch("tls", default=False) or False
     authorities = table.text("authorities")
     server_name = table.text("server_name")
@@ -133,11 +137,11 @@ def _listener(table: TableReader) -> Listener | None:
     found = _ADDRESS.match(address)
     if found is None:
         if is_tls or authorities or server_name:
-            table.fault("application_to", "`host:port`, where `tls` and its kin are given")
+            table.fault(key, "`host:port`, where `tls` and its kin are given")
         return None
     port = int(found[2])
     if not 0 < port <= 65535:
-        table.fault("application_to", "`host:port` with a port from 1 to 65535")
+        table.fault(key, "`host:port` with a port from 1 to 65535")
     return Listener(
         host=found[1].strip("[]"),
         port=port,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from adapters.drop import DropFolder, DropSettings
 from hie.config import Config
@@ -19,6 +20,7 @@ from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
 from hie.staff import gauges
+from hie.telling import Telling
 from hie.web import Metrics
 
 STOP_SECONDS = 20.0
@@ -28,6 +30,8 @@ WATCH_SECONDS = 15.0
 RENEW_SECONDS = 60.0
 #: How old the figures of the index are that Prometheus reads.
 FIGURES_SECONDS = 300.0
+#: How soon a linkage model that was activated decides in this process.
+MODEL_SECONDS = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -75,6 +79,7 @@ class Hub(Services):
     def _join_edges(self) -> None:
         self.metrics = Metrics()
         self.wires = Wires(self, self.metrics)
+        self.telling = Telling(self, self.metrics)
         self.intake = self.wires.intake
         self.receivers = self.wires.receivers
         self.jobs = Jobs(
@@ -85,6 +90,7 @@ class Hub(Services):
                 Job("mpi-renew", RENEW_SECONDS, self.care.renew, 7200.0),
                 Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
+                Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
@@ -157,11 +163,13 @@ class Hub(Services):
         if Role.RECEIVE in self._roles:
             await self.wires.start()
         await self.site.start()
+        self._watching = [asyncio.create_task(self._follow_model(), name="model")]
         if Role.RECEIVE in self._roles:
-            self._watching = [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
+            self._watching += [asyncio.create_task(drop.run(), name="drop") for drop in self.drops]
         if Role.WORKER in self._roles:
             self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
             self.worker.notify()
+            self.telling.start()
             await self.watch.start()
             await self.watch.look()
             self.jobs.start()
@@ -175,6 +183,7 @@ class Hub(Services):
         await asyncio.gather(*self._watching, return_exceptions=True)
         self._watching = []
         await self.site.stop()
+        await self.telling.stop()
         self.worker.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
@@ -182,6 +191,19 @@ class Hub(Services):
             await self.jobs.stop()
             await self.sequencer.close(self.clock.now_us())
             _log.info("hub.stopped")
+
+    async def _follow_model(self) -> None:
+        """Take up the model that another process activated; every process of a hub looks."""
+        while True:
+            await asyncio.sleep(MODEL_SECONDS)
+            try:
+                async with self.db.reading() as conn:
+                    is_new = await self.mpi.follow(conn)
+            except (HieError, DBAPIError):
+                _log.exception("model.not_read")
+                continue
+            if is_new:
+                _log.info("model.taken_up", version=self.mpi.trials.model.version)
 
     def _is_working(self) -> bool:
         return all(not task.done() for task in self._tasks)

@@ -284,7 +284,7 @@ class Identities:
         targets: Sequence[str],
     ) -> CrossReferences:
         golden = self._golden.build(person, records)
-        standing = [served for served in records if not _is_retired(served)]
+        standing = [served for served in records if not is_retired(served)]
         carried = {pair for served in standing for pair in _pairs(served)}
         wanted = frozenset(targets)
         identifiers = tuple(
@@ -371,12 +371,17 @@ def _pair(identifier: FhirJson) -> tuple[str, str] | None:
     return None
 
 
-def _pairs(served: Served) -> set[tuple[str, str]]:
+def carried(served: Served) -> list[tuple[tuple[str, str], FhirJson]]:
+    """The identifiers in use of a record, each with its (system, value)."""
     identifiers = json.loads(served.body).get("identifier") or ()
-    return {pair for one in identifiers if (pair := _pair(one)) is not None}
+    return [(pair, one) for one in identifiers if (pair := _pair(one)) is not None]
 
 
-def _is_retired(served: Served) -> bool:
+def _pairs(served: Served) -> set[tuple[str, str]]:
+    return {pair for pair, _ in carried(served)}
+
+
+def is_retired(served: Served) -> bool:
     """Whether the source has merged this record away: its numbers are its own no more."""
     patient = json.loads(served.body)
     return patient.get("active") is False and any(

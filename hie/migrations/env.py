@@ -10,6 +10,7 @@ import hie.auth.tables
 import hie.corrections.tables
 import hie.feeds.tables
 import hie.keystore
+import hie.notify.tables
 import hie.raised.tables
 import hie.staff.tables
 import hie.store.tables

@@ -15,6 +15,7 @@ class TaskKind(StrEnum):
     LATE_SOURCE = "late-source"  # a source is silent for longer than it said
     CONSENT = "consent"  # a statement about sharing came by HL7 v2: a privacy officer's
     MOVED_RESULT = "moved-result"  # a result came again under another patient
+    NOTICE = "notice"  # a receiver could not be told of changes of identity
     LINK = "link"  # a source asks to link or unlink persons: a steward's
 
 
@@ -39,6 +40,7 @@ PRIORITIES: Final = {
     TaskKind.CONSENT: 1,
     TaskKind.LATE_SOURCE: 2,
     TaskKind.MOVED_RESULT: 2,
+    TaskKind.NOTICE: 2,
     TaskKind.LINK: 3,
     TaskKind.UNMAPPED_CODE: 4,
 }

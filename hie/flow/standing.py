@@ -1,0 +1,71 @@
+"""The numbers that stand for a person now, as one organisation may know them.
+
+Nothing of it has been told yet: whoever tells it puts that on record before.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from consent.model import ResourceFacts
+from consent.service import ConsentService
+from hie.db import Database
+from hie.identities import carried, is_retired
+from hie.kernel.context import RequestContext
+from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import PersonId
+from hie.store.query import Served
+from hie.store.repository import ResourceRepository
+
+_READ: Final = "access"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The numbers of a person.
+
+    Attributes:
+        records: source records that the organisation may see.
+        identifiers: FHIR Identifiers of these records, each once, in a fixed order.
+    """
+
+    person_id: PersonId
+    records: frozenset[str]
+    identifiers: tuple[FhirJson, ...]
+
+
+class StandingNumbers:
+    """Reads them; by the consents of the moment."""
+
+    def __init__(
+        self, db: Database, repository: ResourceRepository, consent: ConsentService
+    ) -> None:
+        self._db = db
+        self._repository = repository
+        self._consent = consent
+
+    async def of(self, ctx: RequestContext, person: PersonId) -> Standing | None:
+        """The numbers of a person; None where all its records are hidden, or it has none."""
+        residual = self._consent.residual(ctx, _READ)
+        async with self._db.reading() as conn:
+            found = await self._repository.patients(conn, residual, [person])
+            records = [one for one in found.get(person, []) if not is_retired(one)]
+            await self._consent.recheck(conn, ctx, [_facts(one) for one in records])
+        if not records:
+            return None
+        numbers = {pair: one for served in records for pair, one in carried(served)}
+        return Standing(
+            person_id=person,
+            records=frozenset(served.id for served in records),
+            identifiers=tuple(numbers[pair] for pair in sorted(numbers)),
+        )
+
+
+def _facts(served: Served) -> ResourceFacts:
+    return ResourceFacts(
+        type="Patient",
+        id=served.id,
+        source_id=served.source_id,
+        person_id=served.person_id,
+        label_mask=served.label_mask,
+        is_partial=True,
+    )
