@@ -13,6 +13,9 @@ from adapters.hl7v2 import ack
 from docs.guide.pages import coverage_page, maps_page
 from fhir_server import outcome
 from hie.kernel.errors import Category
+from hie.staff.api import ROUTES
+from hie.staff.model import Field
+from hie.staff.openapi import scope
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -26,6 +29,7 @@ def pages() -> dict[str, str]:
         "code-maps.md": code_maps(),
         "sources.md": sources(),
         "errors.md": errors(),
+        "staff-api.md": staff_api(),
         "hl7v2-maps.md": maps_page(ROOT / "config"),
         "guide-coverage.md": coverage_page(ROOT / "config"),
     }
@@ -95,6 +99,36 @@ def errors() -> str:
         rows.append((category.name, str(row.status), row.code, code.value, err))
     header = ("category", "HTTP", "OperationOutcome code", "MSA-1", "ERR-3 (table 0357)")
     return "\n".join([*parts, _table(header, rows)])
+
+
+def staff_api() -> str:
+    """Every address of the staff API, with its role, fields and answer."""
+    parts = ["# Staff API\n", NOTE.format("hie/staff/api.py")]
+    parts.append(
+        "Under `/staff/v1`, which describes itself as a page and as an OpenAPI 3.1 document "
+        "(`/staff/v1/openapi.json`). Guide: [review identities](../howto/review-identities.md).\n"
+    )
+    for section in dict.fromkeys(route.section for route in ROUTES):
+        parts.append(f"## {section}\n")
+        rows = [
+            (
+                f"`{route.method} {route.path}`",
+                route.summary,
+                f"`{scope(route).removeprefix('staff/')}`",
+                _fields([*route.query, *route.body]),
+                ", ".join(need.value for need in route.needs) or "-",
+                f"`{route.answer}`",
+            )
+            for route in ROUTES
+            if route.section == section
+        ]
+        header = ("address", "what", "role", "takes", "headers", "answers")
+        parts.append(_table(header, rows))
+    return "\n".join(parts)
+
+
+def _fields(fields: list[Field]) -> str:
+    return ", ".join(f"`{f.name}`{'*' if f.is_required else ''}" for f in fields) or "-"
 
 
 def _toml(name: str) -> dict[str, Any]:
