@@ -238,6 +238,14 @@ class Services:
         queue = Queue(self.db, self.journal)
         self.worker = Worker(self.db, self.journal, queue, self.ingest)
         self.journal.on_written = self.worker.notify
+        self._join_fhir(log, privacy)
+        self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
+        self.care = IndexCare(self.db, self.mpi, self.clock)
+        self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
+
+    def _join_fhir(self, log: MoveLog, privacy: PrivacyFields) -> None:
+        """What carries out the writes that come as FHIR."""
+        config = self.config
         resolver = Resolver(
             self.repository, self.writer, config.index, self.mpi, self.directory, self.ring
         )
@@ -256,9 +264,6 @@ class Services:
             IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
             self.clock,
         )
-        self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
-        self.care = IndexCare(self.db, self.mpi, self.clock)
-        self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
 
     def _join_staff(self) -> None:
         """What stewards look at and do short of deciding."""

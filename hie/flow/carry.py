@@ -168,13 +168,7 @@ class FhirFlow:
         (placed,) = await self._placer.place_all(
             conn, await self._privacy.carried_out(conn, [spoken])
         )
-        names = {
-            alias: ids[w.name]
-            for w in plan.writes
-            for alias in w.aliases
-            if w.method is not Method.DELETE
-        }
-        await self._writer.remember_aliases(conn, origin.source_id, names)
+        await self._writer.remember_aliases(conn, origin.source_id, _aliases(plan, ids))
         touched = await self._feed.carry_out(conn, origin, merges)
         await self._feed.removed(conn, origin, plan, ids)
         await self._record(conn, origin, context, placed.written, placed.persons | touched)
@@ -297,6 +291,16 @@ def _placed(issue: Issue, write: PlannedWrite) -> Issue:
         for e in issue.expression or ("",)
     )
     return replace(issue, expression=expressions)
+
+
+def _aliases(plan: Plan, ids: Mapping[str, HubId]) -> dict[str, HubId]:
+    """What the source may call each resource it has written."""
+    return {
+        alias: ids[write.name]
+        for write in plan.writes
+        for alias in write.aliases
+        if write.method is not Method.DELETE
+    }
 
 
 def _placement(
