@@ -203,7 +203,7 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
         m, u = dict(found.match[comparison]), found.stranger[comparison]
         # One order may undo another, so they are gone through until all hold.
         for order in ORDERS.get(comparison, ()) * len(m):
-            changed = _in_order(m, u, [level.value for level in order])
+            changed = in_order(m, u, [level.value for level in order])
             pooled += [f"{comparison}.{level}" for level in changed]
         levels[comparison] = MappingProxyType(
             {
@@ -216,8 +216,14 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
     return MappingProxyType(levels), tuple(dict.fromkeys(pooled))
 
 
-def _in_order(m: dict[str, float], u: Mapping[str, float], order: Sequence[str]) -> list[str]:
-    """Makes m/u fall along the order, pooling neighbours that stand wrong; the pooled levels."""
+def in_order(m: dict[str, float], u: Mapping[str, float], order: Sequence[str]) -> list[str]:
+    """Makes m/u fall along an order, pooling neighbours that stand wrong; the pooled levels.
+
+    Args:
+        m: by level; changed in place.
+        u: by level.
+        order: levels of which each is to weigh at least as much as the next.
+    """
     blocks = [([level], m[level], u[level]) for level in order]
     merged: list[tuple[list[str], float, float]] = []
     for block in blocks:

@@ -19,6 +19,7 @@ from mpi.arrival import Intake
 from mpi.ask import Questions
 from mpi.compared import Comparisons
 from mpi.decide import Matcher
+from mpi.drift import Drift
 from mpi.duplicates import DuplicateSearch
 from mpi.find import Finder
 from mpi.identify import Identification
@@ -57,6 +58,7 @@ class Mpi:
         sides: whose consents may open whose records.
         models: the linkage models on record, and which of them decides.
         trials: records read for training, and decided again by another model.
+        drift: how far the links of late are from what the model expects.
         overlays: what becomes of demographics that contradict a record.
         questions: what callers ask; reads only.
     """
@@ -90,6 +92,7 @@ class Mpi:
         self._statements = SourceStatements(self._ledger, self.review, self._merges)
         self._learning = Learning(ring, finder, matcher)
         self.trials = Trials(settings, ring, keys, finder, self._learning)
+        self.drift = Drift(finder, model)
         self.renewal = Renewal(normalizer, finder)
         self.duplicates = DuplicateSearch(
             settings, self._intake, self._ledger, self.review, finder, matcher
@@ -263,6 +266,17 @@ class Mpi:
         await records.close_xrefs(conn, record_id, now_us=now_us)
         await records.drop_keys(conn, record_id)
         await records.update_record(conn, record_id, is_active=False, content_hash="")
+
+    async def held_person_of(
+        self, conn: AsyncConnection, record_ids: Collection[SourceRecordId]
+    ) -> dict[SourceRecordId, PersonId]:
+        """The person of each record, which stays so until the commit; unknown ones left out.
+
+        For whoever files something under the records: what another transaction moves meanwhile
+        it moves with all that is filed there.
+        """
+        found = await links.held_links(conn, record_ids)
+        return {link.record_id: link.person_id for link in found}
 
     async def person_of(
         self, conn: AsyncConnection, record_ids: Collection[SourceRecordId]

@@ -238,7 +238,7 @@ async def model_in_use(conn: AsyncConnection) -> ModelRow | None:
         table.c.trained_on,
         table.c.metrics,
         table.c.active_from_us,
-    ).where(table.c.active_to_us.is_(None))
+    ).where(table.c.active_from_us.is_not(None), table.c.active_to_us.is_(None))
     newest = query.order_by(table.c.active_from_us.desc()).limit(1)
     row = (await conn.execute(newest)).mappings().first()
     return ModelRow(**row) if row else None

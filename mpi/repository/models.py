@@ -171,3 +171,32 @@ _PAGE = (
     .order_by(_record.c.id)
     .limit(PAGE)
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A decision's explanation, still sealed under the key `key_id`."""
+
+    id: int
+    key_id: int
+    explanation: bytes
+
+
+async def newest_explanations(
+    conn: AsyncConnection, kind: str, version: str, limit: int
+) -> list[Explained]:
+    """The explanations of the newest decisions of a kind that a model made, newest first."""
+    decision = tables.identity_decision
+    rows = await conn.execute(
+        select(decision.c.id, decision.c.key_id, decision.c.explanation)
+        .where(
+            decision.c.kind == kind,
+            decision.c.model_version == version,
+            decision.c.actor.like("source:%"),
+            decision.c.explanation.is_not(None),
+            decision.c.key_id.is_not(None),
+        )
+        .order_by(decision.c.id.desc())
+        .limit(limit)
+    )
+    return [Explained(id=i, key_id=k, explanation=e) for i, k, e in rows]

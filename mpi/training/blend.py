@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mpi.fit import in_order
 from mpi.settings import Level
 
 #: A probability is kept this far from 0 and 1.
@@ -71,6 +72,22 @@ def blended(
         bits = _between(label, base[label].bits, found, unseen, orders)
         found[label] = _weighing(base[label], bits)
     return found
+
+
+def ordered(levels: Mapping[str, Level], orders: Orders) -> tuple[dict[str, Level], list[str]]:
+    """The levels with weights that fall along their orders, and which of them were changed.
+
+    Neighbours that stand wrong take their common weight: chance, or families among the pairs,
+    put them so, and neither is a reason to weigh less agreement more.
+    """
+    m = {label: level.m for label, level in levels.items()}
+    u = {label: level.u for label, level in levels.items()}
+    pooled: list[str] = []
+    # One order may undo another, so they are gone through until all hold.
+    for order in orders * len(levels):
+        pooled += in_order(m, u, [level.value for level in order if level.value in levels])
+    found = {label: Level(m=_probability(m[label]), u=u[label]) for label in levels}
+    return found, list(dict.fromkeys(pooled))
 
 
 def drawn(learnt: float, observations: float, base: float, worth: float) -> float:

@@ -52,6 +52,16 @@ def imported(module: str) -> Any:
         raise HieError(Category.UNSUPPORTED, text) from error
 
 
+def require(*, is_spark: bool) -> None:
+    """Refuse early what would fail after minutes of reading.
+
+    Raises:
+        HieError: UNSUPPORTED; the text says how to install what is missing.
+    """
+    for module in ("splink", "duckdb", "pyarrow", "numpy", *(["pyspark"] if is_spark else [])):
+        imported(module)
+
+
 @dataclass(slots=True)
 class _DuckDb:
     api: Any
@@ -68,14 +78,13 @@ class _DuckDb:
         values, found = [row[0] for row in rows], [row[1] for row in rows]
         text, number = self.arrow.string(), self.arrow.float64()
         made = {term: self.arrow.array(values, text), f"tf_{term}": self.arrow.array(found, number)}
-        return self.arrow.table(made)
+        return self.api.register(self.arrow.table(made))
 
 
 @contextmanager
 def duckdb_engine(functions: Sequence[Function]) -> Iterator[Engine]:
     """Splink on a DuckDB that lives in memory until the block is left."""
     duckdb, arrow = imported("duckdb"), imported("pyarrow")
-    imported("numpy")  # DuckDB's functions of whole columns need it
     splink = imported("splink")
     types = imported("duckdb.sqltypes")
     _quiet()
@@ -121,7 +130,8 @@ class _Spark:
         return self.api.register(self.session.createDataFrame(rows, schema))
 
     def shares(self, term: str, rows: Sequence[tuple[str, float]]) -> Any:
-        return self.session.createDataFrame(list(rows), f"{term} string, tf_{term} double")
+        schema = f"{term} string, tf_{term} double"
+        return self.api.register(self.session.createDataFrame(list(rows), schema))
 
 
 @contextmanager

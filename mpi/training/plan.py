@@ -13,12 +13,14 @@ class GateRules:
     """What a model must hold to before it decides.
 
     Attributes:
-        linked_less, found_less: how much less of the pairs of one person may be linked,
-            and linked or shown, than by the model in use: shares of a category.
+        category_linked_less, linked_less: how much less of the pairs of one person may be
+            linked than by the model in use: share of a category, and of all.
+        found_less: how much less may be linked or shown: share of a category.
         changed: share of the records looked at whose outcome may become another.
         looked_at: how many records of the index are decided again.
     """
 
+    category_linked_less: float
     linked_less: float
     found_less: float
     changed: float
@@ -80,6 +82,7 @@ def _rules(table: ConfigTable, key: str) -> tuple[Rule, ...]:
 
 def _gates(table: ConfigTable) -> GateRules:
     return GateRules(
+        category_linked_less=table.number("category_linked_less"),
         linked_less=table.number("linked_less"),
         found_less=table.number("found_less"),
         changed=table.number("changed"),

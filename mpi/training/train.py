@@ -15,7 +15,7 @@ from typing import Any
 from hie.kernel.errors import Category, HieError
 from mpi.levels import COMPARISONS, ORDERS
 from mpi.settings import LinkageModel
-from mpi.training.blend import NEAREST, Estimate, Rested, blended
+from mpi.training.blend import NEAREST, Estimate, Rested, blended, ordered
 from mpi.training.engine import Engine, imported
 from mpi.training.fields import NOTHING, LevelFunction
 from mpi.training.plan import TrainingPlan
@@ -233,16 +233,14 @@ def _shown(run: _Training, records: Records, pairs: Sequence[tuple[int, int]]) -
 def _blended(run: _Training, settings: Json) -> LinkageModel:
     """The model of what Splink learnt, each level drawn towards the model trained from."""
     learnt = trained_levels(settings)
-    levels = {
-        name: blended(
-            learnt[name],
-            run.base.levels[name],
-            replace(run.rested[name], left=run.left),
-            run.plan.worth,
-            ORDERS.get(name, ()),
-        )
-        for name in COMPARISONS
-    }
+    levels = {}
+    for name in COMPARISONS:
+        rested = replace(run.rested[name], left=run.left)
+        orders = ORDERS.get(name, ())
+        drawn = blended(learnt[name], run.base.levels[name], rested, run.plan.worth, orders)
+        levels[name], pooled = ordered(drawn, orders)
+        if pooled:
+            run.say(f"{name}: {', '.join(pooled)} stood in the wrong order and share a weight")
     chance = settings["probability_two_random_records_match"]
     return replace(run.base, levels=levels, prior_bits=prior_bits(chance))
 
