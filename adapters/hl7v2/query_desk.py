@@ -41,6 +41,11 @@ _KINDS: Final = MappingProxyType(
 )
 
 
+#: QRI-2, table 0392, by search parameter; and QRI-3: HL7's structure asks for a QRI, IHE allows it.
+_REASONS: Final = MappingProxyType({"family": "NA", "given": "NA", "birthdate": "DB"})
+_ALGORITHM: Final = ("all", "every parameter holds", "L")
+
+
 class Unfound(StrEnum):
     """Why a question has no answer."""
 
@@ -207,9 +212,11 @@ class QueryDesk:
             told = list(numbers.written(found.identifiers))
             return [pen.segment("PID", {3: told, 5: NAMELESS})] if told else []
         rows: list[str] = []
-        for patient in found.patients:
+        reasons = dict.fromkeys(_REASONS[w.name] for w in question.wanted if w.name in _REASONS)
+        qri = pen.segment("QRI", {2: list(reasons), 3: [_ALGORITHM]})
+        for number, patient in enumerate(found.patients, start=1):
             fields = self._pids.fields(patient, numbers)
-            rows.append(pen.segment("PID", {1: [str(len(rows) + 1)], **fields}))
+            rows += [pen.segment("PID", {1: [str(number)], **fields}), qri]
         return rows
 
     def numbers(self, source: Source, targets: Sequence[str]) -> Numbers:

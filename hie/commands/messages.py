@@ -15,6 +15,7 @@ from adapters.hl7v2.convert import (
     lint_files,
 )
 from adapters.hl7v2.er7 import Message
+from adapters.hl7v2.query_reply import told_in
 from adapters.hl7v2.send import (
     SILENCE,
     Destination,
@@ -94,6 +95,8 @@ async def send(arguments: argparse.Namespace) -> int:
     async for answer in send_all(payloads, destination):
         for reply in read_batch_reply(answer.answer) if arguments.batch else [answer]:
             print(f"{reply.control_id}\t{reply.code}\t{reply.text}", flush=True)
+            for line in told_in(reply.answer):
+                print(f"  {line}", flush=True)
             refused += reply.code not in ("AA", "CA", SILENCE)
     return 1 if refused else 0
 
