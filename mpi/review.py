@@ -12,6 +12,7 @@ from mpi.ledger import Recorded
 from mpi.levels import MatchGrade, Veto
 from mpi.model import Candidate, Question, Task, TaskKind, TaskState
 from mpi.repository import rescoring, tasks
+from mpi.repository.queue import QueuedTask
 from mpi.repository.tasks import TaskRow
 from mpi.repository.writes import Writes
 
@@ -99,7 +100,7 @@ class ReviewQueue:
         """Open and claimed tasks, most urgent first; `after` is the last one of the page before."""
         place = (after.priority, after.opened_us, after.id) if after else None
         rows = await tasks.listed(conn, after=place, limit=limit)
-        return [await self._unseal(conn, row) for row in rows]
+        return [await self.unseal(conn, row) for row in rows]
 
     async def task(self, conn: AsyncConnection, task_id: int) -> Task:
         """One task.
@@ -110,7 +111,7 @@ class ReviewQueue:
         row = await tasks.by_id(conn, task_id)
         if row is None:
             raise HieError(Category.NOT_FOUND, "there is no such task")
-        return await self._unseal(conn, row)
+        return await self.unseal(conn, row)
 
     async def claim(self, conn: AsyncConnection, task_id: int, assignee: str) -> Task:
         """Take a task on.
@@ -162,7 +163,8 @@ class ReviewQueue:
         content = orjson.dumps(shown, default=str)
         return key.id, key.seal(content, table=_TABLE, column=_COLUMN, row=str(task_id))
 
-    async def _unseal(self, conn: AsyncConnection, row: TaskRow) -> Task:
+    async def unseal(self, conn: AsyncConnection, row: TaskRow | QueuedTask) -> Task:
+        """A task with what it shows, opened."""
         shown: dict[str, Any] = {"candidates": [], "held": None}
         try:
             key = await self._keys.by_id(conn, row.key_id)

@@ -84,7 +84,7 @@ class Casework:
             page = await queue.page(conn, wanted, now_us=ctx.now_us, after=after, limit=limit)
             entries = [
                 QueueEntry(
-                    task=task, candidates=(await self._mpi.review.task(conn, task.id)).candidates
+                    task=task, candidates=(await self._mpi.review.unseal(conn, task)).candidates
                 )
                 for task in page
             ]
@@ -154,7 +154,7 @@ class Casework:
             task = await queue.task(conn, task_id)
             if task is None:
                 raise HieError(Category.NOT_FOUND, "there is no such task")
-            proposed = (await self._mpi.review.task(conn, task_id)).candidates
+            proposed = (await self._mpi.review.unseal(conn, task)).candidates
             since = {}
             for person in {task.person_id, *(c.person_id for c in proposed)}:
                 row = await decisions.person(conn, person)
@@ -218,7 +218,8 @@ class Casework:
             persons = dict.fromkeys(link.person_id for link in links if link.valid_to_us is None)
             shown = [await self._person(conn, ctx, person, None) for person in persons]
         seen = {str(person) for person in persons}
-        await self._disclosures.record(ctx, "E", "search-type", seen, "Patient")
+        asked = {"query": f"identifier={system}|{value}"}  # sealed with the event
+        await self._disclosures.record(ctx, "E", "search-type", seen, "Patient", detail=asked)
         return shown
 
     async def decision(self, ctx: RequestContext, decision_id: int) -> DecisionShown:
@@ -267,7 +268,7 @@ class Casework:
         task = await queue.task(conn, task_id)
         if task is None:
             raise HieError(Category.NOT_FOUND, "there is no such task")
-        asked = await self._mpi.review.task(conn, task_id)
+        asked = await self._mpi.review.unseal(conn, task)
         others = list(dict.fromkeys(c.person_id for c in asked.candidates))[:MOST_PERSONS]
         subject = await self._person(conn, ctx, task.person_id, None)
         opened = await decisions.decision(conn, task.opened_by) if task.opened_by else None
