@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, LargeBinary, String, Table, UniqueConstraint, select
+from sqlalchemy import Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KEY_BYTES, DataKey, KeyRing
@@ -30,6 +30,15 @@ data_key = Table(
     Column("wrapped", LargeBinary, nullable=False),
     UniqueConstraint("kind", "owner"),
 )
+
+
+# Built once: making a statement costs more than running it.
+_OF_OWNERS = select(data_key.c.id, data_key.c.owner, data_key.c.wrapped).where(
+    data_key.c.kind == bindparam("kind"),
+    data_key.c.owner.in_(bindparam("owners", expanding=True)),
+)
+_WITH_IDS = select(data_key).where(data_key.c.id.in_(bindparam("ids", expanding=True)))
+_INSERT = data_key.insert()
 
 
 class KeyKind(StrEnum):
@@ -72,16 +81,16 @@ class KeyStore:
         missing = [o for o in wanted if o not in found]
         if not missing:
             return found
-        rows = await conn.execute(
-            select(data_key.c.id, data_key.c.owner, data_key.c.wrapped).where(
-                data_key.c.kind == kind.value, data_key.c.owner.in_(missing)
-            )
-        )
+        rows = await conn.execute(_OF_OWNERS, {"kind": kind.value, "owners": missing})
         for key_id, owner, wrapped in rows:
             found[owner] = self._remember(kind, owner, self._unwrap(key_id, wrapped))
         if fresh := [o for o in wanted if o not in found]:
             found |= await self._make(conn, kind, fresh)
         return found
+
+    async def make(self, conn: AsyncConnection, kind: KeyKind, owner: str) -> DataKey:
+        """A key for an owner that has none: the caller knows, and holds others off."""
+        return (await self._make(conn, kind, [owner]))[owner]
 
     async def by_ids(self, conn: AsyncConnection, ids: Iterable[int]) -> dict[int, DataKey]:
         """The keys with these ids.
@@ -93,9 +102,7 @@ class KeyStore:
         pending = {key.id: key for key in self._pending.get(_transaction(conn), {}).values()}
         missing = [i for i in wanted if i not in self._by_id and i not in pending]
         for start in range(0, len(missing), 500):
-            rows = await conn.execute(
-                select(data_key).where(data_key.c.id.in_(missing[start : start + 500]))
-            )
+            rows = await conn.execute(_WITH_IDS, {"ids": missing[start : start + 500]})
             for key_id, kind, owner, wrapped in rows:
                 self._remember(kind, owner, self._unwrap(key_id, wrapped))
         try:
@@ -151,7 +158,7 @@ class KeyStore:
             wrapped = self._ring.wrap(key.secret, place=f"data_key|{key.id}")
             rows.append({"id": key.id, "kind": kind.value, "owner": owner, "wrapped": wrapped})
             made[owner] = key
-        await conn.execute(data_key.insert(), rows)
+        await conn.execute(_INSERT, rows)
         pending = self._pending.setdefault(_transaction(conn), {})
         pending.update({(kind.value, owner): key for owner, key in made.items()})
         return made

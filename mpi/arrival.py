@@ -31,13 +31,15 @@ class Arrival:
 
     Attributes:
         patient: FHIR Patient, demographic elements only.
-        content_hash: keyed hash of it, to see that nothing has changed.
+        text: the same as JSON, in one order, to be stored.
+        content_hash: keyed hash of that, to see that nothing has changed.
     """
 
     record_id: SourceRecordId
     source_id: SourceId
     own: SourceIdentifier | None
     patient: FhirJson
+    text: str
     content_hash: str
     message_id: MessageId | None
     now_us: int
@@ -75,32 +77,32 @@ class Intake:
         kept = {name: value for name, value in patient.items() if name not in _NOT_DEMOGRAPHIC}
         if own is not None:
             kept["identifier"] = _with_own(kept.get("identifier"), own)
+        text = _text(kept)
         name = (own.system, own.value) if own else ("message", str(message_id))
         return Arrival(
             record_id=SourceRecordId(self._ring.blind("record", source_id, *name)),
             source_id=source_id,
             own=own,
             patient=kept,
-            content_hash=self._content_hash(kept),
+            text=text,
+            content_hash=self._ring.blind("content", text),
             message_id=message_id,
             now_us=now_us,
         )
 
     def held(self, known: Record, patient: FhirJson, actor: Actor) -> Arrival:
         """Demographics of a known record that were held back, as if they came in now."""
+        text = _text(patient)
         return Arrival(
             record_id=known.record_id,
             source_id=known.source_id,
             own=None,
             patient=patient,
-            content_hash=self._content_hash(patient),
+            text=text,
+            content_hash=self._ring.blind("content", text),
             message_id=actor.message_id,
             now_us=actor.now_us,
         )
-
-    def _content_hash(self, patient: FhirJson) -> str:
-        text = json.dumps(patient, default=str, sort_keys=True)
-        return self._ring.blind("content", text)
 
     def demographics(self, arrival: Arrival) -> Demographics:
         """The arrival in comparable form."""
@@ -109,6 +111,10 @@ class Intake:
     def lock_key(self, arrival: Arrival) -> int:
         """What two writers of one record lock."""
         return self._ring.blind64("mpi-record", arrival.record_id)
+
+    async def make_key(self, conn: AsyncConnection, arrival: Arrival) -> None:
+        """The data key of a record never seen before; others are locked out."""
+        await self._keys.make(conn, KeyKind.RECORD, arrival.record_id)
 
     async def stored(self, conn: AsyncConnection, known: Record) -> Demographics:
         """The demographics that a known record holds."""
@@ -132,7 +138,7 @@ class Intake:
         """Store an arrival: a row of its own, or over those of the version before."""
         record_id = arrival.record_id
         key = await self._keys.for_owner(conn, KeyKind.RECORD, record_id)
-        raw = json.dumps(arrival.patient, default=str).encode()
+        raw = arrival.text.encode()
         values: dict[str, Any] = {
             "version": version,
             "received_us": arrival.now_us,
@@ -179,6 +185,10 @@ class Intake:
                 type=identifier.type[:16],
                 valid_from_us=arrival.now_us,
             )
+
+
+def _text(patient: FhirJson) -> str:
+    return json.dumps(patient, default=str, sort_keys=True)
 
 
 def _identifiers(patient: FhirJson) -> Iterable[SourceIdentifier]:

@@ -122,7 +122,8 @@ class Finder:
         under |= await self._under(conn, [key for key in wider.values() if key], record_id)
         shared = self._shared(keys, under)
         seen = without(demographics, shared)
-        votes = _votes(telling(keys, self.keys(seen), shared), wider, under)
+        unshared = self.keys(seen) if shared else keys
+        votes = _votes(telling(keys, unshared, shared), wider, under)
         persons = self._most_promising(votes, own)
         led_to = {entry.record_id for entries in under.values() for entry in entries}
         wanted = [own, *persons] if own else persons

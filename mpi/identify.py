@@ -117,6 +117,7 @@ class Identification:
         decision: Decision,
     ) -> Identified:
         thresholds = self._model.thresholds
+        await self._intake.make_key(conn, arrival)
         writes = self._ledger.writes()
         is_link = decision.person_id is not None
         person_id = decision.person_id or self._ledger.new_person(writes, arrival.now_us)

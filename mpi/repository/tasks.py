@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -31,8 +31,11 @@ class TaskRow:
 
 async def open_task(conn: AsyncConnection, question: str) -> int | None:
     """The task that asks this question now."""
-    found: int | None = await conn.scalar(select(_task.c.id).where(_task.c.open_key == question))
+    found: int | None = await conn.scalar(_ASKING, {"question": question})
     return found
+
+
+_ASKING = select(_task.c.id).where(_task.c.open_key == bindparam("question"))
 
 
 async def listed(

@@ -66,6 +66,8 @@ async def lock(conn: AsyncConnection, keys: Iterable[int]) -> bool:
     """
     if conn.dialect.name != "postgresql":
         return False
-    statement = "SELECT count(pg_advisory_xact_lock(k)) FROM unnest(CAST(:keys AS bigint[])) k"
-    await conn.execute(text(statement), {"keys": sorted(set(keys))})
+    await conn.execute(_LOCK, {"keys": sorted(set(keys))})
     return True
+
+
+_LOCK = text("SELECT count(pg_advisory_xact_lock(k)) FROM unnest(CAST(:keys AS bigint[])) k")
