@@ -107,7 +107,7 @@ class Grouper:
         return "" if decision.outcome is Outcome.LINK and is_linked else "margin"
 
     def _rivals(self, person: int, candidate: int, best: float) -> list[PersonScore]:
-        """Other persons about as near, unless they may be the candidate's own further records."""
+        """Other persons about as near, unless they could be further records of the two joined."""
         least = best - self._thresholds.margin
         places = {
             self._person_of[edge.other if edge.one == place else edge.one]
@@ -115,12 +115,13 @@ class Grouper:
             for edge in self._near[place]
             if edge.bits > least
         }
-        rivals = (self.judge(person, rival) for rival in sorted(places - {person, candidate}))
-        return [r for r in rivals if not self._may_be_one(candidate, int(r.person_id))]
+        joined = self._members[person] + self._members[candidate]
+        rivals = sorted(places - {person, candidate})
+        return [self.judge(person, r) for r in rivals if not self._could_follow(joined, r)]
 
-    def _may_be_one(self, one: int, other: int) -> bool:
-        decision = decide([self.judge(one, other)], self._thresholds)
-        return decision.outcome is Outcome.LINK
+    def _could_follow(self, joined: Sequence[int], rival: int) -> bool:
+        judged = self._judge(joined, rival, self._members[rival])
+        return decide([judged], self._thresholds).outcome is Outcome.LINK
 
     def judge(self, person: int, candidate: int) -> PersonScore:
         """The candidate as seen from the person: every record of the one with each of the other."""
