@@ -86,8 +86,14 @@ def ordered(levels: Mapping[str, Level], orders: Orders) -> tuple[dict[str, Leve
     # One order may undo another, so they are gone through until all hold.
     for order in orders * len(levels):
         pooled += in_order(m, u, [level.value for level in order if level.value in levels])
-    found = {label: Level(m=_probability(m[label]), u=u[label]) for label in levels}
+    found = {label: _level(m[label], u[label]) for label in levels}
     return found, list(dict.fromkeys(pooled))
+
+
+def _level(m: float, u: float) -> Level:
+    """The level of this ratio; both become smaller where m would be more than a probability."""
+    most = 1 - NEAREST
+    return Level(m=m, u=u) if m <= most else Level(m=most, u=_probability(u * most / m))
 
 
 def drawn(learnt: float, observations: float, base: float, worth: float) -> float:
