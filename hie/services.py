@@ -279,7 +279,7 @@ class Services:
             self.audit,
         )
         self.assignments = Assignments(self.db, self.keys, self.audit)
-        self.figures = IdentityFigures(self.db, self.clock)
+        self.figures = IdentityFigures(self.db, self.mpi, self.clock)
 
     async def __aenter__(self) -> Self:
         await migrations.upgrade(self.db)

@@ -145,6 +145,15 @@ def postgres_url(postgres_template: Server) -> Iterator[str]:
     _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_template: Server) -> Iterator[str]:
+    """The address of a PostgreSQL database for all tests of a module."""
+    name = f"hie_test_{next(_numbers)}"
+    _run(_administer(postgres_template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+    yield postgres_template.url(name)
+    _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database of each kind in turn."""

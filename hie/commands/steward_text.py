@@ -94,6 +94,8 @@ def figures(told: Json) -> Iterator[str]:
             f"auto {new['auto_rate']:.1%}, review {new['review_rate']:.1%}, "
             f"new {new['new_rate']:.1%}; undone {window['undo_rate']:.1%}"
         )
+    for each in told["drift"]:
+        yield f"drift of {each['comparison']}\t{each['index']:.3f}\tof {each['links']} links"
     for full in told["full_keys"]:
         yield f"full keys\t{full['kind']}\t{full['keys']}, refused {full['refused_records']}"
 

@@ -11,15 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from hie.db import Database
 from hie.kernel.clock import SECOND_US, Clock
+from mpi.drift import ComparisonDrift
 from mpi.repository import decisions, figures, queue
 from mpi.repository.decisions import ModelRow
 from mpi.repository.figures import DAY_US, DayCount, Doubts, FullKeys
 from mpi.repository.queue import QueueFigures
+from mpi.service import Mpi
 
 #: Figures older than this are counted again when somebody asks.
 FRESH_US: Final = 60 * SECOND_US
+#: How long the drift of levels is kept.
+DRIFT_US: Final = 3_600 * SECOND_US
 WINDOWS: Final = (1, 7, 30)
 OUTCOMES: Final = ("auto", "review", "new")
 _TAKEN_BACK: Final = ("undo", "unmerge")
@@ -68,7 +74,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Everything at one time."""
+    """Everything at one time.
+
+    Attributes:
+        drift: of the levels of late links from the model, an hour old at most.
+    """
 
     at_us: int
     doubts: Doubts
@@ -76,6 +86,7 @@ class Figures:
     ages: Mapping[str, Ages]
     windows: tuple[Window, ...]
     full_keys: tuple[FullKeys, ...]
+    drift: tuple[ComparisonDrift, ...]
 
     @property
     def duplicate_rate(self) -> float:
@@ -88,13 +99,16 @@ class Figures:
 class _Kept:
     figures: Figures | None = None
     final: set[int] = field(default_factory=set)
+    drift: tuple[ComparisonDrift, ...] = ()
+    drift_us: int | None = None
 
 
 class IdentityFigures:
     """Counts the index, at most once a minute."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, mpi: Mpi, clock: Clock) -> None:
         self._db = db
+        self._mpi = mpi
         self._clock = clock
         self._kept = _Kept()
         self._counting = asyncio.Lock()
@@ -144,8 +158,16 @@ class IdentityFigures:
                 ages=_ages(await figures.ages(conn), now_us),
                 windows=tuple(windows),
                 full_keys=tuple(await figures.full_keys(conn)),
+                drift=await self._drift(conn, now_us),
             )
         return self._kept.figures
+
+    async def _drift(self, conn: AsyncConnection, now_us: int) -> tuple[ComparisonDrift, ...]:
+        """How far late links are from the model; it opens thousands, so not every time."""
+        kept = self._kept
+        if kept.drift_us is None or now_us - kept.drift_us >= DRIFT_US:
+            kept.drift, kept.drift_us = await self._mpi.drift.measure(conn), now_us
+        return kept.drift
 
     async def _keep_days(self, today: int) -> None:
         """Count the days that are not over, or were not counted since they were."""

@@ -88,6 +88,12 @@ _TABLE: Final[tuple[tuple[str, str, tuple[str, ...], Read], ...]] = (
         ("kind",),
         lambda f: {(full.spec,): full.refused for full in f.full_keys},
     ),
+    (
+        "hie_mpi_level_drift",
+        "Levels of late links against the model, as population stability index.",
+        ("comparison",),
+        lambda f: {(each.comparison,): each.index for each in f.drift},
+    ),
 )
 
 

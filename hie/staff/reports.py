@@ -56,6 +56,22 @@ def of(figures: Figures) -> dict[str, Any]:
             {"kind": full.spec, "keys": full.keys, "refused_records": full.refused}
             for full in figures.full_keys
         ],
+        "drift": [
+            {
+                "comparison": each.comparison,
+                "links": each.links,
+                "index": round(each.index, 4),
+                "levels": [
+                    {
+                        "level": level.level,
+                        "seen": round(level.seen, 4),
+                        "expected": round(level.expected, 4),
+                    }
+                    for level in each.levels
+                ],
+            }
+            for each in figures.drift
+        ],
     }
 
 

@@ -334,6 +334,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
             )
         ),
         full_keys=_list(_object(kind=_TEXT, keys=_WHOLE, refused_records=_WHOLE)),
+        drift=_list(
+            _object(
+                "levels of the newest automatic links beside the model's m",
+                comparison=_TEXT,
+                links=_WHOLE,
+                index={**_REAL, "description": "population stability index"},
+                levels=_list(_object(level=_TEXT, seen=_REAL, expected=_REAL)),
+            )
+        ),
     ),
     "Model": _object(
         version=_TEXT,
