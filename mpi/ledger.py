@@ -22,10 +22,12 @@ from hie.keystore import KeyKind, KeyStore
 from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus
 from mpi.repository import links, records
 from mpi.repository.links import Link
-from mpi.repository.writes import Writes
+from mpi.repository.writes import Writes, lock
 
 #: Pairs of records that one decision holds apart; enough for two persons of thirty records.
 MOST_ASSERTIONS = 1_000
+#: What a transaction holds that moves records.
+MOVING = int.from_bytes(b"mpi-move", "big")
 SYSTEM = "system"
 
 
@@ -283,7 +285,9 @@ class Ledger:
     ) -> list[PersonId]:
         """Keep others from moving records of these persons, and these records, until the commit.
 
-        PostgreSQL locks the rows of the persons, in order of their ids; SQLite has one writer.
+        On PostgreSQL one transaction at a time moves records: two that each need what the other
+        holds would wait for ever. The rows of the persons are locked besides, against arrivals
+        that are being linked to them. SQLite has one writer.
 
         Args:
             conn: open write transaction.
@@ -297,6 +301,7 @@ class Ledger:
         Raises:
             HieError: NOT_FOUND for an id that never was a person.
         """
+        await lock(conn, [MOVING])
         held: set[str] = set()
         while True:
             standing = [await self.resolve(conn, person) for person in persons]

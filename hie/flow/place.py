@@ -281,7 +281,7 @@ class Placer:
         self, conn: AsyncConnection, versions: Sequence[NewVersion]
     ) -> list[NewVersion]:
         records = {record for version in versions for record, _ in version.patients}
-        persons = await self._mpi.person_of(conn, records) if records else {}
+        persons = await self._mpi.held_person_of(conn, records) if records else {}
         for version in versions:
             if missing := [record for record, _ in version.patients if record not in persons]:
                 text = f"`{version.type}` refers to {len(missing)} patient(s) nobody has sent"

@@ -52,6 +52,23 @@ async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> l
     return found
 
 
+async def held_links(conn: AsyncConnection, records: Collection[str]) -> list[Link]:
+    """The open links of these records, kept open until the commit.
+
+    SQLite has one writer. On PostgreSQL a record that another is moving is waited for; its old
+    link is then closed, and the new one is read by a second look.
+    """
+    found = await links_of_records(conn, records)
+    if conn.dialect.name != "postgresql" or not found:
+        return found
+    held: set[str] = set()
+    while missing := {link.record_id for link in found} - held:
+        wanted = select(_link.c.record_id).where(_link.c.record_id.in_(missing), _IS_OPEN)
+        rows = await conn.execute(wanted.with_for_update(read=True))
+        held |= {row.record_id for row in rows}
+    return await links_of_records(conn, records)
+
+
 async def links_of_person(conn: AsyncConnection, person_id: str) -> list[Link]:
     """The open links of a person."""
     return await _open_links(conn, _link.c.person_id == person_id)
@@ -212,16 +229,25 @@ async def end_assertions_between(
 async def close_assertions(
     conn: AsyncConnection, decision_id: int, *, by: int, now_us: int
 ) -> None:
-    """End the assertions that a decision made, and bring back those that it ended."""
+    """End the assertions that a decision made, and bring back those that it ended.
+
+    What another decision has asserted of the same pair since holds, and is not said twice.
+    """
     assertion = tables.negative_assertion
     await conn.execute(
         update(assertion)
         .where(assertion.c.decision_id == decision_id, assertion.c.valid_to_us.is_(None))
         .values(valid_to_us=now_us, closed_by=by)
     )
+    since = assertion.alias("since")
+    said = select(since.c.id).where(
+        since.c.record_a == assertion.c.record_a,
+        since.c.record_b == assertion.c.record_b,
+        since.c.valid_to_us.is_(None),
+    )
     await conn.execute(
         update(assertion)
-        .where(assertion.c.closed_by == decision_id)
+        .where(assertion.c.closed_by == decision_id, ~said.exists())
         .values(valid_to_us=None, closed_by=None)
     )
 

@@ -251,3 +251,30 @@ async def test_who_a_record_was_on_a_day_stays_on_record(index: Index):
     assert history[0][1] == decision
     assert history[2][1] is None
     assert [row.kind for row in events] == ["new", "new", "merge", "unmerge"]
+
+
+async def test_a_merge_is_taken_back_though_its_records_were_held_apart_again_since(each: Index):
+    """What the merge had ended was asserted anew by a later decision: it is not said twice."""
+    index = each
+    first, second = await two_persons(index)
+    do = index.mpi.steward
+    async with index.db.transaction() as conn:
+        await do.reject(conn, first.person_id, second.person_id, steward())
+        merged = await do.merge(conn, first.person_id, second.person_id, steward())
+        await do.unlink(conn, second.source_record_id, steward())
+    held = (await ledger(index))["apart"]
+    assert len(held) == 1
+    async with index.db.transaction() as conn:
+        undone = await do.undo(conn, merged.decision_id, steward())
+    assert undone.kept == (second.source_record_id,)
+    assert (await ledger(index))["apart"] == held
+    # The one merge undone in part can be taken back in full when its record is where it was.
+    async with index.db.transaction() as conn:
+        later = await do.undo(conn, (await decisions(index))[-2], steward())
+        again = await do.undo(conn, merged.decision_id, steward())
+    assert len(later.moves) == len(again.moves) == 1
+    assert await index.persons(second.source_record_id) == [second.person_id]
+    with pytest.raises(HieError) as raised:
+        async with index.db.transaction() as conn:
+            await do.undo(conn, merged.decision_id, steward())
+    assert raised.value.category is Category.CONFLICT
