@@ -96,23 +96,21 @@ async def test_what_is_hidden_is_answered_as_what_nobody_has(world: Asked) -> No
     assert numbers(told) == ["A1^^^ALPHA^MR"], "the own record stays the asker's"
 
 
-@pytest.mark.parametrize(
-    ("query", "places"),
-    [
-        (pix("ALPHA", "A9^^^ALPHA"), ["QPD^1^3^1^1"]),
-        (pix("ALPHA", "A1^^^NOWHERE&1.2.3&ISO"), ["QPD^1^3^1^4"]),
-        (pix("ALPHA", "A1^^^ALPHA", "^^^X&1.2.3&ISO~^^^ALPHA~^^^Y&1.2.4&ISO"),
-         ["QPD^1^4^1", "QPD^1^4^3"]),
-        (pdq("ALPHA", "@PID.5.1^QUILL", domains="^^^X&1.2.3&ISO"), ["QPD^1^8^1"]),
-    ],
-)  # fmt: skip
-async def test_err_2_names_the_component_that_is_not_known(world: Asked, query, places) -> None:
+async def test_err_2_names_the_component_that_is_not_known(world: Asked) -> None:
     await world.tell(arrival("ALPHA", "A1"))
-    answer = read(await world.ask_v2(query))
-    assert (answer.get("MSA-1"), answer.get("QAK-2")) == ("AE", "AE")
-    assert [err.field(2) for err in answer.all("ERR")] == places
-    assert {err.value(3) for err in answer.all("ERR")} == {"204"}
-    assert not answer.all("PID")
+    strange = "^^^X&1.2.3&ISO~^^^ALPHA~^^^Y&1.2.4&ISO"
+    cases = {
+        pix("ALPHA", "A9^^^ALPHA"): ["QPD^1^3^1^1"],
+        pix("ALPHA", "A1^^^NOWHERE&1.2.3&ISO"): ["QPD^1^3^1^4"],
+        pix("ALPHA", "A1^^^ALPHA", strange): ["QPD^1^4^1", "QPD^1^4^3"],
+        pdq("ALPHA", "@PID.5.1^QUILL", domains="^^^X&1.2.3&ISO"): ["QPD^1^8^1"],
+    }
+    for query, places in cases.items():
+        answer = read(await world.ask_v2(query))
+        assert (answer.get("MSA-1"), answer.get("QAK-2")) == ("AE", "AE")
+        assert [err.field(2) for err in answer.all("ERR")] == places
+        assert {err.value(3) for err in answer.all("ERR")} == {"204"}
+        assert not answer.all("PID")
 
 
 async def test_a_question_without_its_parts_is_answered_with_their_places(world: Asked) -> None:
@@ -230,17 +228,17 @@ async def test_a_repeat_is_answered_afresh_and_no_answer_is_kept(world: Asked) -
         assert len(await world.hub.journal.listed(conn, State.REFUSED, 10)) == 1
 
 
-@pytest.mark.parametrize("modes", ["AL|AL", "NE|AL", "ER|NE", "AL|NE", "NE|NE"])
 async def test_a_query_gets_its_response_whatever_acknowledgement_it_asks_for(
-    world: Asked, modes: str
+    world: Asked,
 ) -> None:
     await world.tell(arrival("ALPHA", "A1"), arrival("BETA", "B1"))
-    answers = await world.tell(
-        pix("ALPHA", "A1^^^ALPHA", header=f"P|2.5|||{modes}"), arrival("ALPHA", "A3")
-    )
-    assert read(answers[0]).get("MSA-1") == "AA"
-    assert numbers(answers[0])
-    assert read(answers[1]).get("MSA-2") == "A04A3", "no second frame of the query's stands between"
+    for modes in ("AL|AL", "NE|AL", "ER|NE", "AL|NE", "NE|NE"):
+        answers = await world.tell(
+            pix("ALPHA", "A1^^^ALPHA", header=f"P|2.5|||{modes}"), pix("ALPHA", "A9", tag="T9")
+        )
+        assert read(answers[0]).get("MSA-1") == "AA"
+        assert numbers(answers[0])
+        assert read(answers[1]).get("MSA-2") == "XT9", "no second frame stands between"
 
 
 async def test_an_answer_speaks_the_askers_version_and_character_set(world: Asked) -> None:

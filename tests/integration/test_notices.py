@@ -5,6 +5,8 @@ import copy
 import hashlib
 import hmac
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +27,8 @@ from hie.telling import Telling
 from hie.web import Metrics
 from tests.support.asked_hub import World, actor, consent, deny
 from tests.support.certificates import Authority
-from tests.support.hub_process import exchange, free_port
+from tests.support.hub_process import HubProcess, exchange, free_port
+from tests.support.launcher import ROOT
 from tests.support.made_once import config_of
 from tests.support.mllp_listener import MllpListener
 from tests.support.queries import arrival
@@ -383,3 +386,38 @@ async def test_a_webhook_is_signed_and_tells_ids_alone(tmp_path) -> None:
         assert b"QUILL" not in body
         assert b"A1" not in body
     await runner.cleanup()
+
+
+@pytest.mark.skipif(not os.environ.get("HIE_TEST_LONG"), reason="starts a hub twice: test-long")
+async def test_a_kill_loses_no_notice_and_repeats_none_as_another(tmp_path) -> None:
+    listener = MllpListener()
+    listener.answer = lambda _message: b""  # it has it, and the hub will never know
+    await listener.start()
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / "config", config)
+    for number, (who, notify) in enumerate((("ALPHA", adt(listener.port)), ("BETA", "")), start=1):
+        content = SOURCE.format(who=who, number=number) + notify
+        (config / "sources" / f"{who.lower()}.toml").write_text(content)
+    home = tmp_path / "home"
+    hub = HubProcess(home, HIE_CONFIG=str(config), HIE_REGIME="hipaa-treatment")
+    other = {"name": OTHER["name"], "born": OTHER["born"], "more": OTHER["more"]}
+    try:
+        await asyncio.to_thread(hub.start)
+        answers: list[bytes] = []
+        await exchange(hub.mllp_port, [arrival("ALPHA", "A1"), arrival("BETA", "B1")], answers)
+        await listener.until(1)
+        late = [arrival(who, number, ssn="900112233", **other)
+                for who, number in (("ALPHA", "A2"), ("BETA", "B2"))]  # fmt: skip
+        await exchange(hub.mllp_port, late, answers)
+        await asyncio.to_thread(hub.kill)
+        assert len(answers) == 4
+        listener.answer = lambda _message: "AA"
+        await asyncio.to_thread(hub.start)
+        await listener.until(3, seconds=40)
+    finally:
+        await asyncio.to_thread(hub.kill)
+        await listener.stop()
+    first, again, second = listener.taken
+    assert first.control_id == again.control_id != second.control_id
+    assert pid_3(first) == pid_3(again) == [A1, B1]
+    assert [one.partition("^")[0] for one in pid_3(second)] == ["A2", "B2"]
