@@ -92,8 +92,7 @@ def _is_first_name_agreed(comparison: Comparison) -> bool:
     first = comparison.first
     if first is First.EXACT or _is_own_number(comparison):
         return True
-    if comparison.middle is Middle.DIFFERS and _could_be_twins(comparison):
-        # Ellie G and Danielle E: a short form in the list, but two middle names.
+    if _could_be_twins(comparison) and _are_told_apart(comparison):
         return _has_number(comparison) and first in _FIRST_AGREES
     if first in _FIRST_AGREES or comparison.name is Name.SWAPPED_TYPO:
         return True
@@ -101,6 +100,19 @@ def _is_first_name_agreed(comparison: Comparison) -> bool:
         # A child's garbled name may be the twin's: Kayedn is nearer to Kayden than to Jayden.
         return not comparison.has_minor
     return first is First.RIVAL and _is_one_of_two_names_mistyped(comparison)
+
+
+def _are_told_apart(comparison: Comparison) -> bool:
+    """Whether two first names that are not the same may be two children's.
+
+    Ellie G and Danielle E have a short form in the list, but two middle names. And no list of
+    names is whole: of a child, a name one letter off is taken for a misspelt one only where
+    the middle names agree.
+    """
+    is_child = comparison.has_child and comparison.first is First.TYPO
+    return comparison.middle is Middle.DIFFERS or (
+        is_child and comparison.middle not in _MIDDLE_AGREES
+    )
 
 
 def _is_one_of_two_names_mistyped(comparison: Comparison) -> bool:
