@@ -19,7 +19,7 @@ def test_numbers_and_names_of_a_fitted_model_survive_too():
     first = replace(
         MODEL.frequencies["first"], average=0.00123456789, shares={"zoë": 0.01, "maryann": 1e-7}
     )
-    fitted = replace(MODEL, version='a "b"', frequencies=MODEL.frequencies | {"first": first})
+    fitted = replace(MODEL, version='a "b"', frequencies={**MODEL.frequencies, "first": first})
     once = model_text(fitted)
     again = read_model(once, "model.toml")
     assert again.version == 'a "b"'
