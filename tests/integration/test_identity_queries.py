@@ -40,7 +40,7 @@ class Asked(World):
         ]
 
 
-def _is_person(entity) -> bool:
+def _is_person(entity: dict[str, dict[str, str]]) -> bool:
     return entity.get("what", {}).get("reference", "").startswith("Patient/")
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from adapters.source_files import load_sources
 from hie.db import Database
-from hie.kernel.ids import PersonId, SourceId
+from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from hie.notify.publish import Publisher
 from hie.notify.repository import CLAIM_SECONDS, Notice, NoticeBook, State, Told
 from tests.unit.adapters.test_sources import LEAST
@@ -90,7 +90,7 @@ async def test_who_was_told_of_a_record_hears_of_it_without_a_subscription(
     await happened(database, "link", "rb", "p1")
     assert await publisher.publish() == 0, "nobody asked"
     one = Notice(
-        pk=1, event_id=1, source_id=SourceId("beta"), channel="identifiers", record_id="rb",
+        pk=1, event_id=1, source_id=SourceId("beta"), channel="identifiers", record_id=SourceRecordId("rb"),
         happened_us=0, state=State.WAITING, reason="", attempts=0, created_us=0, due_us=0,
     )  # fmt: skip
     told = Told(person_id=PersonId("p1"), digest="")

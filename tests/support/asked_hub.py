@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import yarl
@@ -37,7 +37,7 @@ class World:
         self.tokens: dict[str, str] = {}
         self.http: aiohttp.ClientSession
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         await self.hub.__aenter__()
         await self.hub.start()
         self.http = aiohttp.ClientSession()
