@@ -142,18 +142,22 @@ def judge_person(
 
 
 def decide(persons: Iterable[PersonScore], thresholds: Thresholds) -> Decision:
-    """Link, review or new; the order of the persons makes no difference."""
+    """Link, review or new; the order of the persons makes no difference.
+
+    Whom a steward has ruled out is no candidate but still a rival: that somebody is not one of
+    two does not prove that they are the other.
+    """
     ranked = sorted(persons, key=lambda person: (-person.best, person.person_id))
-    ranked = [p for p in ranked if p.best >= _worth_a_look(p, thresholds) and not p.is_denied]
-    if not ranked:
+    ranked = [p for p in ranked if p.best >= _worth_a_look(p, thresholds)]
+    relevant = tuple(person for person in ranked if not person.is_denied)
+    if not relevant:
         return Decision(outcome=Outcome.NEW, reason="no-candidate")
-    relevant = tuple(ranked)
     linkable = [person for person in relevant if _obstacle(person, thresholds) is None]
     if not linkable:
         reason = _obstacle(relevant[0], thresholds) or ""
         return Decision(outcome=Outcome.REVIEW, reason=reason, ranked=relevant)
     best, *others = linkable
-    strongest_other = max((p.best for p in relevant if p is not best), default=None)
+    strongest_other = max((p.best for p in ranked if p is not best), default=None)
     if strongest_other is not None and best.best - strongest_other < thresholds.margin:
         return Decision(outcome=Outcome.REVIEW, reason="margin", ranked=relevant)
     return Decision(

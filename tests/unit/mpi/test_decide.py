@@ -80,9 +80,9 @@ def person(
         ),
         pytest.param(
             [person("p", 20), person("q", 19, denied=True)],
-            Outcome.LINK,
-            "clear",
-            id="close to one that is denied",
+            Outcome.REVIEW,
+            "margin",
+            id="that it is not the one does not prove that it is the other",
         ),
         pytest.param([person("p", 20, -21)], Outcome.REVIEW, "mean", id="one record fits, one not"),
         pytest.param([person("p", 20, -20)], Outcome.LINK, "clear", id="the mean is just enough"),
