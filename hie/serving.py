@@ -152,13 +152,16 @@ class Site:
         await self._runs.close()
 
     def _with_token(self, handler: Handler) -> Handler:
-        """In production a message over HTTP needs a bearer token: MSH alone proves nobody."""
+        """In production a message over HTTP needs a source's token: MSH alone proves nobody."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             _, _, bearer = request.headers.get("Authorization", "").partition(" ")
             try:
                 caller = await self._services.tokens.check(bearer)
+                is_source = bool(caller.sources)  # neither a patient nor staff
             except HieError:
+                is_source = False
+            if not is_source:
                 text = "expected a bearer token of a registered source\n"
                 return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
             reads = caller.may("Patient", "r") and caller.may("Patient", "s")

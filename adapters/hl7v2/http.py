@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/plain")
 
 #: Key of a request under which stands for which sources its token reads; absent = no token asked.
-READS_FOR: Final = "hl7v2-reads-for"
+READS_FOR: Final = web.RequestKey("hl7v2-reads-for", frozenset)
 
 _RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024

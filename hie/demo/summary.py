@@ -291,6 +291,7 @@ def _next(summary: Summary) -> Iterator[str]:
     yield from _heading("The hub is up; try next (after `. .venv/bin/activate`)")
     rows = [
         ("FHIR", f"{where.fhir}/metadata"),
+        ("Staff", where.fhir.removesuffix("/fhir") + "/staff/v1/"),
         ("HL7 v2 over MLLP", f"{where.host}:{where.mllp_port}, TLS {where.mllps_port}"),
     ]
     yield from _table(rows, left=2)
@@ -305,4 +306,5 @@ def _next(summary: Summary) -> Iterator[str]:
         f"  hie send {summary.samples}/*.hl7 --to {where.host}:{where.mllp_port}",
         f"  hie convert {summary.samples}/ORU_R01.hl7",
         "  hie parked; hie audit verify",
+        "  hie mpi review; hie mpi show TASK     # what waits for an identity steward",
     )

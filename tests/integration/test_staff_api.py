@@ -336,3 +336,67 @@ async def test_the_page_and_the_document_need_no_token_and_keep_to_themselves(hu
         assert document.json["openapi"] == "3.1.0"
         for reply in (page, document):
             assert (reply.status, reply.headers["Cache-Control"]) == (200, "no-store")
+
+
+async def test_an_overlay_shows_what_is_held_back_and_is_taken_over_and_given_back(
+    hub: RunningHub,
+):
+    await hub.send(registration("C1", "1"))
+    await hub.send(registration("C2", "1", "OKONKWO^ADA", "19610203").replace(b"|F|", b"|M|"))
+    token = await hub.token("saint-aurelia")
+    async with consoles(hub, KIM) as (kim,):
+        task = await kim.task()
+        assert (task["kind"], task["priority"]) == ("overlay", 1)
+        assert task["held"]["name"][0]["family"] == "OKONKWO"
+        assert task["subject"]["golden"]["name"][0]["family"] == "QUINLAN"
+        assert [c["decision"] for c in task["choices"]] == ["overlay-refuse", "overlay-accept"]
+        before = await fhir(hub, token, task["person"])
+        choice = {"decision": "overlay-accept", "reason": "the number was given to her"}
+        done = await kim.do(f"/mpi/tasks/{task['id']}/decide", choice, task["version"])
+        assert done.status == 200, done.body
+        _, after = await fhir(hub, token, task["person"])
+        assert after["name"][0]["family"] == "OKONKWO"
+        undone = await kim.do(f"/mpi/decisions/{done.json['decision']}/undo", {"reason": "no"})
+        assert undone.status == 200, undone.body
+        assert await fhir(hub, token, task["person"]) == before
+
+
+async def test_whom_a_wrong_link_misled_is_listed_until_they_are_told(hub: RunningHub):
+    await hub.send(*DOUBTFUL)
+    token = await hub.token("saint-aurelia", user="dr-ruiz")
+    async with consoles(hub, KIM) as (kim,):
+        task = await kim.task()
+        choice = {"decision": "link", "reason": "one human"}
+        linked = await kim.do(f"/mpi/tasks/{task['id']}/decide", choice, task["version"])
+        status, _ = await hub.ask(token, f"Patient/{task['others'][0]['id']}")
+        assert status == 200
+        path = f"/mpi/decisions/{linked.json['decision']}"
+        undone = (await kim.do(f"{path}/undo", {"reason": "two humans"})).json
+        assert undone["corrections"]["number"] >= 1
+        (waiting,) = (await kim.get("/mpi/corrections"))["decisions"]
+        assert waiting["waiting"] == undone["corrections"]["number"]
+        listed = (await kim.get(undone["corrections"]["address"]))["corrections"]
+        assert "dr-ruiz" in {row["user"] for row in listed}
+        told = await kim.do(
+            f"{undone['corrections']['address']}/told",
+            {"corrections": [row["id"] for row in listed]},
+        )
+        assert told.json["told"] == len(listed)
+        assert (await kim.get("/mpi/corrections"))["decisions"] == []
+
+
+async def test_only_a_source_sends_messages_in_production(tmp_path):
+    async with running_hub(tmp_path, HIE_PROFILE="production") as hub:
+        tokens = [
+            await hub.hub.issue_token(purpose="HOPERAT", **BOSS),
+            await hub.hub.issue_token(scope="patient/*.rs", patient="p-1"),
+            await hub.token("saint-aurelia"),
+        ]
+        codes = []
+        async with aiohttp.ClientSession() as session:
+            for token in tokens:
+                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/hl7-v2"}
+                url = hub.base.replace("/fhir", "/hl7v2")
+                async with session.post(url, data=DOUBTFUL[0], headers=headers) as got:
+                    codes.append(got.status)
+    assert codes == [401, 401, 200]
