@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, false, func, not_, or_, select
 from sqlalchemy import exists as sql_exists
 
 from hie.crypto import KeyRing
@@ -39,6 +39,8 @@ _TABLES: dict[str, Table] = {
     "uri": sp_uri,
     "ref": sp_ref,
 }
+#: From this breadth on a criterion is no place to begin a search at.
+_BROAD = 8
 #: What stands in for a missing sort value, after or before everything.
 _LAST_TEXT, _FIRST_TEXT = "\uffff", ""
 
@@ -110,6 +112,23 @@ class Criteria:
         }
         return build[type(criterion)](r, criterion, persons)
 
+    def leading(self, criteria: Sequence[q.Criterion]) -> q.Keyed | None:
+        """The criterion that fewest persons meet, as far as its keys tell; None = none stands out.
+
+        Neither database can know: a keyed hash has no prefix and no order.
+        """
+        keyed = [c for c in criteria if isinstance(c, q.Keyed) and not c.is_not and c.keys]
+        best = min(keyed, key=_breadth, default=None)
+        return best if best is not None and _breadth(best) < _BROAD else None
+
+    def resources(self, criterion: q.Keyed, type_id: int) -> Select[Any]:
+        """Primary keys of the resources of a type that meet a criterion, from the index rows."""
+        return select(sp_token.c.resource_pk).where(
+            sp_token.c.param_id.in_(criterion.param_ids),
+            sp_token.c.type_id == type_id,
+            sp_token.c.code.in_(self._hashes(criterion)),
+        )
+
     def order(self, r: Any, query: q.Query) -> Order:
         """The sort of a query; unsorted searches come in the order they were stored."""
         columns, directions = [], []
@@ -130,9 +149,12 @@ class Criteria:
         return not_(met) if c.is_not else met
 
     def _keyed(self, r: Any, c: q.Keyed, persons: Persons) -> Expr:
-        codes = [self._ring.blind("sp", str(param), key) for param in c.param_ids for key in c.keys]
-        met = self._rows(sp_token, r, c.param_ids, sp_token.c.code.in_(codes), persons)
+        codes = sp_token.c.code.in_(self._hashes(c))
+        met = self._rows(sp_token, r, c.param_ids, codes, persons)
         return not_(met) if c.is_not else met
+
+    def _hashes(self, c: q.Keyed) -> list[str]:
+        return [self._ring.blind("sp", str(param), key) for param in c.param_ids for key in c.keys]
 
     def _date(self, r: Any, c: q.Date, persons: Persons) -> Expr:
         t = sp_date.c
@@ -203,6 +225,24 @@ class Criteria:
         if persons is not None and "person_id" in table.c:
             return r.c.pk.in_(rows.where(table.c.person_id.in_(persons)))  # type: ignore[no-any-return]
         return sql_exists(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
+
+
+def _breadth(criterion: q.Keyed) -> int:
+    """How many may meet a criterion, as a rough magnitude, by the form of its keys."""
+    widest = max(_width(key) for key in criterion.keys)
+    return widest + len(criterion.keys).bit_length()
+
+
+def _width(key: str) -> int:
+    """Numbers and whole texts narrow most, then days, then prefixes and years."""
+    kind, _, text = key.partition(":")
+    if kind in ("s", "v"):
+        return 0
+    if kind in ("f", "x"):
+        return 1
+    if kind == "p":
+        return max(1, 7 - len(text))
+    return {10: 1, 7: 4}.get(len(text), 6)  # a day, a month, a year
 
 
 def _token_value(value: q.TokenValue) -> Expr:

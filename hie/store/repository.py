@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, distinct, func, or_, select
+from sqlalchemy import Select, distinct, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
@@ -265,18 +265,23 @@ class ResourceRepository(ResourceLoader):
         ]
         if query.persons is not None:
             where.append(r.c.person_id.in_(query.persons))
+        leading = self._criteria.leading(query.criteria) if query.persons is None else None
         for position, criterion in enumerate(query.criteria):
             other = resource.alias(f"r{position}")
-            where.append(
-                r.c.person_id.in_(
-                    select(other.c.person_id).where(
-                        other.c.type_id == patient,
-                        other.c.deleted.is_(False),
-                        self._criteria.expression(other, criterion, None),
-                        self._visibility.visible(shape_of(residual), other.name),
-                    )
-                )
-            )
+            is_theirs: list[Any] = [
+                other.c.type_id == patient,
+                other.c.deleted.is_(False),
+                self._visibility.visible(shape_of(residual), other.name),
+            ]
+            if criterion is leading:
+                # Begin at its index rows: the others are asked of the few persons found there.
+                rows = self._criteria.resources(leading, patient)
+                found = select(other.c.person_id).where(other.c.pk.in_(rows), *is_theirs)
+                where.append(r.c.person_id.in_(found))
+            else:
+                met = self._criteria.expression(other, criterion, None)
+                same = other.c.person_id == r.c.person_id
+                where.append(exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r)))
         return where
 
     async def _serve(self, conn: AsyncConnection, rows: Rows) -> list[Served]:
