@@ -22,6 +22,7 @@ from adapters.port import Peer, Wire
 from adapters.sources import OrganizationRef, Source, SourceRegistry
 from hie.kernel.ids import SourceId
 from tests.support.queries import pdq, pix
+from tests.support.tree import ROOT
 
 CONFIG = Path(__file__).parents[4] / "config" / "hl7v2"
 ALPHA = Source(
@@ -235,3 +236,22 @@ def test_a_value_comes_out_of_a_segment_as_it_went_in(one: str, other: str):
     assert len(message.segments) == 2
     if one.isprintable() and one.isascii():
         assert pid.value(3, 1) in {one, '""'}
+
+
+#: What the door gives for a golden query that asks about anybody.
+GOLDEN = {
+    "pix-unknown-number": Found(unfound=Unfound.IDENTIFIER),
+    "pix-unknown-domains": Found(unfound=Unfound.TARGET_DOMAIN, places=(1, 3)),
+    "pdq-nobody": Found(),
+    "pdq-found": Found(patients=(PERSON,), pointer="opaque"),
+}
+QUERIES = sorted((ROOT / "tests/golden/queries").glob("*.hl7"))
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_golden_query_gets_its_golden_answer(path: Path):
+    query = path.read_bytes().replace(b"\n", b"\r")
+    found = GOLDEN.get(path.stem, Found(identifiers=NUMBERS[1:], patients=(PERSON,)))
+    _, answer, _ = asked(query, found)
+    told = answer.encode().decode().replace("\r", "\n")
+    assert told == path.with_suffix(".answer").read_text(encoding="utf-8")
