@@ -17,8 +17,9 @@ from mpi.offline.persons import Grouped, Grouper
 from tests.conftest import IS_LONG
 from tests.support.memory_index import TODAY
 from tests.support.mpi import SETTINGS, THRESHOLDS
-from tests.support.people import population
+from tests.support.people import father_and_son_pairs, population, twin_pairs
 
+NORMALIZER = Normalizer(SETTINGS.forms, SETTINGS.defaults)
 Bits = Mapping[tuple[int, int], tuple[float, tuple[Veto, ...]]]
 
 
@@ -135,10 +136,40 @@ def test_the_numbering_of_records_does_not_decide(bits, order):
     assert persons(COUNT, renamed) == expected
 
 
-def test_a_town_is_linked_the_same_in_any_order_and_with_any_number_of_processes():
-    normalizer = Normalizer(SETTINGS.forms, SETTINGS.defaults)
+def together(pairs) -> tuple[int, int, int]:
+    """Of pairs of sightings, put into one file: how many, how many linked, how many listed."""
+    ids = [tuple(f"{s.source}{s.mrn}" for s in pair) for pair in pairs]
     records = {
-        f"{s.source}{s.mrn}": normalizer.demographics(s.patient, TODAY)
+        record_id: NORMALIZER.demographics(sighting.patient, TODAY)
+        for pair, of_pair in zip(pairs, ids, strict=True)
+        for record_id, sighting in zip(of_pair, pair, strict=True)
+    }
+    linked = link(records, SETTINGS, lambda *_: None)
+    person = {record_id: person_id for record_id, person_id, *_ in linked.links()}
+    listed = {frozenset((row[0], row[1])) for row in linked.pairs()}
+    return (
+        len(ids),
+        sum(person[one] == person[other] for one, other in ids),
+        sum(frozenset(pair) in listed for pair in ids),
+    )
+
+
+def test_twins_in_a_file_are_not_linked_and_none_are_hidden():
+    count, linked, listed = together(list(twin_pairs(seed=301, count=3_000 if IS_LONG else 200)))
+    assert linked <= count * 0.005
+    assert listed >= count * 0.995
+
+
+def test_father_and_son_in_a_file_are_not_linked_and_none_are_hidden():
+    pairs = list(father_and_son_pairs(seed=302, count=3_000 if IS_LONG else 200))
+    count, linked, listed = together(pairs)
+    assert linked <= count * 0.001
+    assert listed >= count * 0.995
+
+
+def test_a_town_is_linked_the_same_in_any_order_and_with_any_number_of_processes():
+    records = {
+        f"{s.source}{s.mrn}": NORMALIZER.demographics(s.patient, TODAY)
         for s in population(seed=303, humans=2_000 if IS_LONG else 150)
     }
     shuffled = list(records.items())
