@@ -171,6 +171,7 @@ class Ledger:
             person_id=old.person_id,
             valid_from_us=max(recorded.now_us, now.valid_from_us),
             decision_id=old.decision_id,
+            restores=old.first_id,
             state=old.state.value,
             bits=old.bits,
             grade=old.grade,

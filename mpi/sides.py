@@ -108,9 +108,14 @@ class Sides:
         return await sides.waiting(conn, after=after, limit=limit)
 
     async def persons(self, conn: AsyncConnection, decision_id: int) -> tuple[PersonId, ...]:
-        """The persons whom the records on the sides of a decision, or of its review, are now."""
-        seen = await sides.about_of(conn, decision_id) or decision_id
-        listed = await sides.of_decision(conn, await sides.root_of(conn, seen))
+        """Whose the records on the sides of a decision are now.
+
+        Of a review, of the decision it looked at; of an undo, of what the chain of undos began
+        with.
+        """
+        root = await sides.root_of(conn, decision_id)
+        listed = await sides.of_decision(conn, await sides.about_of(conn, root) or root)
+        listed |= await sides.of_decision(conn, decision_id)
         found = await sides.persons_of(conn, listed)
         return tuple(sorted({PersonId(person) for person in found.values()}))
 

@@ -75,6 +75,7 @@ identity_link = Table(
     Column("valid_to_us", Key),
     Column("decision_id", Key, nullable=False, index=True),
     Column("closed_by", Key, index=True),
+    Column("restores", Key),  # the link that an undo opened again; null = it is a new one
     Column("state", String(12), nullable=False),
     Column("bits", Float),
     Column("grade", String(16)),

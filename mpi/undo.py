@@ -45,7 +45,7 @@ class Undoing:
         records = [link.record_id for link in ended]
         await self._ledger.hold_still(conn, records, [], besides={o.person_id for o in ended})
         past = await links.history(conn, records)
-        standing = {old: _standing(past[old.record_id], decision_id) for old in ended}
+        standing = {old: _standing(past[old.record_id], old) for old in ended}
         back = {old: now for old, now in standing.items() if now is not None}
         if not back and await links.is_undone(conn, decision_id):
             raise HieError(Category.CONFLICT, "this decision is taken back already")
@@ -117,14 +117,12 @@ class Undoing:
         return kind
 
 
-def _standing(past: Sequence[Link], decision_id: int) -> Link | None:
-    """A record's open link, if it is still the effect of a decision; else None.
+def _standing(past: Sequence[Link], ended: Link) -> Link | None:
+    """A record's open link, if it is the one opened in place of the link that a decision ended.
 
-    It is where the decision made it, where undoing later decisions restored it, and where the
-    decision itself was an undoing and nothing has been closed since.
+    It still is that one after later decisions were taken back: what an undo opens again is the
+    link it was.
     """
-    *before, now = past
-    if now.closed_by is not None:
-        return None
-    is_last = bool(before) and before[-1].closed_by == decision_id
-    return now if is_last or now.decision_id == decision_id else None
+    place = next(n for n, link in enumerate(past) if link.id == ended.id)
+    opened, now = past[place + 1], past[-1]
+    return now if now.closed_by is None and now.first_id == opened.first_id else None

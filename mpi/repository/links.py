@@ -17,6 +17,7 @@ CHUNK = 500
 
 _link, _person = tables.identity_link, tables.person
 _IS_OPEN = _link.c.valid_to_us.is_(None)
+_EVER = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Link:
         decision_id: whose effect it is; a link that was restored carries the decision that
             made it first.
         closed_by: the decision that ended it; None while it holds.
+        restores: the link that an undo opened again with this one; None for a new one.
         valid_from_us, valid_to_us: since when, and until before when; None while it holds.
     """
 
@@ -40,6 +42,12 @@ class Link:
     grade: str | None
     valid_from_us: int
     valid_to_us: int | None
+    restores: int | None
+
+    @property
+    def first_id(self) -> int:
+        """The link that this one is, however often it was closed and opened again."""
+        return self.restores or self.id
 
 
 async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> list[Link]:
@@ -106,9 +114,11 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
             _link.c.grade,
             _link.c.valid_from_us,
             _link.c.valid_to_us,
+            _link.c.restores,
         )
         .where(condition)
-        .order_by(_link.c.id)
+        # Ids of two processes may be a moment out of order; the times of a record never are.
+        .order_by(_link.c.valid_from_us, func.coalesce(_link.c.valid_to_us, _EVER), _link.c.id)
     )
     return [
         Link(
@@ -122,6 +132,7 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
             grade=row.grade,
             valid_from_us=row.valid_from_us,
             valid_to_us=row.valid_to_us,
+            restores=row.restores,
         )
         for row in rows
     ]

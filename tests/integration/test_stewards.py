@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from hie.flow.corrections import as_csv
-from hie.flow.decisions import Confirm, Link, Merge, Reject, Steward, Unlink
+from hie.flow.decisions import Confirm, Link, Merge, Reject, Request, Steward, Unlink
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.model import TaskKind
 from tests.integration.test_moves import CHEST, JANE, PETER, WHO, Feed, pid, pv1
 from tests.support.running_hub import running_hub
@@ -80,7 +81,7 @@ async def ledger(feed: Feed) -> list[list[tuple[Any, ...]]]:
         ]
 
 
-async def two_patients(feed: Feed) -> tuple[str, str]:
+async def two_patients(feed: Feed) -> tuple[PersonId, PersonId]:
     """Jane with two numbers that nobody has joined; each has a visit and a problem."""
     await feed.send("A01", pid(JANE, "1"), pv1("V1"), CHEST)
     await feed.send(
@@ -91,7 +92,7 @@ async def two_patients(feed: Feed) -> tuple[str, str]:
     )
     one, two = await feed.person("1"), await feed.person("2")
     assert one != two
-    return one, two
+    return PersonId(one), PersonId(two)
 
 
 async def test_a_merge_taken_back_restores_every_answer_and_every_row(feed: Feed):
@@ -229,12 +230,10 @@ async def test_a_preview_shows_both_sides_and_changes_nothing(local: Feed):
     assert await ledger(local) == rows
     assert preview.done.resources == {"Patient": 1, "Encounter": 1, "Condition": 1, "Provenance": 1}
     before, after = preview.before, preview.after
-    assert before[one] is not None
-    assert before[two] is not None
-    assert after[one] is not None
+    assert before[two]
     assert after[two] is None
-    assert len(after[one]["identifier"]) == 2
-    assert len(before[one]["identifier"]) == 1
+    numbers = [len((side[one] or {})["identifier"]) for side in (before, after)]
+    assert numbers == [1, 2]
     # What was made in the transaction that was rolled back is not used afterwards.
     await stewards.merge(KIM, one, two)
     assert len((await local.bundle("Patient?identifier=1"))[0]["identifier"]) == 2
@@ -243,10 +242,14 @@ async def test_a_preview_shows_both_sides_and_changes_nothing(local: Feed):
 async def test_a_batch_reports_each_item_and_is_taken_back_as_one(local: Feed):
     one, two = await two_patients(local)
     await local.send("A28", pid(PETER, "3"))
-    three = await local.person("3")
+    three = PersonId(await local.person("3"))
     rows = await ledger(local)
     stewards = local.hub.hub.stewards
-    wanted = [Merge(kept=one, gone=two), Merge(kept=one, gone=two), Reject(one=one, other=three)]
+    wanted: list[Request] = [
+        Merge(kept=one, gone=two),
+        Merge(kept=one, gone=two),
+        Reject(one=one, other=three),
+    ]
     tried = await stewards.preview_batch(KIM, wanted)
     assert [bool(item.done) for item in tried.items] == [True, False, True]
     assert (await ledger(local), tried.is_done) == (rows, False)
@@ -362,3 +365,70 @@ async def test_an_overlay_is_taken_over_refused_and_taken_back(local: Feed):
     late = await stewards.undo(KIM, again.decision_id)
     assert [item.type for item in late.left] == ["Patient"]
     assert await said() == ("WALTER", "1980-01-02")
+
+
+async def seen_by_clinic(feed: Feed) -> list[str]:
+    """The numbers of the visits that another hospital sees."""
+    token = await feed.hub.token(CLINIC)
+    status, bundle = await feed.hub.ask(token, "Encounter?_count=100")
+    assert status == 200
+    found = [entry["resource"]["identifier"][0]["value"] for entry in bundle.get("entry", ())]
+    return sorted(found)
+
+
+async def record_of(feed: Feed, person: PersonId) -> SourceRecordId:
+    async with feed.hub.hub.db.reading() as conn:
+        (record,) = await feed.hub.hub.mpi.records_of(conn, person)
+    return record
+
+
+async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(feed: Feed):
+    one, two = await two_patients(feed)
+    stewards = feed.hub.hub.stewards
+    first, second = await record_of(feed, one), await record_of(feed, two)
+    assert await seen_by_clinic(feed) == []
+    await feed.consent(first, "permit")
+    assert await seen_by_clinic(feed) == ["V1"]
+    merged = await stewards.merge(KIM, one, two)
+    assert await seen_by_clinic(feed) == ["V1"]
+    # A record that comes later is on no side: the permit was not given for it.
+    await feed.send("A01", pid(JANE, "2"), pv1("V3"))
+    assert await seen_by_clinic(feed) == ["V1"]
+    review = await stewards.review_consents(KIM, merged.decision_id)
+    assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
+    with pytest.raises(HieError) as raised:
+        await stewards.review_consents(KIM, merged.decision_id)
+    assert raised.value.category is Category.CONFLICT
+    undone = await stewards.undo(KIM, review.decision_id)
+    assert await seen_by_clinic(feed) == ["V1"]
+    await stewards.undo(KIM, undone.decision_id)
+    assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
+    # Taken back, each has its own again; joined once more, the review holds.
+    unmerge = await stewards.undo(KIM, merged.decision_id)
+    assert await seen_by_clinic(feed) == ["V1"]
+    await feed.consent(second, "permit")
+    assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
+    await stewards.undo(KIM, unmerge.decision_id)
+    # A denial of the one holds for both, and when they part it still does until it is reviewed.
+    await feed.consent(first, "deny")
+    assert await seen_by_clinic(feed) == []
+    parted = await stewards.unlink(KIM, second)
+    assert await seen_by_clinic(feed) == []
+    await stewards.review_consents(KIM, parted.decision_id)
+    assert await seen_by_clinic(feed) == ["V2", "V3"]
+
+
+async def test_a_denial_of_either_side_holds_for_both_after_the_sources_merge(feed: Feed):
+    one, two = await two_patients(feed)
+    first, second = await record_of(feed, one), await record_of(feed, two)
+    await feed.consent(first, "permit")
+    await feed.consent(second, "deny")
+    assert await seen_by_clinic(feed) == ["V1"]
+    await feed.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    assert await seen_by_clinic(feed) == []
+    async with feed.hub.hub.db.reading() as conn:
+        assert await feed.hub.hub.mpi.sides.waiting(conn) == [await feed.decision()]
+    await feed.undo(await feed.decision())
+    assert await seen_by_clinic(feed) == ["V1"]
+    async with feed.hub.hub.db.reading() as conn:
+        assert await feed.hub.hub.mpi.sides.waiting(conn) == []

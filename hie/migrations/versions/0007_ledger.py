@@ -44,6 +44,7 @@ def upgrade() -> None:
         ["decision_id", "audit_pk"],
         unique=True,
     )
+    op.add_column("identity_link", sa.Column("restores", Key, nullable=True))
     op.add_column("consent_rule", sa.Column("record_id", sa.String(length=32), nullable=True))
     with op.batch_alter_table("identity_decision") as decision:
         decision.add_column(sa.Column("about", Key, nullable=True))
