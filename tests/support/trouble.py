@@ -155,7 +155,7 @@ def payload(family: Family, said: Said) -> bytes:
     is_result = said.event == "R01"
     trigger = "ORU^R01" if is_result else f"ADT^{said.event}"
     lines = [
-        f"MSH|^~\\&|{sender}|HIE|ST|{at}||{trigger}|T{control}|P|2.5.1",
+        f"MSH|^~\\&|{sender}|HIE|ST|{at}||{trigger}|T{control}|P|2.5.1||||||UNICODE UTF-8",
         *([] if is_result else [f"EVN||{at}"]),
         _pid(family, said),
     ]
