@@ -5,8 +5,10 @@ A hidden source contributes nothing: no field, identifier, search hit, time or v
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,8 +21,36 @@ from hie.store.query import Page, Query, Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 
-#: Builds one Patient out of several; `mpi.survivorship.golden`.
-Survivorship = Callable[[Sequence[FhirJson], str], FhirJson]
+
+class Survivorship(Protocol):
+    """Builds one Patient out of several; `mpi.survivorship`."""
+
+    def __call__(self, patients: Sequence[FhirJson], person_id: str, /) -> FhirJson:
+        """The golden Patient."""
+        ...
+
+    def provenance(
+        self, golden: FhirJson, patients: Sequence[FhirJson], /
+    ) -> dict[str, list[tuple[str, ...]]]:
+        """By element one entry per value: ids of the records that hold it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A golden Patient, and where each of its values comes from.
+
+    Attributes:
+        provenance: by element one entry per value, in the Patient's order: the ids of the
+            source records that hold it, the one that gave it first.
+        sources: source of each of these records.
+    """
+
+    patient: FhirJson
+    provenance: Mapping[str, Sequence[Sequence[str]]]
+    sources: Mapping[str, str]
+
+
 _COUNT_PAGE = 500
 #: Says that elements were left out, so that nobody writes the rest back as the whole.
 _SUBSETTED = {
@@ -74,6 +104,21 @@ class GoldenPatients:
         """The golden Patient as parsed JSON, or None."""
         golden = await self.of(conn, residual, person)
         return None if golden is None else json.loads(golden.body, parse_float=Decimal)
+
+    async def explained(
+        self, conn: AsyncConnection, residual: Residual, person: str
+    ) -> Explained | None:
+        """The golden Patient with the source records that gave its values, or None."""
+        records = (await self._repository.patients(conn, residual, [person])).get(person)
+        if not records:
+            return None
+        patient: FhirJson = json.loads(self.build(person, records).body, parse_float=Decimal)
+        given = [json.loads(record.body, parse_float=Decimal) for record in records]
+        return Explained(
+            patient=patient,
+            provenance=self._survivorship.provenance(patient, given),
+            sources={record.id: record.source_id for record in records},
+        )
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
         """Persons whose golden Patient, as this caller sees it, meets the query."""

@@ -18,6 +18,8 @@ from mpi.settings import SurvivorshipRules
 
 #: Name uses that a person is called by; the others are kept, but never come first.
 _CURRENT_USES = frozenset({None, "official", "usual"})
+#: What of a golden Patient no record gives: it is the hub's own.
+_NOT_GIVEN = frozenset({"resourceType", "id", "meta", "link"})
 
 
 class Survivorship:
@@ -75,6 +77,27 @@ class Survivorship:
             ]
         return golden
 
+    def provenance(
+        self, golden: FhirJson, patients: Sequence[FhirJson]
+    ) -> dict[str, list[tuple[str, ...]]]:
+        """Which records hold each value of a golden Patient.
+
+        Args:
+            golden: as built of `patients`.
+            patients: its source records, with their ids.
+
+        Returns:
+            By element one entry per value, in the order of the golden Patient: ids of the
+            records that hold it. The first gave it, as the most trusted or the newest of them.
+        """
+        ranked = self._ranked(patients)
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for element, value in golden.items():
+            if element not in _NOT_GIVEN:
+                values = value if isinstance(value, list) else [value]
+                found[element] = [_holders(element, one, ranked) for one in values]
+        return found
+
     def _ranked(self, patients: Sequence[FhirJson]) -> list[FhirJson]:
         """Trusted sources first, then the newest, then in an order of their contents."""
         ranked = sorted(patients, key=_canonical)
@@ -124,6 +147,23 @@ class Survivorship:
         real = [d for d in dates if not self._defaults.birth_date.matches(d)] or dates
         exact = [d for d in real if len(d) == max(map(len, real))]
         return {element: _most_held(exact)} if exact else {}
+
+
+def _holders(element: str, value: Any, ranked: Sequence[FhirJson]) -> tuple[str, ...]:
+    """Ids of the records that hold a value of an element, however they write it."""
+    key = _SAME_VALUE.get(element, _canonical)
+    wanted = key(value)
+    return tuple(
+        str(patient.get("id", ""))
+        for patient in ranked
+        if any(key(one) == wanted for one in _values(element, patient))
+    )
+
+
+def _values(element: str, patient: FhirJson) -> Sequence[Any]:
+    # A record that says nothing of it is active.
+    value = patient.get(element, True if element == "active" else None)
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 _Rule = Callable[[str, Sequence[FhirJson]], FhirJson]
@@ -230,4 +270,9 @@ _IDENTITY: dict[str, Callable[[FhirJson], str]] = {
     "identifier": _identifier_key,
     "telecom": _telecom_key,
     "address": _address_key,
+}
+#: The same for whoever asks where a value comes from; a name is one whatever its use is.
+_SAME_VALUE: dict[str, Callable[[Any], str]] = {
+    **_IDENTITY,
+    "name": lambda name: _canonical(_name_key(name)),
 }

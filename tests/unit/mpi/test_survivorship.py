@@ -226,3 +226,32 @@ def test_records_as_desks_type_them_make_a_valid_patient_in_any_order():
         for _ in range(5):
             town.rng.shuffle(records)
             assert golden(random.sample(records, len(records)), "person0000000001") == first
+
+
+def test_every_value_says_which_records_hold_it_and_which_gave_it():
+    here = {
+        "id": "r1",
+        "meta": {"source": "mercy", "lastUpdated": "2026-01-02T00:00:00Z"},
+        "name": [{"family": "Quinlan", "given": ["Nora"], "use": "usual"}],
+        "birthDate": "1971-03-08",
+        "telecom": [{"system": "phone", "value": "617-234-8871"}],
+    }
+    there = {
+        "id": "r2",
+        "meta": {"source": "aurelia", "lastUpdated": "2026-01-05T00:00:00Z"},
+        "name": [{"family": "QUINLAN", "given": ["Nora"]}, {"family": "Castellano"}],
+        "birthDate": "1971-03-08",
+        "gender": "female",
+        "telecom": [{"system": "phone", "value": "(617) 234-8871"}],
+    }
+    survivorship = Survivorship(SETTINGS.survivorship)
+    golden = survivorship([here, there], "p1")
+    found = survivorship.provenance(golden, [here, there])
+    assert found["gender"] == [("r2",)]
+    assert [set(one) for one in found["birthDate"]] == [{"r1", "r2"}]
+    names = dict(zip([n["family"].lower() for n in golden["name"]], found["name"], strict=True))
+    assert set(names["quinlan"]) == {"r1", "r2"}
+    assert names["castellano"] == ("r2",)
+    assert [set(one) for one in found["telecom"]] == [{"r1", "r2"}]
+    # Every value is somebody's: nothing is invented.
+    assert all(holders for values in found.values() for holders in values)
