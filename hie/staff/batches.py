@@ -72,17 +72,17 @@ async def preview(edge: Edge, call: Call) -> Answer:
     entries = await _chosen(edge, call)
     if not entries:
         return Answer(content={"items": [], "done": 0, "refused": 0})
-    requests = [await _request(edge, call, entry) for entry in entries]
-    steward = Steward.of(call.ctx, reason="staff-batch")
-    batch = await edge.stewards.preview_batch(steward, requests)
-    keys = [str(entry.task.id) for entry in entries]
-    told = render.batch(batch, keys)
-    for line, entry in zip(told["items"], entries, strict=True):
-        line |= {"task": str(entry.task.id), "version": version_of(entry.task)}
-        line |= {"bits": entry.candidates[0].bits}
-    persons = {person for item in batch.items if item.done for person in item.done.persons}
+    items = [await _item(edge, call, entry.task.id) for entry in entries]
+    persons = {person for item in items if item.done for person in item.done.persons}
     await edge.disclosures.record(call.ctx, "E", "search-type", set(persons), "Task")
-    return Answer(content=told)
+    lines = [
+        render.item(item, str(entry.task.id), is_preview=True)
+        | {"task": str(entry.task.id), "version": version_of(entry.task)}
+        | {"bits": entry.candidates[0].bits}
+        for item, entry in zip(items, entries, strict=True)
+    ]
+    done = sum(1 for item in items if item.done)
+    return Answer(content={"items": lines, "done": done, "refused": len(items) - done})
 
 
 async def start(edge: Edge, call: Call) -> Answer:
@@ -141,13 +141,18 @@ def _matches(entry: QueueEntry, args: Any) -> bool:
     return is_single and is_clear and entry.candidates[0].bits >= args["min_bits"]
 
 
-async def _request(edge: Edge, call: Call, entry: QueueEntry) -> Request:
+async def _item(edge: Edge, call: Call, task_id: int) -> BatchItem:
+    """What deciding one task would do, by itself: nobody who writes waits for the others."""
+    request = await _request(edge, call, task_id)
+    steward = Steward.of(call.ctx, reason="staff-batch")
+    return (await edge.stewards.preview_batch(steward, [request])).items[0]
+
+
+async def _request(edge: Edge, call: Call, task_id: int) -> Request:
+    entry, since = await edge.casework.question(call.ctx, task_id)
     args = {"decision": call.args["decision"], "person": None, "kept": None, "record": None}
-    since = (await edge.casework.question(call.ctx, entry.task.id))[1]
-    asked = choices.of_task(
-        entry.task, entry.candidates, args, choices.older_of(entry, args, since)
-    )
-    return asked[0]
+    older = choices.older_of(entry, args, since)
+    return choices.of_task(entry.task, entry.candidates, args, older)[0]
 
 
 async def _carry_out(edge: Edge, call: Call, steward: Steward, run: Run) -> dict[str, Any]:
@@ -186,13 +191,9 @@ async def _decided(
 
 async def _claimed(edge: Edge, call: Call, item: dict[str, str]) -> Request:
     number = int(item["task"]) if item["task"].isascii() and item["task"].isdigit() else 0
-    entry, since = await edge.casework.question(call.ctx, number)
-    args = {"decision": call.args["decision"], "person": None, "kept": None, "record": None}
-    asked = choices.of_task(
-        entry.task, entry.candidates, args, choices.older_of(entry, args, since)
-    )
+    request = await _request(edge, call, number)
     await edge.assignments.claim(call.ctx, number, item["version"])
-    return asked[0]
+    return request
 
 
 def _state(run: Run) -> dict[str, Any]:
