@@ -2,20 +2,20 @@
 
 Every pair of records is of one human, of one household, or of strangers; which of the three
 is not known, but each agrees in its own way, and expectation maximisation finds the shares and
-the ways that make the pairs at hand likeliest. How strangers agree (u) is taken from pairs
-drawn at random, cleansed of the few that are one human; how one human's records agree (m) from
-the pairs that share a blocking key, with the prior over all pairs. Households are told apart
+the ways that make the pairs at hand likeliest. How one human's records agree (m) is taken from
+the pairs that share a blocking key; how strangers agree (u) from the rest of those and from
+pairs drawn at random that share none; the prior is over all pairs. Households are told apart
 only where there are any; they keep brothers and sisters out of m.
 
 Bounds, whatever the size of the file: `MOST_PAIRS` blocked and `RANDOM_PAIRS` random pairs are
 compared, and at most `MOST_ROUNDS` rounds are run. Same input and seed, same model.
-Method: Fellegi and Sunter 1969; Winkler 1988 (EM); u from random pairs as Splink does.
+Method: Fellegi and Sunter 1969; Winkler 1988 (EM).
 """
 
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -75,7 +75,7 @@ class Sample:
 
     Attributes:
         blocked: how often each pattern occurs among the pairs that share a blocking key.
-        strangers: the same among pairs drawn at random.
+        strangers: the same among pairs drawn at random that share no key.
         all_pairs: of the file; the prior is the share of matches among them.
         blocked_share: of the blocked pairs, the share that was compared.
         names: per field of `LinkageModel.frequencies`, how many records hold each name.
@@ -137,11 +137,15 @@ class Fitter:
     ) -> Sample:
         drawn = random.Random(self._seed)  # noqa: S311 - a sample, no secret
         taken = blocked if len(blocked) <= MOST_PAIRS else drawn.sample(blocked, MOST_PAIRS)
-        step = _Steps(self._progress, len(taken) + RANDOM_PAIRS)
-        strangers = _random_pairs(len(records), drawn)
+        total = len(taken) + RANDOM_PAIRS
+        step = _Steps(self._progress, total)
+        strangers = _strangers(len(records), {frozenset(pair) for pair in blocked}, drawn)
+        met = Counter(patterns(records, taken, self._comparer, step))
+        apart = Counter(patterns(records, strangers, self._comparer, step))
+        self._progress("fit", total, total)
         return Sample(
-            blocked=Counter(patterns(records, taken, self._comparer, step)),
-            strangers=Counter(patterns(records, strangers, self._comparer, step)),
+            blocked=met,
+            strangers=apart,
             all_pairs=len(records) * (len(records) - 1) / 2,
             blocked_share=len(taken) / len(blocked),
             names=_names(records),
@@ -271,10 +275,15 @@ def _names(records: Iterable[Demographics]) -> dict[str, Counter[str]]:
     return counted
 
 
-def _random_pairs(records: int, drawn: random.Random) -> Iterator[tuple[int, int]]:
+def _strangers(
+    records: int, blocked: Collection[frozenset[int]], drawn: random.Random
+) -> Iterator[tuple[int, int]]:
+    """Pairs drawn at random that are not blocked."""
     for _ in range(RANDOM_PAIRS):
         one, other = drawn.randrange(records), drawn.randrange(records - 1)
-        yield one, other + (other >= one)
+        other += other >= one
+        if frozenset((one, other)) not in blocked:
+            yield one, other
 
 
 class _Steps:
@@ -287,5 +296,5 @@ class _Steps:
 
     def __call__(self) -> None:
         self._done += 1
-        if self._done % 10_000 == 0 or self._done == self._total:
+        if self._done % 10_000 == 0:
             self._progress("fit", self._done, self._total)

@@ -1,7 +1,9 @@
 """Pairs of records as a mixture of one human, one household and strangers, fitted by EM.
 
 The three classes agree independently field by field; of a household, all fields but those
-that a family shares agree as of strangers. Pairs that share no blocking key are strangers.
+that a family shares agree as of strangers. Pairs that share no blocking key are strangers; a
+random few of them stand for all. So rare agreement among strangers, which a sample hardly
+meets, is counted where it is found: among the pairs that share a key.
 """
 
 import math
@@ -54,9 +56,9 @@ class Mixture:
 
     Args:
         blocked: patterns of the pairs that share a key, and how often each occurs.
-        strangers: patterns of pairs drawn at random.
-        all_pairs: of which the blocked ones are the part that may be no strangers.
-        pseudo: added to every level's count.
+        strangers: patterns of pairs drawn at random among those that share no key.
+        all_pairs: how many pairs there are in all.
+        pseudo: added to the count of every level, in pairs of the samples.
     """
 
     def __init__(
@@ -85,6 +87,11 @@ class Mixture:
         ]
         self._all = max(all_pairs, 2.0)
         self._pseudo = pseudo
+        shared = sum(blocked.values())
+        drawn = max(sum(strangers.values()), 1)
+        # How many pairs without a common key each drawn one stands for.
+        self._scale = max((self._all - shared) / drawn, 1.0)
+        self._apart = [count * self._scale for count in self._counted(self._random)]
 
     def fit(self, start: Mapping[str, Mapping[str, float]], most_rounds: int) -> Classes:
         """The classes that make the pairs likeliest.
@@ -101,7 +108,9 @@ class Mixture:
     def _run(
         self, start: Mapping[str, Mapping[str, float]], most_rounds: int, *, has_family: bool
     ) -> "_State":
-        stranger = self._spread(self._counted(self._random))
+        shared = self._counted(self._blocked)
+        both = [a + 0.8 * b for a, b in zip(self._apart, shared, strict=True)]
+        stranger = self._spread(both, self._pseudo * self._scale)
         blocked = sum(count for _, count in self._blocked)
         state = _State(
             match=self._started(start),
@@ -121,6 +130,7 @@ class Mixture:
     def _round(self, state: "_State") -> None:
         """Expectation: of which class each pattern is. Maximisation: what the classes look like."""
         match, family = [0.0] * len(self._slots), [0.0] * len(self._slots)
+        strangers = list(self._apart)
         matches = families = 0.0
         weigh = state.weigher()
         for slots, count in self._blocked:
@@ -128,18 +138,15 @@ class Mixture:
             of_match, of_family = of_match * count, of_family * count
             matches += of_match
             families += of_family
+            rest = count - of_match - of_family
             for slot in slots:
                 match[slot] += of_match
                 family[slot] += of_family
-        strangers = [0.0] * len(self._slots)
-        for slots, count in self._random:
-            of_match, of_family = weigh(slots)
-            for slot in slots:
-                strangers[slot] += count * (1 - of_match - of_family)
+                strangers[slot] += rest
         least = 0.5 / self._all
         state.match_share = max(matches / self._all, least)
         state.match = self._spread(match)
-        state.stranger = self._spread(strangers)
+        state.stranger = self._spread(strangers, self._pseudo * self._scale)
         if state.family is not None:
             state.family_share = max(families / self._all, least)
             state.family = self._spread(family)
@@ -176,13 +183,14 @@ class Mixture:
                 counts[slot] += count
         return counts
 
-    def _spread(self, counts: Sequence[float]) -> list[float]:
+    def _spread(self, counts: Sequence[float], pseudo: float | None = None) -> list[float]:
         """Counts to shares within each comparison."""
+        pseudo = self._pseudo if pseudo is None else pseudo
         shares = [0.0] * len(counts)
         for column in self._columns:
-            total = sum(counts[slot] for slot in column) + self._pseudo * len(column)
+            total = sum(counts[slot] for slot in column) + pseudo * len(column)
             for slot in column:
-                shares[slot] = (counts[slot] + self._pseudo) / total
+                shares[slot] = (counts[slot] + pseudo) / total
         return shares
 
     def _started(
