@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import shutil
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy import text
 
 from adapters.hl7v2.tls import TlsSettings, server_context
 from adapters.source_files import load_sources
+from hie.commands.notices import notices
 from hie.flow.decisions import Steward
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.ids import PersonId, SourceId
@@ -31,7 +33,7 @@ from tests.support.hub_process import HubProcess, exchange, free_port
 from tests.support.launcher import ROOT
 from tests.support.made_once import config_of
 from tests.support.mllp_listener import MllpListener
-from tests.support.queries import arrival
+from tests.support.queries import arrival, message
 
 FAST = Pace(first_seconds=0.05, poll_seconds=0.02, processing_id="T")
 SOURCE = """
@@ -51,6 +53,8 @@ name = "{who} hospital"
 
 class Told(World):
     """A hub of three hospitals, of which some want to be told."""
+
+    metrics: Metrics
 
     async def tell(self, *messages: bytes) -> None:
         answers: list[bytes] = []
@@ -108,7 +112,8 @@ async def told_world(folder: Path, **notify: str) -> AsyncIterator[Told]:
     config = copy.copy(config_of(load_settings({"HIE_REGIME": "hipaa-treatment"})))
     config.sources = load_sources(sources, allow_adhoc=True)
     world = Told(folder / "home", config=config, HIE_REGIME="hipaa-treatment")
-    world.hub.telling = Telling(world.hub, Metrics(), FAST)
+    world.metrics = Metrics()
+    world.hub.telling = Telling(world.hub, world.metrics, FAST)
     async with world:
         yield world
 
@@ -314,7 +319,7 @@ async def test_what_was_not_answered_before_a_crash_is_sent_again_as_the_same(tm
     await listener.stop()
 
 
-async def test_a_receiver_that_left_is_a_task_for_staff(tmp_path, listener) -> None:
+async def test_a_receiver_that_left_is_a_task_for_staff(tmp_path, listener, capsys) -> None:
     async with told_world(tmp_path, alpha=adt(listener.port)) as world:
         await world.tell(arrival("ALPHA", "A1"), arrival("BETA", "B1", **OTHER))
         kept, gone = await world.person("ALPHA", "A1"), await world.person("BETA", "B1")
@@ -326,6 +331,18 @@ async def test_a_receiver_that_left_is_a_task_for_staff(tmp_path, listener) -> N
         await world.settled()
         (parked,) = await world.hub.telling.book.listed([State.PARKED], "", 10)
         assert "names no way" in parked.reason
+        asked = {"source": "", "all": False, "limit": 10}
+        settings = world.hub.settings
+        assert await notices(settings, Namespace(again=None, **asked)) == 0
+        listed = capsys.readouterr().out
+        assert f"{parked.pk}  " in listed
+        assert "alpha  identifiers  parked  attempts 1  its file names no way" in listed
+        assert await notices(settings, Namespace(again=[], **asked)) == 2
+        assert await notices(settings, Namespace(again=[parked.pk], **asked)) == 0
+        assert "1 tried again" in capsys.readouterr().out
+        await world.settled()
+        figures = world.metrics.render()
+        assert 'hie_notices_total{source="alpha",channel="identifiers",outcome="parked"}' in figures
 
 
 async def test_notices_travel_over_tls_to_a_listener_that_proves_itself(tmp_path) -> None:
@@ -341,6 +358,20 @@ async def test_notices_travel_over_tls_to_a_listener_that_proves_itself(tmp_path
         await listener.until(1)
         assert pid_3(listener.taken[0]) == [A1, B1]
     await listener.stop()
+
+
+async def test_a_number_its_source_retires_is_told_to_whoever_knew_it(tmp_path, listener) -> None:
+    async with told_world(tmp_path, beta=adt(listener.port)) as world:
+        await world.tell(arrival("ALPHA", "A1"), arrival("BETA", "B1"))
+        await listener.until(1)
+        assert pid_3(listener.taken[0]) == [B1, A1]
+        await world.tell(arrival("ALPHA", "A2"))
+        evn = "EVN|A40|20260102120000"
+        pid = "PID|1||A2^^^ALPHA^MR||QUILL^HORTENSIA||19510412|F"
+        await world.tell(message("ADT^A40^ADT_A39", "M1", "ALPHA", evn, pid, "MRG|A1^^^ALPHA^MR"))
+        await listener.until(2)
+        await world.settled()
+        assert pid_3(listener.taken[-1]) == [B1, A1.replace("A1^", "A2^", 1)]
 
 
 class Hook:
