@@ -240,6 +240,11 @@ class Stewards:
         async with self._db.reading() as conn:
             return await self._corrections.waiting(conn)
 
+    async def unreviewed(self, *, after: int = 0, limit: int = 100) -> list[int]:
+        """Decisions after which nobody has reviewed the consents, oldest first, behind `after`."""
+        async with self._db.reading() as conn:
+            return await self._mpi.sides.waiting(conn, after=after, limit=limit)
+
     async def mark_corrected(
         self, steward: Steward, decision: int, corrections: Sequence[int]
     ) -> int:
