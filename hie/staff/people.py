@@ -14,7 +14,9 @@ SEARCH_BODY: Final = (
     Field(name="system", text="assigning authority of an identifier, as a URI", most=300),
     Field(name="value", text="the identifier itself"),
 )
-AS_OF: Final = Field(name="as_of", text="show the records it had then", kind=TIME)
+AS_OF: Final = Field(
+    name="as_of", text="show the records it had then, with today's demographics", kind=TIME
+)
 TOLD: Final = Field(
     name="corrections",
     text="numbers of the corrections whose recipients were told",
