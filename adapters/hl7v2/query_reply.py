@@ -7,7 +7,7 @@ from adapters.hl7v2 import er7
 from adapters.hl7v2.er7 import Segment
 from hie.kernel.errors import HieError
 
-_CODES: Final = {"OK": "found", "NF": "nobody", "AE": "not answered", "AR": "refused"}
+_CODES: Final = {"OK": "found", "NF": "nothing found", "AE": "not answered", "AR": "refused"}
 #: PID fields shown, and what they are called.
 _FIELDS: Final = {5: "name", 7: "born", 8: "sex", 11: "address", 13: "phone", 14: "work phone"}
 

@@ -4,12 +4,14 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from adapters.message import State
 from tests.support.asked_hub import World, actor, consent, deny
 from tests.support.hub_process import exchange
 from tests.support.queries import arrival, body, numbers, pdq, pix, read
+from tests.support.running_hub import running_hub
 
 
 class Asked(World):
@@ -266,3 +268,25 @@ async def test_a_query_over_http_gets_the_same_answer(world: Asked) -> None:
     async with world.http.post(url, data=query, headers=headers) as got:
         assert got.status == 200
         assert body(await got.read()) == body(await world.ask_v2(query))
+
+
+async def test_in_production_a_name_in_msh_proves_nobody(tmp_path: Path) -> None:
+    asked = pix("MEDIHOST", "4711^^^SAMC").replace(b"MEDIHOST|MEDIHOST", b"MEDIHOST|STAUR")
+    async with running_hub(tmp_path, HIE_PROFILE="production") as hub:
+        (answer,) = await hub.send(asked)
+        assert (read(answer).get("QAK-2"), read(answer).get("ERR-3")) == ("AR", "200")
+        statuses = {}
+        for name, organization, scope in (
+            ("own", "saint-aurelia", "system/*.cruds"),
+            ("another's", "western-hills", "system/*.cruds"),
+            ("one that may not read", "saint-aurelia", "system/*.c"),
+        ):
+            token = await hub.token(organization, scope=scope)
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/hl7-v2"}
+            url = hub.base.replace("/fhir", "/hl7v2")
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(url, data=asked, headers=headers) as got,
+            ):
+                statuses[name] = read(await got.read()).get("QAK-2") if got.ok else got.status
+        assert statuses == {"own": "AE", "another's": "AR", "one that may not read": "AR"}
