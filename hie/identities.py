@@ -165,7 +165,8 @@ class Identities:
             for fit in told
         )
         persons: set[str] = {fit.person_id for fit in told}
-        await self._record(ctx, persons, f"$match {json.dumps(patient, default=str)}")
+        shown = [candidate.patient for candidate in found]
+        await self._record(ctx, persons, f"$match {json.dumps(patient, default=str)}", shown)
         return Candidates(found=found, total=len(fits))
 
     async def _fitting(
@@ -199,7 +200,7 @@ class Identities:
             await self._recheck(conn, ctx, records)
         persons = {answer.patient.person_id} if answer.patient else set()
         asked = f"$ihe-pix {identifier.system}|{identifier.value} {' '.join(targets)}"
-        await self._record(ctx, persons, asked)
+        await self._record(ctx, persons, asked, [answer.patient] if answer.patient else ())
         return answer
 
     async def knows_domains(self, ctx: RequestContext, systems: Sequence[str]) -> bool:
@@ -347,10 +348,16 @@ class Identities:
         ]
         await self._consent.recheck(conn, ctx, facts)
 
-    async def _record(self, ctx: RequestContext, persons: Collection[str], asked: str) -> None:
+    async def _record(
+        self,
+        ctx: RequestContext,
+        persons: Collection[str],
+        asked: str,
+        shown: Sequence[Served],
+    ) -> None:
         detail = {"query": asked[:_TOLD]}
         await self._disclosures.record(
-            ctx, "E", "operation", set(persons), "Patient", detail=detail
+            ctx, "E", "operation", set(persons), "Patient", detail=detail, shown=shown
         )
 
 

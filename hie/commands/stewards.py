@@ -140,6 +140,8 @@ async def corrections(hub: Services, ctx: RequestContext, arguments: argparse.Na
     if arguments.decision is None:
         for number, waiting in sorted((await hub.stewards.uncorrected()).items()):
             print(f"{number}\t{waiting} to be told")
+        for number in await hub.stewards.unreviewed():
+            print(f"{number}\tconsents to be reviewed")
         return 0
     if arguments.told:
         told = await hub.stewards.mark_corrected(steward, arguments.decision, arguments.told)
