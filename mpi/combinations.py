@@ -2,7 +2,7 @@
 
 Each has a published probability of collision, the chance that two persons share it; with the
 prior it becomes bits, so that a hit and a score speak one language.
-Spec: CMS Patient Matching Proposal 3.3.0, tables 2 and 3.
+Spec: CMS Patient Matching Proposal 3.4.0 (draft), tables 2, 2-H, 2-I and 3.
 """
 
 import math
@@ -91,10 +91,15 @@ def _exact_fields(
         "ssn": comparison.ssn is Number.EXACT,
         "last4": comparison.ssn is not None and not last4(one).isdisjoint(last4(other)),
         "itin4": _meet([n[-4:] for n in one.itin], [n[-4:] for n in other.itin]),
+        "zip": _meet(_zips(one), _zips(other)),
         "street": any(_is_street(a, b) for a, b in product(one.addresses, other.addresses)),
     }
     fields = [field for field, is_equal in agree.items() if is_equal]
     return frozenset(fields) | _numbers(one, other, forms)
+
+
+def _zips(demographics: Demographics) -> list[str]:
+    return [a.zip5 for a in demographics.addresses if a.zip5]
 
 
 def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
@@ -125,6 +130,7 @@ def _fuzzy_fields(one: Demographics, other: Demographics, comparison: Comparison
         "last": comparison.last is Last.TYPO and _one_edit(one.surnames, other.surnames),
         "birth": comparison.birth is Birth.EDIT
         and is_a_day_apart(one.birth_date, other.birth_date),
+        "zip": _meet(_zips(one), _zips(other)),
         "street": any(
             a.house == b.house and a.zip5 == b.zip5 != "" and _one_edit((a.street,), (b.street,))
             for a, b in product(one.addresses, other.addresses)

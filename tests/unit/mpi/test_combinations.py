@@ -1,4 +1,4 @@
-"""The deterministic pack: CMS Patient Matching Proposal 3.3.0, tables 2 and 3."""
+"""The deterministic pack: CMS Patient Matching Proposal 3.4.0, tables 2, 2-H, 2-I and 3."""
 
 import math
 
@@ -87,7 +87,7 @@ def identified(system: str, kind: str, value: str) -> dict[str, object]:
         pytest.param(
             ALONE | identified("urn:payer", "MB", "ZGP10001-02"),
             identified("urn:payer", "MB", "ZGP1000102"),
-            {"CMS-27", "CMS-28", "HUB-01", "HUB-02"},
+            {"CMS-23", "CMS-24", "HUB-01", "HUB-02"},
             id="member number",
         ),
         pytest.param(
@@ -112,9 +112,59 @@ def test_the_least_likely_coincidence_is_the_one_reported():
     record = demographics(email="n@b.org")
     comparison = COMPARER.compare(record, record)
     hit = Pack(MODEL.combinations, SETTINGS.forms).best_hit(record, record, comparison)
-    assert hit == Hit(id="CMS-02", collision=1e-14)
-    # -20 - log2(1e-14) = -20 + 46.5
-    assert hit.bits(-20.0) == pytest.approx(-20 + 14 * math.log2(10))
+    assert hit == Hit(id="CMS-H14-I01", collision=6e-17)
+    # -20 - log2(6e-17) = -20 + 53.9
+    assert hit.bits(-20.0) == pytest.approx(-20 + 17 * math.log2(10) - math.log2(6))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        pytest.param({"line": None}, {}, {"CMS-02", "CMS-11", "CMS-H12-I01"}, id="phone, ZIP"),
+        pytest.param(
+            {}, {"family": "Castellano"}, {"CMS-11", "CMS-H12-I01", "CMS-H14-I01"}, id="phone, home"
+        ),
+        pytest.param({}, {"given": ["Ida"]}, set(), id="a sister in the household"),
+        pytest.param({}, {"born": "1973-03-08"}, set(), id="a mother of the same name"),
+        pytest.param(
+            ALONE | {"phone": "617-234-8871", "ssn": "7781"},
+            {"ssn": "412557781"},
+            {"CMS-02", "CMS-04", "CMS-05", "CMS-11", "CMS-13", "CMS-H01-I01"},
+            id="last four and phone",
+        ),
+    ],
+)
+def test_a_household_is_no_person_until_first_name_and_birth_date_tell_who(
+    one: dict[str, object], other: dict[str, object], expected: set[str]
+):
+    assert hits(one, other) == expected
+
+
+def test_any_value_that_was_ever_true_may_satisfy_a_field():
+    moved = demographics(
+        line=None,
+        zip5=None,
+        phone=None,
+        name=[
+            {"use": "official", "family": "Castellano", "given": ["Nora"]},
+            {"use": "maiden", "family": "Quinlan"},
+        ],
+        address=[
+            {"line": ["3 Quarry Road"], "postalCode": "02138"},
+            {"use": "old", "line": ["14 Orchard Street"], "postalCode": "01742"},
+        ],
+    )
+    before = demographics(phone=None)
+    comparison = COMPARER.compare(before, moved)
+    hit = Pack(MODEL.combinations, SETTINGS.forms).best_hit(before, moved, comparison)
+    assert hit == Hit(id="CMS-01", collision=3e-13)
+
+
+def test_the_pack_is_the_published_one_but_for_what_the_file_says_it_leaves_out():
+    ids = {c.id for c in MODEL.combinations if c.id.startswith("CMS-")}
+    flat = {f"CMS-{n:02d}" for n in range(1, 30)} - {f"CMS-{n}" for n in (22, 27, 28, 29)}
+    household = {f"CMS-H{n:02d}-I01" for n in (1, 2, 4, 5, 12, 13, 14)}
+    assert ids == flat | household
 
 
 def test_every_combination_stays_under_the_published_threshold():

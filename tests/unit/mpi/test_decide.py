@@ -151,7 +151,7 @@ def test_the_explanation_names_levels_and_never_values():
     decision = decide([judge_person(PersonId("p"), [pair], THRESHOLDS)], THRESHOLDS)
     said = explain(decision, "m1", -20.0)
     assert said["persons"][0]["records"][0]["evidence"][0][:2] == ["name", "last-typo"]
-    assert said["persons"][0]["records"][0]["rule"]["id"] == "CMS-02"
+    assert said["persons"][0]["records"][0]["rule"]["id"] == "CMS-H14-I01"
     assert not {"nora", "quinlan", "1971", "orchard", "2348871"} & set(str(said).lower().split("'"))
 
 

@@ -105,7 +105,7 @@ def test_the_same_pairs_give_the_same_model():
     assert fitted() == fitted.__wrapped__()
 
 
-@pytest.mark.parametrize("seed", (1, 9, 17))
+@pytest.mark.parametrize("seed", [1, 9, 17])
 def test_weights_fall_from_agreement_to_disagreement(seed: int):
     model: LinkageModel = fitted(matches=200, seed=seed).model
     for name, orders in ORDERS.items():
