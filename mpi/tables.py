@@ -87,6 +87,7 @@ identity_link = Table(
         "ix_identity_link_current",
         "record_id",
         "person_id",
+        "valid_to_us",  # null in every row; SQLite would else fetch the row to see that
         sqlite_where=_OPEN,
         postgresql_where=_OPEN,
     ),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -165,7 +165,8 @@ async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: st
 
 async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     """Every record under one of these keys."""
-    rows = await conn.execute(_ENTRIES, {"keys": list(keys)})
+    statement = _ENTRIES_SQLITE if conn.dialect.name == "sqlite" else _ENTRIES
+    rows = await conn.execute(statement, {"keys": list(keys)})
     return [
         Entry(key=key, record_id=SourceRecordId(record), person_id=PersonId(person))
         for key, record, person in rows
@@ -178,6 +179,13 @@ _ENTRIES = (
     .join(_link, and_(_link.c.record_id == _block.c.record_id, _IS_OPEN))
     .where(_block.c.key.in_(bindparam("keys", expanding=True)))
 )
+# SQLite prefers the unique index, which says that there is one row but not whose it is.
+_ENTRIES_SQLITE = text(
+    "SELECT block_key.key, block_key.record_id, identity_link.person_id "
+    "FROM block_key JOIN identity_link INDEXED BY ix_identity_link_current "
+    "ON identity_link.record_id = block_key.record_id AND identity_link.valid_to_us IS NULL "
+    "WHERE block_key.key IN :keys"
+).bindparams(bindparam("keys", expanding=True))
 
 
 async def drop_keys(conn: AsyncConnection, record_id: str) -> None:

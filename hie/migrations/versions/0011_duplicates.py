@@ -24,7 +24,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_identity_link_current",
         "identity_link",
-        ["record_id", "person_id"],
+        ["record_id", "person_id", "valid_to_us"],
         sqlite_where=_OPEN,
         postgresql_where=_OPEN,
     )
