@@ -163,7 +163,11 @@ def _entry(base: str, found: Candidate, *, explain: bool) -> bytes:
 
 def _explanation(found: Candidate) -> FhirJson:
     fit, best = found.fit, found.fit.best
-    told: list[FhirJson] = [{"url": "bits", "valueDecimal": round(best.strength, 2)}]
+    prior = best.score.bits - sum(one.bits + one.term_bits for one in best.score.evidence)
+    told: list[FhirJson] = [
+        {"url": "bits", "valueDecimal": round(best.strength, 2)},
+        {"url": "prior", "valueDecimal": round(prior, 2)},
+    ]
     if fit.reason:
         told.append({"url": "reason", "valueCode": fit.reason})
     if best.hit is not None:

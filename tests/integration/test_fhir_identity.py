@@ -114,6 +114,15 @@ async def test_the_explanation_tells_levels_and_bits_and_no_value(sqlite_hub: Ru
         for part in told["extension"]
         if part["url"] == "evidence"
     }
+    parts = {part["url"]: part for part in told["extension"]}
+    added = sum(
+        part["extension"][2]["valueDecimal"]
+        for part in told["extension"]
+        if part["url"] == "evidence"
+    )
+    if "rule" not in parts:
+        total = parts["prior"]["valueDecimal"] + added
+        assert abs(parts["bits"]["valueDecimal"] - total) < 0.1
     assert evidence["birth"] == "swapped"
     assert evidence["name"] == "exact"
     assert not {"Quillfeather", "1951", "6172348871"} & set(json.dumps(told).split('"'))
