@@ -102,8 +102,8 @@ def steward() -> Steward:
 
 
 @asynccontextmanager
-async def told_world(folder: Path, **notify: str) -> AsyncIterator[Told]:
-    """A hub; `notify` gives what stands in the files of its hospitals."""
+async def told_world(folder: Path, url: str = "", **notify: str) -> AsyncIterator[Told]:
+    """A hub over a database; `notify` gives what stands in the files of its hospitals."""
     sources = folder / "sources"
     sources.mkdir(exist_ok=True)
     for number, who in enumerate(("ALPHA", "BETA", "GAMMA"), start=1):
@@ -111,7 +111,8 @@ async def told_world(folder: Path, **notify: str) -> AsyncIterator[Told]:
         (sources / f"{who.lower()}.toml").write_text(content)
     config = copy.copy(config_of(load_settings({"HIE_REGIME": "hipaa-treatment"})))
     config.sources = load_sources(sources, allow_adhoc=True)
-    world = Told(folder / "home", config=config, HIE_REGIME="hipaa-treatment")
+    more = {"HIE_DATABASE_URL": url} if url else {}
+    world = Told(folder / "home", config=config, HIE_REGIME="hipaa-treatment", **more)
     world.metrics = Metrics()
     world.hub.telling = Telling(world.hub, world.metrics, FAST)
     async with world:
@@ -282,6 +283,27 @@ async def test_each_receiver_is_told_in_order_however_it_answers(tmp_path, liste
         await listener.until(6)
         await world.settled()
         assert [pid_3(m) for m in listener.taken[3:]] == [[A1, B1], [A1, B1], [A1]]
+
+
+async def test_two_processes_tell_one_receiver_once_and_in_order(
+    tmp_path, listener, postgres_url
+) -> None:
+    to_alpha = adt(listener.port, "merges = true")
+    async with told_world(tmp_path, postgres_url, alpha=to_alpha) as world:
+        other = Telling(world.hub, Metrics(), FAST)
+        other.start()
+        await world.tell(arrival("ALPHA", "A1"), arrival("BETA", "B1", **OTHER))
+        gone, kept = await world.person("ALPHA", "A1"), await world.person("BETA", "B1")
+        for _ in range(2):
+            decision = await world.merge(kept, gone)
+            await world.settled()
+            await world.hub.stewards.undo(steward(), decision)
+            await world.settled()
+        await other.stop()
+    told = [one for one in listener.taken if one.trigger == "ADT^A31"]
+    assert [len(pid_3(one)) for one in told] == [2, 1, 2, 1]
+    ids = [one.trigger for one in listener.taken if one.trigger != "ADT^A31"]
+    assert ids == ["ADT^A40", "ADT^A37"] * 2
 
 
 async def test_a_receiver_that_answers_nothing_holds_up_nobody_else(tmp_path, listener) -> None:
