@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import getpass
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +16,6 @@ from hie.commands.progress import ProgressBar
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
 from hie.services import Services
-from hie.settings import Settings
 from mpi.models import Why
 from mpi.redecide import Redecided
 from mpi.redecide import lines as moves
@@ -26,6 +26,7 @@ from mpi.training.gates import Gate
 from mpi.training.plan import load_plan
 
 _STAGES = {"links": "deciding"}
+Act = Callable[[Services, argparse.Namespace], Awaitable[int]]
 _WHICH = "a version on record, or a file"
 
 
@@ -37,20 +38,20 @@ def register(actions: Group) -> None:
         models,
         "list",
         "List the models on record and the decisions which of them decides.",
-        lambda _: asyncio.run(show_list(settings_of())),
+        lambda a: _run(show_list, a),
     )
     arguments = command(
         models,
         "show",
         "Print a model file.",
-        lambda a: asyncio.run(show(settings_of(), a.model)),
+        lambda a: _run(show, a),
     )
     arguments.add_argument("model", nargs="?", default="", metavar="MODEL", help=_WHICH)
     arguments = command(
         models,
         "diff",
         "Show level by level what a model changes, old and new bits.",
-        lambda a: asyncio.run(diff(settings_of(), a.model, a.against)),
+        lambda a: _run(diff, a),
     )
     arguments.add_argument("model", metavar="MODEL", help=_WHICH)
     arguments.add_argument("--against", default="", metavar="MODEL", help="default: the one in use")
@@ -58,7 +59,7 @@ def register(actions: Group) -> None:
         models,
         "activate",
         "Let a model decide, if it passes its gates; audited, taken up within seconds.",
-        lambda a: asyncio.run(activate(settings_of(), a)),
+        lambda a: _run(activate, a),
     )
     arguments.add_argument("model", metavar="MODEL", help=_WHICH)
     arguments.add_argument(
@@ -72,7 +73,7 @@ def register(actions: Group) -> None:
         models,
         "back",
         "Let the model decide again that did before; audited.",
-        lambda a: asyncio.run(back(settings_of(), a)),
+        lambda a: _run(back, a),
     )
     _add_why(arguments)
 
@@ -82,9 +83,17 @@ def _add_why(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--by", default="", metavar="NAME", help="who; else who is logged in")
 
 
-async def show_list(settings: Settings) -> int:
+def _run(act: Act, arguments: argparse.Namespace) -> int:
+    async def run() -> int:
+        async with Services(settings_of()) as hub:
+            return await act(hub, arguments)
+
+    return asyncio.run(run())
+
+
+async def show_list(hub: Services, _: argparse.Namespace) -> int:
     """Print models, then choices, newest first."""
-    async with Services(settings) as hub, hub.db.reading() as conn:
+    async with hub.db.reading() as conn:
         stored = await hub.mpi.models.listed(conn)
         choices = await hub.mpi.models.choices(conn)
     for model in stored:
@@ -97,52 +106,48 @@ async def show_list(settings: Settings) -> int:
     return 0
 
 
-async def show(settings: Settings, which: str) -> int:
+async def show(hub: Services, arguments: argparse.Namespace) -> int:
     """Print a model file; without a name that of the model in use."""
-    async with Services(settings) as hub, hub.db.reading() as conn:
-        model = await _model(hub, conn, which) if which else hub.mpi.trials.model
+    async with hub.db.reading() as conn:
+        model = await _model(hub, conn, arguments.model)
     print(model.text, end="")
     return 0
 
 
-async def diff(settings: Settings, which: str, against: str) -> int:
+async def diff(hub: Services, arguments: argparse.Namespace) -> int:
     """Print what a model changes."""
-    async with Services(settings) as hub, hub.db.reading() as conn:
-        after = await _model(hub, conn, which)
-        before = await _model(hub, conn, against) if against else hub.mpi.trials.model
+    async with hub.db.reading() as conn:
+        after = await _model(hub, conn, arguments.model)
+        before = await _model(hub, conn, arguments.against)
     for line in lines(difference(before, after)):
         print(line)
     return 0
 
 
-async def activate(settings: Settings, arguments: argparse.Namespace) -> int:
+async def activate(hub: Services, arguments: argparse.Namespace) -> int:
     """Let a model decide; 3 where a gate is shut, and then nothing has changed."""
     if not arguments.dry_run and not arguments.reason:
         raise HieError(Category.INVALID, "`--reason`: expected why the model is to decide")
-    async with Services(settings) as hub:
-        async with hub.db.surveying() as conn:
-            model = hub.mpi.models.fitted(await _model(hub, conn, arguments.model))
-            gates, redecided = await _judge(hub, conn, model)
-        for line in lines(difference(hub.mpi.trials.model, model)):
-            print(line)
-        for line in moves(redecided):
-            print(line)
-        shut = [gate.name for gate in gates if not gate.is_open]
-        accepted = {gate_keeper.LINKS} if arguments.accept_changes else set()
-        told(gates)
-        if arguments.dry_run or set(shut) - accepted:
-            print("nothing was activated", file=sys.stderr)
-            return 3 if shut else 0
-        findings = {
-            "gates": {gate.name: list(gate.faults) for gate in gates},
-            "changed": redecided.changed,
-            "looked_at": redecided.looked_at,
-        }
-        why = Why(actor=_actor(arguments), reason=arguments.reason, findings=findings)
-        async with hub.db.transaction() as conn:
-            await hub.db.serialize(conn, "model")
-            await hub.mpi.models.activate(conn, model, why, now_us=hub.clock.now_us())
-            await hub.audit.append(conn, [_audited(hub, arguments, f"activate {model.version}")])
+    async with hub.db.surveying() as conn:
+        model = hub.mpi.models.fitted(await _model(hub, conn, arguments.model))
+        gates, redecided = await _judge(hub, conn, model)
+    for line in (*lines(difference(hub.mpi.trials.model, model)), *moves(redecided)):
+        print(line)
+    told(gates)
+    shut = {gate.name for gate in gates if not gate.is_open}
+    if arguments.dry_run or shut - ({gate_keeper.LINKS} if arguments.accept_changes else set()):
+        print("nothing was activated", file=sys.stderr)
+        return 3 if shut else 0
+    findings = {
+        "gates": {gate.name: list(gate.faults) for gate in gates},
+        "changed": redecided.changed,
+        "looked_at": redecided.looked_at,
+    }
+    why = Why(actor=_actor(arguments), reason=arguments.reason, findings=findings)
+    async with hub.db.transaction() as conn:
+        await hub.db.serialize(conn, "model")
+        await hub.mpi.models.activate(conn, model, why, now_us=hub.clock.now_us())
+        await hub.audit.append(conn, [_audited(hub, arguments, f"activate {model.version}")])
     print(f"{model.version} decides from now on")
     return 0
 
@@ -159,11 +164,11 @@ async def _judge(
     return [*gates, gate_keeper.links(redecided, plan.gates)], redecided
 
 
-async def back(settings: Settings, arguments: argparse.Namespace) -> int:
+async def back(hub: Services, arguments: argparse.Namespace) -> int:
     """Let the model before decide again."""
     if not arguments.reason:
         raise HieError(Category.INVALID, "`--reason`: expected why the model before is to decide")
-    async with Services(settings) as hub, hub.db.transaction() as conn:
+    async with hub.db.transaction() as conn:
         await hub.db.serialize(conn, "model")
         why = Why(actor=_actor(arguments), reason=arguments.reason)
         version = await hub.mpi.models.go_back(conn, why, now_us=hub.clock.now_us())
@@ -173,7 +178,9 @@ async def back(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _model(hub: Services, conn: AsyncConnection, which: str) -> LinkageModel:
-    """A model by file or by version."""
+    """A model by file or by version; without either the one in use."""
+    if not which:
+        return hub.mpi.trials.model
     path = Path(which)
     if path.suffix == ".toml":
         return load_model(path)

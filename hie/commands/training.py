@@ -5,8 +5,8 @@ import asyncio
 import getpass
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from mpi.training.engine import Engine, Function, duckdb_engine, require, spark_
 from mpi.training.export import (
     PAIR_COLUMNS,
     RECORD_COLUMNS,
+    Cell,
     Exported,
     PrivateFile,
     pair_rows,
@@ -44,6 +45,8 @@ from mpi.training.splink_settings import splink_settings
 from mpi.training.train import train
 
 _STAGES = {"read": "reading"}
+#: What opens the hub of some settings; tests hand over one that is open.
+Opening = Callable[[Settings], AbstractAsyncContextManager[Services]]
 #: Rules of the settings that `hie mpi export` writes for use with Splink elsewhere.
 _ELSEWHERE = ("l.birth = r.birth", "l.name = r.name", "l.ssn = r.ssn")
 
@@ -99,51 +102,59 @@ def _add_input(arguments: argparse.ArgumentParser) -> None:
     )
 
 
-async def export(settings: Settings, arguments: argparse.Namespace) -> int:
+async def export(
+    settings: Settings, arguments: argparse.Namespace, opened: Opening = Services
+) -> int:
     """Write records and pairs; what comes out of the index is on record before it is written."""
     outputs = [path for path in (arguments.out, arguments.pairs, arguments.splink) if path]
     if not outputs:
         raise HieError(Category.INVALID, "`--out`, `--pairs` or `--splink`: expected a file")
     files = {path: PrivateFile(path) for path in outputs}
     mpi = _settings(settings)
-    model = mpi.model
     if arguments.splink:
         with files[arguments.splink] as file:
-            file.write_json(splink_settings(model, _ELSEWHERE, has_terms=True))
+            file.write_json(splink_settings(mpi.model, _ELSEWHERE, has_terms=True))
     if not (arguments.out or arguments.pairs):
         return 0
-    exported = Exported()
-    if arguments.from_index:
-        model = await _export_index(settings, arguments, exported)
-    else:
-        for record_id, demographics in _of_file(arguments, mpi):
-            exported.add(record_id, demographics)
-    if arguments.out:
-        with files[arguments.out] as file:
-            count = file.write(RECORD_COLUMNS, record_rows(exported))
-        print(f"{count} records: {arguments.out} holds patient data in clear", file=sys.stderr)
-    if arguments.pairs:
-        with files[arguments.pairs] as file:
-            count = file.write(PAIR_COLUMNS, pair_rows(exported, model, Knowledge.of(mpi)))
-        print(f"{count} pairs: {arguments.pairs} holds patient data in clear", file=sys.stderr)
+    exported, model = await _exported(settings, arguments, mpi, opened)
+    tables: dict[Path, tuple[str, Sequence[str], Iterable[list[Cell]]]] = {
+        arguments.out: ("records", RECORD_COLUMNS, record_rows(exported)),
+        arguments.pairs: ("pairs", PAIR_COLUMNS, pair_rows(exported, model, Knowledge.of(mpi))),
+    }
+    for path, (what, header, rows) in tables.items():
+        if path:
+            with files[path] as file:
+                count = file.write(header, rows)
+            _say(f"{count} {what}: {path} holds patient data in clear")
     return 0
 
 
-async def _export_index(
-    settings: Settings, arguments: argparse.Namespace, exported: Exported
-) -> LinkageModel:
-    """Read every record; one audit event a person and one for the whole, before a byte is out."""
+async def _exported(
+    settings: Settings, arguments: argparse.Namespace, mpi: MpiSettings, opened: Opening
+) -> tuple[Exported, LinkageModel]:
+    """The records to write, and the model that scores their pairs."""
+    exported = Exported()
+    if not arguments.from_index:
+        for record_id, demographics in _of_file(arguments, mpi):
+            exported.add(record_id, demographics)
+        return exported, mpi.model
     if not arguments.reason:
         raise HieError(Category.INVALID, "`--reason`: expected what the export is for")
-    async with Services(settings) as hub:
-        async with hub.db.surveying() as conn:
-            async for page in hub.mpi.trials.records(conn):
-                for opened in page:
-                    member = opened.member
-                    exported.add(member.record_id, opened.demographics, member.person_id)
-        persons = sorted(set(exported.persons))
-        await _record(hub, arguments, [*persons, None])
-        return hub.mpi.trials.model
+    async with opened(settings) as hub:
+        return exported, await _export_index(hub, arguments, exported)
+
+
+async def _export_index(
+    hub: Services, arguments: argparse.Namespace, exported: Exported
+) -> LinkageModel:
+    """Read every record; one audit event a person and one for the whole, before a byte is out."""
+    async with hub.db.surveying() as conn:
+        async for page in hub.mpi.trials.records(conn):
+            for opened in page:
+                member = opened.member
+                exported.add(member.record_id, opened.demographics, member.person_id)
+    await _record(hub, arguments, [*sorted(set(exported.persons)), None])
+    return hub.mpi.trials.model
 
 
 async def _record(
@@ -167,7 +178,9 @@ async def _record(
             await hub.audit.append(conn, records)
 
 
-async def train_model(settings: Settings, arguments: argparse.Namespace) -> int:
+async def train_model(
+    settings: Settings, arguments: argparse.Namespace, opened: Opening = Services
+) -> int:
     """Learn a model, show what it changes, judge it and write it; 3 where a gate is shut."""
     if not arguments.out.parent.is_dir():
         raise HieError(Category.INVALID, f"`{arguments.out}`: expected a file in a folder")
@@ -176,7 +189,8 @@ async def train_model(settings: Settings, arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     records = Records()
     if arguments.from_index:
-        base = await _learn_from_index(settings, arguments, records)
+        async with opened(settings) as hub:
+            base = await _learn_from_index(hub, arguments, records)
     else:
         base = mpi.model
         for record_id, demographics in _of_file(arguments, mpi):
@@ -196,25 +210,24 @@ async def train_model(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _learn_from_index(
-    settings: Settings, arguments: argparse.Namespace, records: Records
+    hub: Services, arguments: argparse.Namespace, records: Records
 ) -> LinkageModel:
     """Read every record into memory; audited once, because nothing leaves."""
-    async with Services(settings) as hub:
-        async with hub.db.surveying() as conn:
-            async for page in hub.mpi.trials.records(conn):
-                for opened in page:
-                    member = opened.member
-                    records.add(member.record_id, opened.demographics, member.person_id)
-        audited = AuditRecord(
-            recorded_us=hub.clock.now_us(),
-            action="E",
-            subtype="operation",
-            user=_user(arguments),
-            detail={"query": "hie mpi train", "reason": f"{len(records)} records in memory"},
-        )
-        async with hub.db.transaction() as conn:
-            await hub.audit.append(conn, [audited])
-        return hub.mpi.trials.model
+    async with hub.db.surveying() as conn:
+        async for page in hub.mpi.trials.records(conn):
+            for opened in page:
+                member = opened.member
+                records.add(member.record_id, opened.demographics, member.person_id)
+    audited = AuditRecord(
+        recorded_us=hub.clock.now_us(),
+        action="E",
+        subtype="operation",
+        user=_user(arguments),
+        detail={"query": "hie mpi train", "reason": f"{len(records)} records in memory"},
+    )
+    async with hub.db.transaction() as conn:
+        await hub.audit.append(conn, [audited])
+    return hub.mpi.trials.model
 
 
 def _engine(

@@ -185,14 +185,14 @@ class Explained:
 async def newest_explanations(
     conn: AsyncConnection, kind: str, version: str, limit: int
 ) -> list[Explained]:
-    """The explanations of the newest decisions of a kind that a model made, newest first."""
+    """The explanations of the newest decisions of a kind by a model and no human, newest first."""
     decision = tables.identity_decision
     rows = await conn.execute(
         select(decision.c.id, decision.c.key_id, decision.c.explanation)
         .where(
             decision.c.kind == kind,
             decision.c.model_version == version,
-            decision.c.actor.like("source:%"),
+            decision.c.actor.not_like("steward:%"),
             decision.c.explanation.is_not(None),
             decision.c.key_id.is_not(None),
         )

@@ -22,10 +22,11 @@ from tests.support.people import (
 from tests.support.tree import ROOT
 
 FILE = ROOT / "config" / "mpi" / "gold.csv"
-HEADER = (
-    "pair record_id category truth given middle family maiden suffix birth_date birth_order sex "
-    "ssn phone email street city zip mrn authority"
-).split()
+COLUMNS = """
+    pair record_id category truth given middle family maiden suffix birth_date birth_order sex
+    ssn phone email street city zip mrn authority
+"""
+HEADER = COLUMNS.split()
 PER_MISTAKE, TWICE, FAMILIES, NEIGHBOURS = 20, 120, 200, 60
 INTRODUCTION = """\
 # Pairs of records of known truth: what a linkage model is judged by before it decides. Every human
@@ -106,7 +107,3 @@ def text() -> str:
     writer.writerow(HEADER)
     writer.writerows(rows())
     return INTRODUCTION + out.getvalue()
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")
