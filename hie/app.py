@@ -86,7 +86,7 @@ class Hub(Services):
             [
                 Job("audit-chain", 1.0, self._chain, 30.0),
                 Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
-                Job("mpi-learn", TimeOfDay(hour=3), self._learn, 3600.0),
+                Job("mpi-learn", TimeOfDay(hour=3), self.care.learn, 3600.0),
                 Job("mpi-renew", RENEW_SECONDS, self.care.renew, 7200.0),
                 Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
@@ -143,10 +143,6 @@ class Hub(Services):
 
     async def _chain(self) -> None:
         await self.sequencer.chain(self.clock.now_us())
-
-    async def _learn(self) -> None:
-        async with self.db.transaction() as conn:
-            await self.mpi.learn(conn)
 
     async def _search(self) -> None:
         await self.care.duplicates(self.settings.limits.duplicates_a_night)

@@ -1,5 +1,6 @@
 """What the index learns from its own records: how common names are."""
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mpi.decide import Matcher
 from mpi.demographics import Demographics
 from mpi.find import Finder
 from mpi.repository import learning
+from mpi.repository.learning import ShareChange
 from mpi.score import Shares
 
 #: With fewer records a share says more about chance than about the name.
@@ -61,6 +63,7 @@ class Learning:
         counted: dict[str, Counter[str]] = defaultdict(Counter)
         total = 0
         async for page in learning.all_records(conn):
+            await asyncio.sleep(0)
             for demographics in await self._finder.unseal(conn, page):
                 total += 1
                 for field, value in _values(demographics):
@@ -75,11 +78,11 @@ class Learning:
         }
         return NameShares(records=total, shares=shares)
 
-    async def keep(self, conn: AsyncConnection, counted: NameShares) -> None:
-        """Store what was counted and score by it; too few records teach nothing."""
-        if counted.records >= FEWEST_RECORDS:
-            await learning.replace_shares(conn, counted.shares)
-            await self.take_up(conn)
+    async def changes(self, conn: AsyncConnection, counted: NameShares) -> list[ShareChange]:
+        """What must be stored of a count, in small parts; too few records teach nothing."""
+        if counted.records < FEWEST_RECORDS:
+            return []
+        return learning.share_changes(await learning.shares(conn), counted.shares)
 
 
 def _values(demographics: Demographics) -> list[tuple[str, str]]:

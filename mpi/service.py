@@ -32,7 +32,8 @@ from mpi.normalize import Normalizer
 from mpi.overlay import Overlays
 from mpi.redecide import Trials
 from mpi.renew import Renewal
-from mpi.repository import decisions, history, links, records, sides
+from mpi.repository import decisions, history, learning, links, records, sides
+from mpi.repository.learning import ShareChange
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
 from mpi.sides import Sides
@@ -76,7 +77,7 @@ class Mpi:
         finder = Finder(settings, ring, keys, matcher)
         self._ledger = Ledger(db, ring, keys, model.version)
         self.review = ReviewQueue(keys)
-        self.steward = Stewardship(self._ledger)
+        self.steward = Stewardship(self._ledger, self.review)
         self.sides = Sides(self._ledger)
         normalizer = Normalizer(settings.forms, settings.defaults)
         self.comparisons = Comparisons(finder, matcher, model.thresholds)
@@ -116,17 +117,27 @@ class Mpi:
         return True
 
     async def count_names(self, conn: AsyncConnection) -> NameShares:
-        """Count how common names are: opens every record, so on a reading connection."""
+        """Count how common names are: opens every record, so on a surveying connection."""
         return await self._learning.count(conn)
 
-    async def keep_names(self, conn: AsyncConnection, counted: NameShares) -> None:
-        """Store what was counted, in a short write transaction, and score by it from now on."""
-        await self._learning.keep(conn, counted)
+    async def name_changes(self, conn: AsyncConnection, counted: NameShares) -> list[ShareChange]:
+        """What must be stored of a count, in parts that each make a short transaction."""
+        return await self._learning.changes(conn, counted)
+
+    async def change_names(self, conn: AsyncConnection, change: ShareChange) -> None:
+        """Store one part of a count."""
+        await learning.change_shares(conn, change)
+
+    async def take_up_names(self, conn: AsyncConnection) -> None:
+        """Score by the counts that are stored, from now on."""
+        await self._learning.take_up(conn)
 
     async def learn(self, conn: AsyncConnection) -> int:
-        """Count and keep in one transaction, for small indexes; the number of records."""
+        """Count, store and take up in one transaction, for small indexes; how many records."""
         counted = await self.count_names(conn)
-        await self.keep_names(conn, counted)
+        for change in await self.name_changes(conn, counted):
+            await self.change_names(conn, change)
+        await self.take_up_names(conn)
         return counted.records
 
     async def identify(  # noqa: PLR0913 - what a message says of its patient, each by name

@@ -1,4 +1,4 @@
-"""Work that goes through the whole index beside the matching: renewal, and the nightly search.
+"""Work that goes through the whole index beside the matching: renewal, search, counts.
 
 Both go in small steps: what takes long is read without holding anybody up, what is written is
 written in short transactions, and how far it is stands in the database, so that what is broken
@@ -112,6 +112,22 @@ class IndexCare:
             stale, changed = stale[dealt:], changed + fresh
             await asyncio.sleep(PAUSE_SECONDS)
         return changed
+
+    # How common names are
+
+    async def learn(self) -> int:
+        """Count how common names are and score by it; how many records were counted."""
+        async with self._db.surveying() as conn:
+            counted = await self._mpi.count_names(conn)
+        async with self._db.reading() as conn:
+            changes = await self._mpi.name_changes(conn, counted)
+        for change in changes:
+            async with self._db.transaction() as conn:
+                await self._mpi.change_names(conn, change)
+            await asyncio.sleep(PAUSE_SECONDS)
+        async with self._db.reading() as conn:
+            await self._mpi.take_up_names(conn)
+        return counted.records
 
     # Persons that may be one
 

@@ -203,6 +203,28 @@ async def test_a_value_that_has_become_everybodys_ends_what_it_had_joined(index:
     assert await rows(index, "SELECT count(*) FROM identity_decision") == decided
 
 
+async def test_names_are_counted_beside_the_matching_in_short_transactions(
+    each: Index, monkeypatch: pytest.MonkeyPatch
+):
+    index = each
+    monkeypatch.setattr("mpi.learn.FEWEST_RECORDS", 8)
+    monkeypatch.setattr("mpi.repository.learning.PART", 1)
+    for n in range(9):
+        away = {"line": f"{n + 1} Quarry Road", "zip5": f"021{n:02d}", "phone": None}
+        given = ["Nora" if n < 6 else f"Wanda{n}"]
+        await index.see(patient(given=given, born=f"195{n}-01-1{n}", **away), f"M{n}")
+    assert await keeper(index).learn() == 9
+    shares = "SELECT field, round(CAST(share AS NUMERIC), 2) FROM term_frequency ORDER BY field"
+    found = await rows(index, shares)
+    assert [(field, float(str(share))) for field, share in found] == [("first", 0.67), ("last", 1)]
+    # Counted again there is nothing to change; a name that is rare by now is dropped.
+    assert await keeper(index).learn() == 9
+    assert await rows(index, shares) == found
+    monkeypatch.setattr("mpi.learn.FEWEST_HOLDERS", 7)
+    await keeper(index).learn()
+    assert [field for field, _ in await rows(index, shares)] == ["last"]
+
+
 # Records of an earlier version
 
 
