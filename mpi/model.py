@@ -137,6 +137,8 @@ class Decided:
         persons: whom it is about, moves or none.
         kept: of an undo, records that a later decision has touched since: left where they
             are, for a steward to look at.
+        arrived: of an undo, records that came to a person while what parts now was one: left
+            there, and asked about, because they may be the other's.
     """
 
     decision_id: int
@@ -144,6 +146,7 @@ class Decided:
     moves: tuple[PersonMove, ...] = ()
     persons: tuple[PersonId, ...] = ()
     kept: tuple[SourceRecordId, ...] = ()
+    arrived: tuple[SourceRecordId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

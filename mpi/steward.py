@@ -7,10 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.ledger import Ledger, Recorded
-from mpi.model import Actor, Decided, DecisionKind, PersonMove
+from mpi.levels import MatchGrade
+from mpi.model import Actor, Candidate, Decided, DecisionKind, PersonMove, Question, TaskKind
 from mpi.repository import links, tasks
 from mpi.repository.links import Link
 from mpi.repository.writes import Writes
+from mpi.review import ReviewQueue
 from mpi.undo import Undoing
 
 
@@ -21,8 +23,9 @@ class Stewardship:
     is the steward's; clinical rows must follow the moves that it returns.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, review: ReviewQueue) -> None:
         self._ledger = ledger
+        self._review = review
         self._undoing = Undoing(ledger)
 
     async def link(
@@ -132,11 +135,36 @@ class Stewardship:
     async def undo(self, conn: AsyncConnection, decision_id: int, actor: Actor) -> Decided:
         """Take a decision back; what a merge had joined is held apart from then on.
 
+        A record that came while two persons were one stays with the one that kept the id, and
+        is asked about: it may be the other's.
+
         Raises:
             HieError: NOT_FOUND, CONFLICT when it is taken back already, BUSINESS_RULE for a
                 decision that cannot be.
         """
-        return await self._undoing.undo(conn, decision_id, actor)
+        done = await self._undoing.undo(conn, decision_id, actor)
+        if done.arrived:
+            await self._ask_about(conn, done, actor)
+        return done
+
+    async def _ask_about(self, conn: AsyncConnection, done: Decided, actor: Actor) -> None:
+        """Ask whose the records are that arrived while those that parted were one person's."""
+        writes = self._ledger.writes()
+        recorded = Recorded(id=done.decision_id, kind=done.kind, now_us=actor.now_us)
+        owners = await links.links_of_records(conn, done.arrived)
+        for link in owners:
+            others = {m.to_person for m in done.moves if m.from_person == link.person_id}
+            question = Question(
+                kind=TaskKind.DRIFT,
+                record_id=link.record_id,
+                person_id=link.person_id,
+                candidates=tuple(
+                    Candidate(person_id=other, bits=0.0, grade=MatchGrade.POSSIBLE)
+                    for other in sorted(others)
+                ),
+            )
+            await self._review.open(conn, writes, question, recorded)
+        await writes.send(conn)
 
     async def _join(
         self,

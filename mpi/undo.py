@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.errors import Category, HieError
-from hie.kernel.ids import PersonId
+from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.ledger import Ledger, Recorded
 from mpi.model import Actor, Decided, DecisionKind, PersonMove
 from mpi.repository import links, tasks
@@ -66,7 +66,19 @@ class Undoing:
             moves=moved,
             persons=tuple(sorted({p for m in moved for p in (m.from_person, m.to_person)})),
             kept=tuple(sorted(old.record_id for old in ended if old not in back)),
+            arrived=await self._arrived(conn, decision_id, moved),
         )
+
+    async def _arrived(
+        self, conn: AsyncConnection, decision_id: int, moved: Collection[PersonMove]
+    ) -> tuple[SourceRecordId, ...]:
+        """Records that were first heard of since the decision, and stay where others leave."""
+        found: list[SourceRecordId] = []
+        for person in sorted({move.from_person for move in moved}):
+            staying = [link.record_id for link in await links.links_of_person(conn, person)]
+            past = await links.history(conn, staying)
+            found += [r for r in staying if past[r][0].decision_id > decision_id]
+        return tuple(found)
 
     async def _restore(
         self,

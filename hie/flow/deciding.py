@@ -148,6 +148,7 @@ class Deciding:
             moves=taken.decided.moves,
             resources=await self._resources(conn, taken.decided),
             kept=taken.decided.kept,
+            arrived=taken.decided.arrived,
             left=taken.kept,
             corrections=taken.corrections,
         )

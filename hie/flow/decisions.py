@@ -153,6 +153,8 @@ class Done:
         moves: records that changed their person.
         resources: how many resources followed them, by type.
         kept: of an undo, records that a later decision has moved since: left where they are.
+        arrived: of an undo, records that came while what parts now was one person's: left where
+            they are, and asked about.
         left: of an undo, resources that a later message has changed since: left as they are.
         corrections: disclosures that showed as one what is two, for `Stewards.corrections`.
     """
@@ -163,6 +165,7 @@ class Done:
     moves: tuple[PersonMove, ...] = ()
     resources: Mapping[str, int] = field(default_factory=dict)
     kept: tuple[SourceRecordId, ...] = ()
+    arrived: tuple[SourceRecordId, ...] = ()
     left: tuple[Item, ...] = ()
     corrections: int = 0
 

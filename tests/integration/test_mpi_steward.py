@@ -278,3 +278,22 @@ async def test_a_merge_is_taken_back_though_its_records_were_held_apart_again_si
         async with index.db.transaction() as conn:
             await do.undo(conn, merged.decision_id, steward())
     assert raised.value.category is Category.CONFLICT
+
+
+async def test_a_record_that_came_while_two_were_one_is_asked_about_when_they_part(each: Index):
+    index = each
+    first, second = await two_persons(index)
+    merged = await merge(index, first.person_id, second.person_id)
+    third = await index.see(patient(family="Castellano", **MOVED), "B1", "bayside")
+    assert third.person_id == first.person_id
+    async with index.db.transaction() as conn:
+        undone = await index.mpi.steward.undo(conn, merged, steward())
+    assert (undone.kept, undone.arrived) == ((), (third.source_record_id,))
+    # It is not moved silently: a steward is asked, with the other person at hand.
+    assert await index.persons(third.source_record_id) == [first.person_id]
+    (task,) = [t for t in await index.tasks() if t.record_id == third.source_record_id]
+    assert task.kind is TaskKind.DRIFT
+    assert [c.person_id for c in task.candidates] == [second.person_id]
+    # Joined again, there is nothing to ask.
+    await undo(index, undone.decision_id)
+    assert [t for t in await index.tasks() if t.record_id == third.source_record_id] == []
