@@ -67,4 +67,6 @@ async def undo(settings: Settings, arguments: argparse.Namespace) -> int:
         print(f"left, touched since: {item.type}/{item.id}", file=sys.stderr)
     for record in done.kept:
         print(f"left, moved since: Patient/{record}", file=sys.stderr)
+    for record in done.arrived:
+        print(f"asked about, came since: Patient/{record}", file=sys.stderr)
     return 3 if left else 0
