@@ -20,7 +20,7 @@ from mpi.repository import events
 from mpi.repository.events import IdentityEvent
 
 #: Events in one transaction: below 50 ms on SQLite.
-BATCH: Final = 100
+BATCH: Final = 300
 #: A person that has never been has one record alone: no number is anybody else's.
 _SILENT: Final = frozenset({"new"})
 
