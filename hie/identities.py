@@ -180,7 +180,7 @@ class Identities:
         ranked = questions.ranked(asked, under, visible)
         records = await self._repository.patients(conn, residual, ranked.persons)
         whose = {served.id: person for person, found in records.items() for served in found}
-        return await questions.fits(conn, asked, ranked, whose), records
+        return await questions.fits(conn, ranked, whose), records
 
     # Which numbers
 

@@ -42,10 +42,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """The persons worth comparing, most promising first; `shared` values say nothing of them."""
+    """The persons worth comparing, most promising first.
+
+    Attributes:
+        described: what is asked, without the values that many of the visible persons share.
+    """
 
     persons: tuple[PersonId, ...]
-    shared: Mapping[str, set[str]]
+    described: Demographics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +119,10 @@ class Questions:
             under: what `under` found.
             visible: the person of each of those records that the caller may see.
         """
+        shared = self._shared(asked, under, visible)
+        described = without(asked.demographics, shared)
+        unshared = self._finder.keys(described) if shared else asked.keys
         votes: dict[str, set[str]] = defaultdict(set)
-        shared: dict[str, set[str]] = defaultdict(set)
-        for key in asked.keys:
-            here = {visible[r] for r in under.get(key.value, ()) if r in visible}
-            if key.shared and len(here) > self._limits[key.shared]:
-                shared[key.shared].add(key.part)
-        unshared = self._finder.keys(without(asked.demographics, shared))
         for key in telling(asked.keys, unshared, shared):
             for value in self._both(key):
                 for record in under.get(value, ()):
@@ -129,24 +130,36 @@ class Questions:
                         votes[visible[record]].add(key.spec)
         ranking = sorted(votes, key=lambda person: (-len(votes[person]), person))
         most = self._model.thresholds.persons
-        return Ranked(persons=tuple(PersonId(p) for p in ranking[:most]), shared=shared)
+        return Ranked(persons=tuple(PersonId(p) for p in ranking[:most]), described=described)
+
+    def _shared(
+        self,
+        asked: Asked,
+        under: Mapping[int, Sequence[SourceRecordId]],
+        visible: Mapping[str, str],
+    ) -> dict[str, set[str]]:
+        """Values of the description that more visible persons hold than one person's could be."""
+        shared: dict[str, set[str]] = defaultdict(set)
+        for key in asked.keys:
+            persons = {visible[r] for r in under.get(key.value, ()) if r in visible}
+            if key.shared and len(persons) > self._limits[key.shared]:
+                shared[key.shared].add(key.part)
+        return shared
 
     async def fits(
-        self, conn: AsyncConnection, asked: Asked, ranked: Ranked, visible: Mapping[str, str]
+        self, conn: AsyncConnection, ranked: Ranked, visible: Mapping[str, str]
     ) -> tuple[Fit, ...]:
         """The persons who may be meant, best first; who surely is not is left out.
 
         Args:
             conn: open connection.
-            asked: the description.
-            ranked: the persons to compare with.
+            ranked: the description, and the persons to compare with.
             visible: every record of theirs that the caller may see, and its person.
         """
-        described = without(asked.demographics, ranked.shared)
         pairs: dict[str, list[PairScore]] = defaultdict(list)
         for opened in await self._finder.open(conn, await rows.named(conn, sorted(visible))):
             record_id = opened.member.record_id
-            pair = self._matcher.pair(record_id, described, opened.demographics)
+            pair = self._matcher.pair(record_id, ranked.described, opened.demographics)
             pairs[visible[record_id]].append(pair)
         judged = [self._judged(PersonId(person), found) for person, found in pairs.items()]
         return self._graded(judged)

@@ -26,7 +26,7 @@ async def ask(index: Index, described: Patient, hidden: frozenset[str] = frozens
             for record in await index.mpi.records_of(conn, person)
             if record not in hidden
         }
-        return list(await questions.fits(conn, asked, ranked, theirs))
+        return list(await questions.fits(conn, ranked, theirs))
 
 
 @pytest.fixture
