@@ -18,6 +18,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from hie.services import Services
 from hie.settings import Settings
 from hie.staff import choices, render, reports
+from hie.staff.model import number_in
 from mpi.model import TaskKind
 from mpi.repository.queue import TaskFilter
 
@@ -30,11 +31,11 @@ def register(actions: Group) -> None:
     """Add them to `hie mpi`."""
     _add_looks(actions)
     arguments = _command(actions, "claim", "Take a task on.", claim)
-    arguments.add_argument("task", type=int, metavar="TASK")
+    arguments.add_argument("task", type=_number, metavar="TASK")
     arguments = _command(
         actions, "decide", "Decide a task; --preview shows what it would do.", decide
     )
-    arguments.add_argument("task", type=int, metavar="TASK")
+    arguments.add_argument("task", type=_number, metavar="TASK")
     arguments.add_argument(
         "decision", choices=_CHOICES, metavar="DECISION", help=", ".join(_CHOICES)
     )
@@ -70,7 +71,7 @@ def _add_looks(actions: Group) -> None:
     arguments.add_argument("--limit", type=int, default=LIMIT, metavar="N")
     arguments.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments = _command(actions, "show", "Show both sides of a task; audited.", show)
-    arguments.add_argument("task", type=int, metavar="TASK")
+    arguments.add_argument("task", type=_number, metavar="TASK")
     arguments.add_argument("--json", action="store_true", help="everything, as JSON")
     arguments = _command(
         actions,
@@ -88,9 +89,9 @@ def _add_looks(actions: Group) -> None:
         "Print who was shown two humans as one, as CSV, for notices after an unmerge.",
         corrections,
     )
-    arguments.add_argument("decision", type=int, nargs="?", metavar="DECISION", help="or all")
+    arguments.add_argument("decision", type=_number, nargs="?", metavar="DECISION", help="or all")
     arguments.add_argument(
-        "--told", type=int, nargs="*", metavar="ID", help="note that these recipients were told"
+        "--told", type=_number, nargs="*", metavar="ID", help="note that these recipients were told"
     )
     arguments = _command(
         actions, "metrics", "Duplicate rate, queue, outcomes and decisions in figures.", metrics
@@ -236,6 +237,13 @@ def _command(actions: Group, name: str, text: str, act: Act) -> argparse.Argumen
         "--by", default="", metavar="NAME", help="who acts; else who is logged in"
     )
     return arguments
+
+
+def _number(text: str) -> int:
+    number = number_in(text)
+    if number is None:
+        raise argparse.ArgumentTypeError("expected a number of the hub")
+    return number
 
 
 def _deciding(arguments: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from hie.flow.dossier import QueueEntry, version_of
 from hie.kernel.errors import Category, HieError
 from hie.staff import choices, render
 from hie.staff.edge import Edge, number_of
-from hie.staff.model import FLAG, NUMBER, OBJECTS, REAL, Answer, Call, Field
+from hie.staff.model import FLAG, NUMBER, OBJECTS, REAL, Answer, Call, Field, number_in
 from hie.staff.runs import Run
 from mpi.model import TaskKind, TaskState
 from mpi.repository.queue import TaskFilter
@@ -190,7 +190,7 @@ async def _decided(
 
 
 async def _claimed(edge: Edge, call: Call, item: dict[str, str]) -> Request:
-    number = int(item["task"]) if item["task"].isascii() and item["task"].isdigit() else 0
+    number = number_in(item["task"]) or 0  # nobody's task
     request = await _request(edge, call, number)
     await edge.assignments.claim(call.ctx, number, item["version"])
     return request

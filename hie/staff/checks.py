@@ -29,6 +29,8 @@ _WHOLE: Final = re.compile(r"^-?[0-9]{1,18}$")
 _DECIMAL: Final = re.compile(r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$")
 _KEY: Final = re.compile(r"^[A-Za-z0-9._:-]{8,200}$")
 _TAG: Final = re.compile(r'^"(?P<version>[0-9a-f]{20})"$')
+LONGEST_MEMBER: Final = 64
+_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _MISSING: Final = object()
 
 
@@ -79,6 +81,22 @@ def key_of(route: Route, headers: Mapping[str, str]) -> str:
         text = "expected a key of the client's own, 8 to 200 letters, digits, `.`, `_`, `:`, `-`"
         raise invalid([at("#/header/Idempotency-Key", text)])
     return sent
+
+
+def ids_of(sent: Mapping[str, str]) -> dict[str, str]:
+    """The ids of a path.
+
+    Raises:
+        HieError: INVALID for what cannot be one.
+    """
+    issues = [
+        at(f"#/path/{name}", "expected an id as this API gave it")
+        for name, value in sent.items()
+        if not _ID.match(value)
+    ]
+    if issues:
+        raise invalid(issues)
+    return dict(sent)
 
 
 def query_of(route: Route, sent: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -168,6 +186,8 @@ def _read(each: Field, value: Any, place: str, issues: list[Issue]) -> Any:
 def _text_fault(each: Field, value: Any) -> str:
     if not isinstance(value, str):
         return "expected a text"
+    if "\x00" in value:
+        return "expected no NUL character"
     if each.choices and value not in each.choices:
         return f"expected one of {', '.join(each.choices)}"
     if each.is_required and not value.strip():
@@ -198,6 +218,8 @@ def _time_fault(_: Field, value: Any) -> str:
 def _list_fault(each: Field, value: Any) -> str:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         return "expected an array of texts"
+    if any("\x00" in one or len(one) > LONGEST_MEMBER for one in value):
+        return f"expected texts of at most {LONGEST_MEMBER} characters, without NUL"
     if each.is_required and not value:
         return f"expected: {each.text}"
     if each.choices and not set(value) <= set(each.choices):

@@ -17,7 +17,7 @@ from hie.flow.decisions import (
 from hie.flow.dossier import CHOICES, QueueEntry
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
-from hie.staff.model import LIST, Field
+from hie.staff.model import LIST, Field, number_in
 from hie.staff.problem import at, invalid
 from mpi.model import Candidate
 from mpi.repository.queue import QueuedTask
@@ -174,10 +174,10 @@ def _needed(args: Args, name: str) -> str:
 
 
 def _number(args: Args, name: str) -> int:
-    text = _needed(args, name)
-    if not text.isascii() or not text.isdigit() or len(text) > 18 + 1:
+    number = number_in(_needed(args, name))
+    if number is None:
         raise invalid([at(f"#/body/{name}", "expected the number of a decision")])
-    return int(text)
+    return number
 
 
 def _split(args: Args) -> Request:

@@ -9,7 +9,7 @@ from hie.flow.casework import Casework
 from hie.flow.figures import IdentityFigures
 from hie.flow.stewards import Stewards
 from hie.staff.cursor import Sealer
-from hie.staff.model import NUMBER, Call, Field
+from hie.staff.model import NUMBER, Call, Field, number_in
 from hie.staff.problem import at, invalid
 from hie.staff.runs import Runs
 from mpi.words import Words
@@ -22,8 +22,6 @@ COUNT = Field(
 CURSOR = Field(name="cursor", text="from the `next` address of the page before", most=1_000)
 #: Ids of the hub: opaque, of letters, digits and dashes.
 LONGEST_ID: Final = 64
-#: Digits of a number of 63 bits.
-LONGEST_NUMBER: Final = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +44,7 @@ def number_of(call: Call, name: str = "id") -> int:
     Raises:
         HieError: INVALID for what is none.
     """
-    text = call.ids[name]
-    if (
-        not text.isascii()
-        or not text.isdigit()
-        or len(text) > LONGEST_NUMBER
-        or int(text) >= 1 << 63
-    ):
+    number = number_in(call.ids[name])
+    if number is None:
         raise invalid([at(f"#/path/{name}", "expected a number, as this API gave it")])
-    return int(text)
+    return number

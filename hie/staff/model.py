@@ -14,6 +14,8 @@ from hie.kernel.context import RequestContext
 #: The roles of identity stewards, the weakest first; each includes those before it.
 ROLES: Final = ("read", "steward", "admin")
 AREA: Final = "identity"
+#: Digits of a number of 63 bits.
+LONGEST_NUMBER: Final = 19
 #: What a field may hold, as one JSON value; an array holds strings.
 TEXT, NUMBER, REAL, FLAG, TIME, LIST, OBJECTS, OBJECT = (
     "string",
@@ -25,6 +27,12 @@ TEXT, NUMBER, REAL, FLAG, TIME, LIST, OBJECTS, OBJECT = (
     "objects",
     "object",
 )
+
+
+def number_in(text: str) -> int | None:
+    """A number of the hub, of 63 bits, in a text; None where the text is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    return int(text) if is_number and int(text) < 1 << 63 else None
 
 
 class Needs(StrEnum):

@@ -5,8 +5,8 @@ from typing import Any, Final
 from hie.flow.decisions import Steward
 from hie.staff import render
 from hie.staff.cursor import next_link, position_of
-from hie.staff.edge import LONGEST_ID, LONGEST_NUMBER, Edge, number_of
-from hie.staff.model import LIST, TIME, Answer, Call, Field
+from hie.staff.edge import LONGEST_ID, Edge, number_of
+from hie.staff.model import LIST, TIME, Answer, Call, Field, number_in
 from hie.staff.problem import at, invalid
 
 SEARCH_BODY: Final = (
@@ -124,6 +124,7 @@ async def corrected(edge: Edge, call: Call) -> Answer:
 
 
 def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > LONGEST_NUMBER:
+    number = number_in(text)
+    if number is None:
         raise invalid([at("#/body/corrections", "expected numbers of corrections")])
-    return int(text)
+    return number

@@ -148,6 +148,7 @@ class Rim:
         ctx = RequestContext(
             caller=caller, request_id=request[REQUEST_ID], now_us=self._clock.now_us()
         )
+        ids = checks.ids_of(request.match_info)
         version = checks.version_of(route, request.headers)
         key = checks.key_of(route, request.headers)
         args = checks.query_of(route, tuple(request.query.items()))
@@ -155,7 +156,7 @@ class Rim:
         if request.method == hdrs.METH_POST:
             content = await _body(request)
             args |= checks.body_of(route.body, _parsed(request, route, content))
-        call = Call(ctx=ctx, route=route, ids=dict(request.match_info), args=args, version=version)
+        call = Call(ctx=ctx, route=route, ids=ids, args=args, version=version)
         return call, key if Needs.KEY in route.needs else "", content
 
     async def _caller(self, request: web.Request) -> Caller:

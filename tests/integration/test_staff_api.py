@@ -212,7 +212,9 @@ async def test_a_bad_request_is_told_every_fault_and_no_value(hub: RunningHub):
         pointers = {error["pointer"] for error in reply.json["errors"]}
         assert pointers == {"#/query/kind", "#/query/count", "#/query"}
         assert b"canary" not in reply.body
-        assert (await kim.ask("/mpi/tasks/canary")).status == 400
+        for path in ("tasks/canary", f"tasks/{'9' * 19}", "persons/a%00b", "records/a%20b"):
+            assert (await kim.ask(f"/mpi/{path}")).status == 400
+        assert (await kim.ask("/mpi/tasks?person=a%00b")).status == 400
         assert (await kim.ask("/mpi/tasks/1")).status == 404
         assert (await kim.ask("/mpi/nothing")).status == 404
         assert (await kim.ask("/mpi/tasks?cursor=AAAA")).status == 400

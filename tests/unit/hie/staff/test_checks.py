@@ -10,7 +10,7 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.staff import checks, choices
 from hie.staff.api import ROUTES
-from hie.staff.model import FLAG, LIST, NUMBER, OBJECTS, REAL, TIME, Field
+from hie.staff.model import FLAG, LIST, NUMBER, OBJECTS, REAL, TIME, Field, number_in
 from hie.staff.problem import VersionRequiredError
 from mpi.levels import MatchGrade
 from mpi.model import Candidate, TaskKind, TaskState
@@ -75,6 +75,7 @@ def test_a_good_body_is_read_and_what_is_not_sent_has_its_default():
 @pytest.mark.parametrize(
     ("member", "value"),
     [
+        ("text", "a\x00"), ("list", ["\x00"]), ("list", ["x" * 65]),
         ("text", None), ("text", " "), ("text", "abcdef"), ("text", 1), ("one", "c"),
         ("number", 0), ("number", 10), ("number", 1.5), ("number", True), ("number", "1"),
         ("bits", 5.1), ("flag", 1), ("flag", "true"), ("at", "1970-01-01"), ("at", 5),
@@ -103,6 +104,19 @@ def test_no_version_no_change_and_no_key_no_decision():
     for key in ("", "short", "with space in it", "x" * 201):
         with pytest.raises(HieError):
             checks.key_of(route, {"Idempotency-Key": key})
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a\x00", "x" * 65, "../x", "é"])
+def test_an_id_of_a_path_is_one_the_hub_could_have_given(value: str):
+    with pytest.raises(HieError):
+        checks.ids_of({"id": value})
+    assert checks.ids_of({"id": "jv6vye72yu2nuen4ulr5yuvej4"})
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1.0", "٣", "9" * 19, str(1 << 63), "0x1"])
+def test_a_number_has_63_bits_at_most(value: str):
+    assert number_in(value) is None
+    assert number_in(str((1 << 63) - 1)) == (1 << 63) - 1
 
 
 def task(kind: TaskKind, record: str | None = "r1") -> QueuedTask:
