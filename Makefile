@@ -13,8 +13,10 @@ HASH := $(shell { cat requirements.txt requirements-dev.txt requirements-data.tx
 STAMP := .venv/.requirements-$(HASH)
 CENSUS_HASH := $(shell { cat requirements-census.txt setup/census.sh; pwd; } | cksum | cut -d' ' -f1)
 CENSUS_STAMP := .venv-census/.requirements-$(CENSUS_HASH)
+TRAINING_HASH := $(shell { cat requirements-train.txt setup/training.sh; pwd; } | cksum | cut -d' ' -f1)
+TRAINING_STAMP := .venv/.training-$(TRAINING_HASH)
 
-.PHONY: help setup census run test test-long check format bench docs coverage postgresql clean
+.PHONY: help setup census training run test test-long check format bench docs coverage postgresql clean
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +37,12 @@ $(CENSUS_STAMP): | .venv/.hie
 	@bash setup/census.sh
 	@touch $@
 
+training: $(TRAINING_STAMP)  ## install Splink, DuckDB and Spark for `hie mpi train`
+
+$(TRAINING_STAMP): | .venv/.hie
+	@bash setup/training.sh
+	@rm -f .venv/.training-* && touch $@
+
 run: setup  ## the demo hub with five feeds; ONCE=1 checks its own expectations and exits
 	@exec $(BIN)/hie demo $(if $(ONCE),--once)
 
@@ -44,7 +52,7 @@ postgresql:  ## install PostgreSQL's server programs where they are absent
 test: setup postgresql  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
 	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST_ARGS)
 
-test-long: setup postgresql census  ## the tests with full counts and fresh random seeds
+test-long: setup postgresql census training  ## the tests with full counts and fresh random seeds
 	@HIE_TEST_LONG=1 $(BIN)/python -m pytest $(SPREAD) --durations=15 $(PYTEST_ARGS)
 
 coverage: setup postgresql  ## the tests with branch coverage

@@ -17,7 +17,6 @@ from hie.kernel.errors import Category, HieError
 from mpi.training.fields import LevelFunction, TermFunction
 from mpi.training.records import Records
 
-EXTRA = "requirements-train.txt"
 Function = LevelFunction | TermFunction
 
 
@@ -47,7 +46,7 @@ def imported(module: str) -> Any:
     except ImportError as error:
         text = (
             f"training needs the extra `mpi-train` (module `{module.partition('.')[0]}`): run "
-            f"`.venv/bin/python -m pip install --requirement {EXTRA}`"
+            "`make training`, or `pip install --requirement requirements-train.txt`"
         )
         raise HieError(Category.UNSUPPORTED, text) from error
 

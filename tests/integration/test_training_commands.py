@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hie.cli import _parser
 from hie.commands import models, training
 from hie.kernel.errors import HieError
 from hie.kernel.ids import MessageId, SourceId
@@ -245,6 +246,24 @@ async def test_a_dry_run_only_judges(hub, tmp_path, capsys):
 async def test_a_choice_needs_a_reason(hub, run):
     with pytest.raises(HieError, match="--reason"):
         await run(hub, said(model="any"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "export --from-index --out records.parquet --reason study",
+        "export people.csv --map columns.toml --pairs pairs.csv",
+        "train --from-index --seed 7 --pairs 1000 --out model.toml",
+        "train people.csv --map columns.toml --spark local[2]",
+        "model list",
+        "model show",
+        "model diff model.toml --against trained-a",
+        "model activate model.toml --reason better --accept-changes",
+        "model back --reason worse",
+    ],
+)
+def test_commands_are_said_as_the_guide_says_them(words: str):
+    assert callable(_parser().parse_args(["mpi", *words.split()]).run)
 
 
 async def test_an_unknown_model_is_said_to_be_unknown(hub):
