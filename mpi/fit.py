@@ -204,7 +204,7 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
     pooled: list[str] = []
     levels = {}
     for comparison in COMPARISONS:
-        m, u = dict(found.match[comparison]), found.stranger[comparison]
+        m, u = dict(found.match[comparison]), found.other[comparison]
         # One order may undo another, so they are gone through until all hold.
         for order in ORDERS.get(comparison, ()) * len(m):
             changed = in_order(m, u, [level.value for level in order])

@@ -187,9 +187,9 @@ def _may_share_a_home(comparison: Comparison) -> bool:
 def _birth_veto(comparison: Comparison) -> Veto | None:
     birth, gap = comparison.birth, comparison.year_gap or 0
     if birth is None:
-        is_known = _has_number(comparison) or _is_woman_at_home(comparison)
-        return None if is_known else Veto.NO_BIRTH_DATE
-    if gap >= GENERATION_YEARS and not (birth is Birth.EDIT and _has_number(comparison)):
+        return None if _is_known_undated(comparison) else Veto.NO_BIRTH_DATE
+    is_record_number = comparison.identifier is Same.SAME
+    if gap >= GENERATION_YEARS and not (birth is Birth.EDIT and is_record_number):
         is_one_name = comparison.first in _FIRST_AGREES and comparison.last in _LAST_AGREES
         is_family = is_one_name and _may_share_a_home(comparison)
         return Veto.GENERATION if is_family else Veto.BIRTH_DATE
@@ -208,6 +208,18 @@ def _is_day_mistyped(comparison: Comparison) -> bool:
         return is_one_name and _has_number(comparison)
     is_home = comparison.household in _HOME and comparison.middle is not Middle.DIFFERS
     return is_home or _has_number(comparison)
+
+
+def _is_known_undated(comparison: Comparison) -> bool:
+    """Whether a number, or name and home, say one person where one has no birth date.
+
+    A son registered under his father's SSN bears his name as well, so of men the SSN alone is
+    not enough; nor is it, for the same reason, where the birth dates are a generation apart.
+    """
+    is_own_ssn = comparison.ssn is Number.EXACT and (
+        comparison.is_female or comparison.suffix is Same.SAME
+    )
+    return comparison.identifier is Same.SAME or is_own_ssn or _is_woman_at_home(comparison)
 
 
 def _is_woman_at_home(comparison: Comparison) -> bool:

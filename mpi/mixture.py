@@ -40,14 +40,15 @@ class Classes:
     """What was fitted: per class its share of all pairs, and how it agrees.
 
     Attributes:
-        match, stranger: comparison, then level, to its probability within the class.
+        match, other: comparison, then level, to its probability for the records of one human,
+            and of two: strangers and households together.
         household_share: 0 where there are no households to tell apart.
     """
 
     match_share: float
     household_share: float
     match: Shares
-    stranger: Shares
+    other: Shares
     rounds: int
 
 
@@ -213,7 +214,7 @@ class Mixture:
             match_share=state.match_share,
             household_share=state.family_share,
             match=self._named(state.match),
-            stranger=self._named(state.stranger),
+            other=self._named(state.of_two()),
             rounds=state.rounds,
         )
 
@@ -237,6 +238,14 @@ class _State:
     match_share: float
     family_share: float
     rounds: int = 0
+
+    def of_two(self) -> list[float]:
+        """How two humans agree: strangers, and households by their share."""
+        if self.family is None:
+            return self.stranger
+        part = self.family_share / (1 - self.match_share)
+        pairs = zip(self.family, self.stranger, strict=True)
+        return [part * family + (1 - part) * stranger for family, stranger in pairs]
 
     def weigher(self) -> "_Weigher":
         """Computes, for the slots of a pattern, how likely it is a match, and a household."""
