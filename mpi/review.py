@@ -87,7 +87,13 @@ class ReviewQueue:
     async def refresh(
         self, conn: AsyncConnection, writes: Writes, task_id: int, question: Question
     ) -> None:
-        """Bring what an open task proposes up to date; who has it keeps it."""
+        """Bring what an open task proposes up to date; who has it keeps it.
+
+        Where it proposes the same, nothing is written: who is looking at it sees no change.
+        """
+        row = await tasks.by_id(conn, task_id)
+        if row is None or (await self.unseal(conn, row)).candidates == question.candidates:
+            return
         key_id, detail = await self._seal(conn, task_id, question)
         await tasks.set_detail(conn, task_id, key_id=key_id, detail=detail)
         await rescoring.drop_candidates(conn, task_id)

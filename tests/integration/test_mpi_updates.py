@@ -151,6 +151,18 @@ async def test_a_question_is_brought_up_to_date_and_stays_with_who_has_it(each: 
     assert (await link(index, second))[0] == LinkState.PROVISIONAL
 
 
+async def test_a_task_that_proposes_the_same_is_not_touched(index: Index):
+    _, second = await doubtful(index)
+    statement = "SELECT detail FROM review_task"
+    async with index.db.reading() as conn:
+        before = await conn.scalar(text(statement))
+    more = patient(family="Castellano", **MOVED | {"email": "nora@castellano.example"})
+    again = await index.see(more, "A1", "aurelia")
+    assert again.task_id == second.task_id
+    async with index.db.reading() as conn:
+        assert await conn.scalar(text(statement)) == before
+
+
 async def test_a_question_that_no_longer_arises_is_closed(each: Index):
     index = each
     _, second = await doubtful(index)
