@@ -14,6 +14,8 @@ from hie.demo.run import prepare_tls, run_demo
 from hie.log import configure_logging, load_fields
 from hie.migrations import upgrade
 from hie.settings import Settings, Tls
+from mpi.training.plan import load_plan
+from mpi.training.suite import load_suite
 
 
 def register(group: Group) -> None:
@@ -103,6 +105,8 @@ def check_config(settings: Settings) -> int:
     """Read everything in config/; what is wrong is raised."""
     config = Config(settings)
     load_fields(settings.config / "log.toml")
+    load_plan(settings.config / "mpi")
+    load_suite(settings.config / "mpi" / "gold.csv", config.mpi)
     print(f"profile {settings.profile}, regime {settings.regime}")
     print(f"{len(config.sources.all())} sources, {len(config.mapper.triggers)} mapped triggers")
     print("the configuration can be used")
