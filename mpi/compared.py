@@ -1,7 +1,11 @@
-"""Two sides of a question compared by the model in use: what a steward is shown."""
+"""Two sides of a question compared by the model in use: what a steward is shown.
+
+As when the index decides, a value that many share is no evidence.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +47,11 @@ class Comparisons:
         sides = defaultdict(list)
         for opened in await self._finder.open(conn, members):
             sides[opened.member.person_id].append(opened)
-        own = [o for o in sides[subject] if record_id in ("", o.member.record_id)][:MOST_RECORDS]
+        own = [
+            replace(o, demographics=await self._finder.telling(conn, o.demographics))
+            for o in sides[subject][:MOST_RECORDS]
+            if record_id in ("", o.member.record_id)
+        ]
         found: dict[PersonId, tuple[str, PersonScore]] = {}
         for person in others:
             for one in own:

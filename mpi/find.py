@@ -139,6 +139,12 @@ class Finder:
             found_by={person: tuple(sorted(votes[person])) for person in persons},
         )
 
+    async def telling(self, conn: AsyncConnection, demographics: Demographics) -> Demographics:
+        """Demographics without the values that more persons hold than one person's could be."""
+        keys = self.keys(demographics)
+        under = await self._under(conn, [key.value for key in keys], None)
+        return without(demographics, self._shared(keys, under))
+
     async def open(self, conn: AsyncConnection, members: Iterable[Member]) -> list[Opened]:
         """The demographics of records; those whose key was destroyed are left out."""
         sealed = [m for m in members if m.sealed and m.key_id is not None]

@@ -211,6 +211,20 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/mpi/consent-reviews",
+        name="listUnreviewed",
+        summary="Decisions whose consents await a review, oldest first",
+        text="Until then a consent opens only what it opened before, and a denial holds for all. "
+        "Decide `review-consents` `about` such a number.",
+        handler=people.unreviewed,
+        role="read",
+        answer="Unreviewed",
+        section=_LOOK,
+        is_personal=False,
+        query=(COUNT, CURSOR),
+    ),
+    Route(
+        method="GET",
         path="/mpi/corrections",
         name="listUncorrected",
         summary="Decisions of which not every recipient was told",

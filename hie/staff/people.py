@@ -110,6 +110,19 @@ async def uncorrected(edge: Edge, _: Call) -> Answer:
     return Answer(content={"decisions": rows})
 
 
+async def unreviewed(edge: Edge, call: Call) -> Answer:
+    """Decisions after which the strictest of all sides' consents hold, until they are reviewed."""
+    limit = call.args["count"]
+    position = position_of(edge.sealer, call)
+    after = position[0] if position else 0
+    found = await edge.stewards.unreviewed(after=after, limit=limit + 1)
+    following = None
+    if len(found) > limit:
+        path = "/staff/v1/mpi/consent-reviews"
+        following = next_link(edge.sealer, call, path, [found[limit - 1]])
+    return Answer(content={"decisions": [str(n) for n in found[:limit]], "next": following})
+
+
 async def corrections(edge: Edge, call: Call) -> Answer:
     """Every disclosure that showed as one what is two, by recipient."""
     found = await edge.stewards.corrections(Steward.of(call.ctx), number_of(call))

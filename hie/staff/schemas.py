@@ -282,6 +282,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         next=_NEXT,
     ),
     "Uncorrected": _object(decisions=_list(_object(decision=_NUMBER, waiting=_WHOLE))),
+    "Unreviewed": _object(decisions=_list(_NUMBER), next=_NEXT),
     "Corrected": _object(told={**_WHOLE, "description": "how many were still waiting"}),
     "Corrections": _object(
         corrections=_list(

@@ -372,6 +372,11 @@ async def test_whom_a_wrong_link_misled_is_listed_until_they_are_told(hub: Runni
         task = await kim.task()
         choice = {"decision": "link", "reason": "one human"}
         linked = await kim.do(f"/mpi/tasks/{task['id']}/decide", choice, task["version"])
+        # Nobody had given a consent: the link brought none together, and none waits for a review.
+        assert (await kim.get("/mpi/consent-reviews"))["decisions"] == []
+        number = linked.json["decision"]
+        review = {"decision": "review-consents", "about": number, "reason": "nothing is opened"}
+        assert (await kim.do("/mpi/decisions", review)).status in (404, 409)
         status, _ = await hub.ask(token, f"Patient/{task['others'][0]['id']}")
         assert status == 200
         path = f"/mpi/decisions/{linked.json['decision']}"
