@@ -128,7 +128,8 @@ async def test_the_explanation_tells_levels_and_bits_and_no_value(sqlite_hub: Ru
     assert not {"Quillfeather", "1951", "6172348871"} & set(json.dumps(told).split('"'))
 
 
-async def test_only_certain_matches_are_told_when_nobody_else_comes_close(hub: RunningHub):
+async def test_only_certain_matches_are_told_when_nobody_else_comes_close(sqlite_hub: RunningHub):
+    hub = sqlite_hub
     await put(hub, AURELIA, hortensia(AURELIA_MRN, "A1"))
     token = await hub.token(who(AURELIA))
     for patient, total in (

@@ -139,7 +139,8 @@ async def test_a_patient_replaced_by_another_is_merged_and_stands_again_when_sen
     assert await feed.pix("2") == (200, set())
 
 
-async def test_the_guard_keeps_two_humans_apart_whom_a_feed_merges(feed: Feed):
+async def test_the_guard_keeps_two_humans_apart_whom_a_feed_merges(sqlite_feed: Feed):
+    feed = sqlite_feed
     await feed.put("1")
     await feed.put("2", **IKE)
     before = {number: await feed.person(number) for number in "12"}
