@@ -18,7 +18,7 @@ from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from mpi.decide import Matcher, PersonScore, judge_person, person_grade
 from mpi.demographics import NORM_VERSION
 from mpi.find import Finder, Opened
-from mpi.ledger import Explanation, Ledger, Recorded
+from mpi.ledger import MOVING, Explanation, Ledger, Recorded
 from mpi.levels import Veto
 from mpi.model import (
     Actor,
@@ -106,6 +106,7 @@ class SourceMerges:
         """
         wanted, gone = (self.record_id(source_id, i) for i in (merge.survivor, merge.retired))
         await lock(conn, [self._ring.blind64("mpi-record", r) for r in (wanted, gone)])
+        await lock(conn, [MOVING])  # before any row is touched that an undo may touch too
         named = await records.find_record(conn, wanted)
         survivor = await self.find(conn, source_id, merge.survivor)
         if survivor is None or survivor.person_id is None:

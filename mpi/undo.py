@@ -126,6 +126,9 @@ class Undoing:
         if kind in (DecisionKind.NEW.value, DecisionKind.LINK.value):
             text = "a record's first decision cannot be taken back: move the record instead"
             raise HieError(Category.BUSINESS_RULE, text)
+        if kind == DecisionKind.OVERLAY_HOLD.value:
+            text = "that something was held back is not taken back: decide its task"
+            raise HieError(Category.BUSINESS_RULE, text)
         return kind
 
 

@@ -32,7 +32,8 @@ class AuditRecord:
         resource_type, resource_id: what was read or written; a query has no id.
         detail: what else is known; the keys below go into the AuditEvent, others stay sealed.
             `query` the request as asked, `reason` why it was refused or allowed, `address`
-            the client's network address, `consents` ids of the Consents relied on.
+            the client's network address, `consents` ids of the Consents relied on, `shown`
+            what left: `[source record, type, how many, ids]`, for corrections.
     """
 
     recorded_us: int
