@@ -137,7 +137,8 @@ def at(pointer: str, text: str, code: str = "value") -> Issue:
 
 def invalid(issues: Sequence[Issue]) -> HieError:
     """A refusal that lists every fault of a request."""
-    return HieError(Category.INVALID, issues[0].text, issues)
+    place = issues[0].expression[0].rsplit("/", 1)[-1]
+    return HieError(Category.INVALID, f"`{place}`: {issues[0].text}", issues)
 
 
 def _error(issue: Issue) -> dict[str, str]:
