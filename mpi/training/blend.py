@@ -12,8 +12,8 @@ from enum import StrEnum
 from mpi.fit import in_order
 from mpi.settings import Level
 
-#: A probability is kept this far from 0 and 1.
-NEAREST = 1e-12
+#: Probabilities are kept within these: a model file has six digits, and 1 is none.
+LEAST, MOST = 1e-12, 0.999999
 
 Orders = tuple[tuple[StrEnum, ...], ...]
 
@@ -92,8 +92,7 @@ def ordered(levels: Mapping[str, Level], orders: Orders) -> tuple[dict[str, Leve
 
 def _level(m: float, u: float) -> Level:
     """The level of this ratio; both become smaller where m would be more than a probability."""
-    most = 1 - NEAREST
-    return Level(m=m, u=u) if m <= most else Level(m=most, u=_probability(u * most / m))
+    return Level(m=m, u=u) if m <= MOST else Level(m=MOST, u=_probability(u * MOST / m))
 
 
 def drawn(learnt: float, observations: float, base: float, worth: float) -> float:
@@ -125,10 +124,10 @@ def _weighing(level: Level, bits: float) -> Level:
     if bits == level.bits:
         return level
     u = level.m / 2**bits
-    if u < 1 - NEAREST:
+    if u < MOST:
         return Level(m=level.m, u=_probability(u))
     return Level(m=_probability(level.u * 2**bits), u=level.u)
 
 
 def _probability(share: float) -> float:
-    return min(max(share, NEAREST), 1 - NEAREST)
+    return min(max(share, LEAST), MOST)

@@ -15,7 +15,7 @@ from typing import Any
 from hie.kernel.errors import Category, HieError
 from mpi.levels import COMPARISONS, ORDERS
 from mpi.settings import LinkageModel
-from mpi.training.blend import NEAREST, Estimate, Rested, blended, ordered
+from mpi.training.blend import LEAST, MOST, Estimate, Rested, blended, ordered
 from mpi.training.engine import Engine, imported
 from mpi.training.fields import NOTHING, LevelFunction
 from mpi.training.plan import TrainingPlan
@@ -203,7 +203,7 @@ def _matches(
     """Of the pairs of a rule, the share that is one person's and shows each comparison."""
     pairs = list(pairs_by(run.records, rule, LOOKED_AT))
     found = dict.fromkeys(run.functions, 0.0)
-    start = prior_bits(min(max(chance, NEAREST), 1 - NEAREST))
+    start = prior_bits(min(max(chance, LEAST), MOST))
     for one, other in pairs:
         bits, shown = start, []
         for name, function in run.functions.items():

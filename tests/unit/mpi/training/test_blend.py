@@ -86,6 +86,15 @@ def test_ordered_levels_weigh_less_the_less_they_agree(drawn_levels):
     assert all(one >= other - 1e-6 for one, other in pairwise(bits))
 
 
+@given(share, share, st.sampled_from([0.0, 1e-300, 0.9999999, 1.0]))
+def test_no_level_becomes_certain_or_impossible(base_m, base_u, learnt):
+    base = {"exact": Level(m=base_m, u=base_u)}
+    found = blended({"exact": Estimate(m=learnt, u=learnt)}, base, MANY, 5, ())["exact"]
+    # As a model file writes them, with six digits.
+    assert 0 < float(f"{found.m:.6g}") < 1
+    assert 0 < float(f"{found.u:.6g}") < 1
+
+
 def test_levels_in_order_are_left_alone():
     found, pooled = ordered(BASE, ORDERS["birth"])
     assert (found, pooled) == (BASE, [])
