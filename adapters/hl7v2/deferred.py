@@ -17,12 +17,11 @@ import structlog
 from adapters.hl7v2 import ack, er7, modes
 from adapters.hl7v2.ack import Header
 from adapters.hl7v2.meters import DeliveryMeters
-from adapters.hl7v2.send import Destination, MllpClient, Reply
+from adapters.hl7v2.send import MllpClient, Reply, destination_of
 from adapters.hl7v2.tls import TlsSettings
 from adapters.message import Outcome, State
 from adapters.outbox import Acknowledgement, Delivery, Outbox, Queued
 from adapters.sources import Source, SourceRegistry
-from adapters.wire_policy import Listener
 from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.envelope import AckCode, Finding, Severity
 from hie.kernel.errors import HieError
@@ -150,7 +149,9 @@ class ApplicationAcknowledger:
         """Send what is due for one source, oldest first, until something stops it."""
         source = self._sources.by_id(source_id)
         listener = source.wire.application_to if source else None
-        client = MllpClient(self._destination(listener)) if listener else None
+        client = (
+            MllpClient(destination_of(listener, self._own, _ANSWER_SECONDS)) if listener else None
+        )
         try:
             while waiting := await self._outbox.due(source_id, _AT_ONCE):
                 for queued in waiting:
@@ -205,22 +206,6 @@ class ApplicationAcknowledger:
             answer=queued.code,
             attempts=queued.attempts + 1,
             reason=reason,
-        )
-
-    def _destination(self, listener: Listener) -> Destination:
-        tls = None
-        if listener.is_tls:
-            tls = TlsSettings(
-                certificate=self._own.certificate,
-                private_key=self._own.private_key,
-                authorities=listener.authorities,
-            )
-        return Destination(
-            host=listener.host,
-            port=listener.port,
-            tls=tls,
-            server_name=listener.server_name,
-            timeout_seconds=_ANSWER_SECONDS,
         )
 
 

@@ -17,6 +17,7 @@ from adapters.hl7v2.batch import is_batch
 from adapters.hl7v2.frame import VT, Framer, Payload, frame
 from adapters.hl7v2.modes import may_be_silent
 from adapters.hl7v2.tls import TlsSettings, client_context
+from adapters.wire_policy import Listener
 from hie.kernel.errors import Category, HieError
 
 #: How long an answer is waited for that MSH-15 and MSH-16 do not ask for.
@@ -44,6 +45,24 @@ class Destination:
     tls: TlsSettings | None = None
     server_name: str = ""
     timeout_seconds: float = 30.0
+
+
+def destination_of(listener: Listener, own: TlsSettings, seconds: float) -> Destination:
+    """Where a source's own listener is, with the hub's certificate to show it."""
+    tls = None
+    if listener.is_tls:
+        tls = TlsSettings(
+            certificate=own.certificate,
+            private_key=own.private_key,
+            authorities=listener.authorities,
+        )
+    return Destination(
+        host=listener.host,
+        port=listener.port,
+        tls=tls,
+        server_name=listener.server_name,
+        timeout_seconds=seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 
@@ -18,6 +18,7 @@ from adapters.hl7v2.query_desk import Found, Unfound
 from adapters.hl7v2.questions import Question, Wanted
 from adapters.sources import Source
 from hie.access import Door
+from hie.crypto import DataKey
 from hie.flow.directory import Directory
 from hie.identities import CrossReferences, Identities, Unknown
 from hie.kernel.clock import SECOND_US, Clock
@@ -40,18 +41,6 @@ _UNFOUND: Final = MappingProxyType(
 )
 #: Pages read for one answer before the asker is given a pointer.
 _PAGES: Final = 8
-
-
-class Sealer(Protocol):
-    """Seals bytes for one place and opens them there only (`hie.crypto.DataKey`)."""
-
-    def seal(self, plaintext: bytes, *, table: str, column: str, row: str) -> bytes:
-        """Nonce and ciphertext."""
-        ...
-
-    def open(self, sealed: bytes, *, table: str, column: str, row: str) -> bytes:
-        """The plaintext; HieError FAULT when changed or sealed for another place."""
-        ...
 
 
 class Askers:
@@ -90,7 +79,7 @@ class QueryReader:
         identities: Identities,
         index: SearchIndex,
         clock: Clock,
-        sealer: Sealer,
+        sealer: DataKey,
         *,
         pointer_seconds: int,
     ) -> None:

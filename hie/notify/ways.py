@@ -16,7 +16,7 @@ from adapters.domains import Domains
 from adapters.hl7v2 import notices
 from adapters.hl7v2.notices import Stamp
 from adapters.hl7v2.pid import Value
-from adapters.hl7v2.send import Destination, MllpClient
+from adapters.hl7v2.send import MllpClient, destination_of
 from adapters.hl7v2.tls import TlsSettings
 from adapters.notify_policy import AdtNotices, WebhookNotices
 from adapters.sources import Source
@@ -98,7 +98,7 @@ class MllpWay:
         self._channel = channel
         self._numbers = numbers_for(source, domains)
         self._base = base
-        self._client = MllpClient(_destination(policy, own))
+        self._client = MllpClient(destination_of(policy.listener, own, _ANSWER_SECONDS))
 
     async def reach(self) -> None:
         """Connect, unless the connection is open."""
@@ -237,21 +237,3 @@ def _trusted(policy: WebhookNotices) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=policy.authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _destination(policy: AdtNotices, own: TlsSettings) -> Destination:
-    listener = policy.listener
-    tls = None
-    if listener.is_tls:
-        tls = TlsSettings(
-            certificate=own.certificate,
-            private_key=own.private_key,
-            authorities=listener.authorities,
-        )
-    return Destination(
-        host=listener.host,
-        port=listener.port,
-        tls=tls,
-        server_name=listener.server_name,
-        timeout_seconds=_ANSWER_SECONDS,
-    )

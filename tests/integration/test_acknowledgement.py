@@ -2,8 +2,7 @@
 
 import asyncio
 import shutil
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hie.flow.ingest import Prepared
 from tests.support.certificates import Authority
 from tests.support.hub_process import HubProcess, exchange, free_port
 from tests.support.launcher import ROOT
+from tests.support.mllp_listener import MllpListener
 from tests.support.running_hub import RunningHub, running_hub
 
 SOURCE = """
@@ -45,44 +45,9 @@ def config_with(folder: Path, more: str) -> str:
     return str(folder / "config")
 
 
-class Listener:
-    """A sender's own MLLP listener: keeps what comes, answers as told."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.taken: list[er7.Message] = []
-        self.answer: Callable[[er7.Message], str] = lambda _message: "CA"
-        self._server: asyncio.Server | None = None
-
-    async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", self.port, ssl=tls)
-
-    async def stop(self) -> None:
-        if self._server:
-            self._server.close()
-            await self._server.wait_closed()
-            self._server = None
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                message = er7.parse((await reader.readuntil(b"\x1c\r"))[1:-2])
-                self.taken.append(message)
-                code = self.answer(message)
-                answer = f"MSH|^~\\&|||||2026||ACK|L1|P|2.5.1\rMSA|{code}|{message.control_id}\r"
-                writer.write(frame(answer.encode()))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.taken) < count:  # noqa: ASYNC110 - the hub sends when it likes
-                await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
-async def listening() -> AsyncIterator[Listener]:
-    listener = Listener()
+async def listening() -> AsyncIterator[MllpListener]:
+    listener = MllpListener()
     await listener.start()
     try:
         yield listener
@@ -184,7 +149,7 @@ async def test_a_refused_message_of_a_sender_without_accept_acknowledgements_is_
 
 
 async def test_what_could_not_be_delivered_survives_a_kill_and_is_delivered_later(tmp_path: Path):
-    listener = Listener()
+    listener = MllpListener()
     to = f'[acknowledgement]\napplication_to = "127.0.0.1:{listener.port}"\n'
     hub = HubProcess(tmp_path / "hub", HIE_CONFIG=config_with(tmp_path, to))
     answers: list[bytes] = []
@@ -274,7 +239,7 @@ async def test_a_listener_may_speak_tls(tmp_path: Path):
             authorities=authority.certificate,
         )
     )
-    listener = Listener()
+    listener = MllpListener()
     await listener.start(server)
     to = (
         f'[acknowledgement]\napplication_to = "127.0.0.1:{listener.port}"\ntls = true\n'
