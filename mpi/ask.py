@@ -24,9 +24,10 @@ from mpi.decide import Matcher, PairScore, PersonScore, judge_person, person_gra
 from mpi.demographics import Demographics
 from mpi.find import KEY_DOMAIN, Finder, telling
 from mpi.levels import MatchGrade
-from mpi.normalize import Normalizer, without
+from mpi.normalize import Normalizer
 from mpi.repository import asked as rows
 from mpi.settings import MpiSettings
+from mpi.shared import without
 
 #: Bits that a person counts for whom the guard, or the mean over its records, speaks against.
 _DOUBTFUL_BITS = 0.0

@@ -20,13 +20,13 @@ from mpi.demographics import Demographics
 from mpi.find import Finder, Opened
 from mpi.ledger import Ledger
 from mpi.model import Actor, DecisionKind, LinkState, Outcome, Question, TaskKind
-from mpi.normalize import without
 from mpi.repository import candidates as members
 from mpi.repository import duplicates, links, records, rescoring, tasks
 from mpi.repository.duplicates import Asked, Pair
 from mpi.rescore import RAISED_BY_DEMOGRAPHICS, Rescoring
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
+from mpi.shared import without
 
 #: Records of a person compared with those of another.
 MOST_RECORDS = 10

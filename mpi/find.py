@@ -19,11 +19,12 @@ from mpi.blocking import BlockingKey, blocking_keys, overflow_key
 from mpi.decide import Matcher, PersonScore, judge_person
 from mpi.demographics import Demographics
 from mpi.model import Member, Record
-from mpi.normalize import retired, unpack, without
+from mpi.normalize import retired, unpack
 from mpi.repository import candidates, links, records
 from mpi.repository.learning import Sealed
 from mpi.repository.records import Entry
 from mpi.settings import MpiSettings
+from mpi.shared import without
 
 #: Domain of the keyed hashes that blocking keys are.
 KEY_DOMAIN = "mpi"

@@ -126,6 +126,14 @@ ORDERS: dict[str, tuple[tuple[StrEnum, ...], ...]] = {
 } | {name: ((Same.SAME, Same.DIFFERS),) for name, levels in COMPARISONS.items() if levels is Same}
 
 
+#: Fields that a combination of the deterministic pack may name, and those that may be fuzzy.
+COMBINED = frozenset(
+    {"first", "last", "birth", "street", "zip", "phone", "email", "ssn", "last4", "itin4", "mbi",
+     "legal_id", "member_id", "identifier"}
+)  # fmt: skip
+FUZZY = frozenset({"first", "last", "birth", "street"})
+
+
 class Veto(StrEnum):
     """Why a pair must not be linked without a human, however high its score."""
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from hie.kernel.errors import Category, HieError
 from mpi.config_table import ConfigTable
-from mpi.levels import COMPARISONS
+from mpi.levels import COMBINED, COMPARISONS, FUZZY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,12 +304,17 @@ def _key(table: ConfigTable) -> KeySpec:
 
 def _combination(table: ConfigTable) -> Combination:
     written = table.texts("fields")
+    fields = frozenset(field.rstrip("*") for field in written)
+    fuzzy_fields = frozenset(field[:-1] for field in written if field.endswith("*"))
+    exact, fuzzy = table.number("exact"), table.number("fuzzy", 0.0)
+    if len(fields) < 2 or not fields <= COMBINED:
+        raise table.fault("fields", f"two or more of {', '.join(sorted(COMBINED))}")
+    if not fuzzy_fields <= FUZZY:
+        raise table.fault("fields", f"`*` only at {', '.join(sorted(FUZZY))}")
+    if not 0 < exact < 1 or not 0 <= fuzzy < 1 or (fuzzy > 0) != bool(fuzzy_fields):
+        raise table.fault("exact", "a probability, and `fuzzy` another where a field has `*`")
     return Combination(
-        id=table.text("id"),
-        fields=frozenset(field.rstrip("*") for field in written),
-        fuzzy_fields=frozenset(field[:-1] for field in written if field.endswith("*")),
-        exact=table.number("exact"),
-        fuzzy=table.number("fuzzy", 0.0),
+        id=table.text("id"), fields=fields, fuzzy_fields=fuzzy_fields, exact=exact, fuzzy=fuzzy
     )
 
 

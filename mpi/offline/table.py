@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from mpi.blocking import sound
 from mpi.demographics import Demographics
-from mpi.normalize import pack, single_values, without
+from mpi.normalize import pack
+from mpi.shared import single_values, without
 
 #: With fewer records a share says more about chance than about the name, as in the hub.
 FEWEST_RECORDS = 1_000

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from mpi.demographics import Demographics
-from mpi.normalize import Normalizer, fold, pack, retired, unpack, without
+from mpi.normalize import Normalizer, fold, pack, retired, unpack
+from mpi.shared import without
 from tests.support.memory_index import TODAY
 from tests.support.mpi import MBI, SETTINGS, SSN, demographics, patient
 

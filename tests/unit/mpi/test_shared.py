@@ -9,12 +9,12 @@ from mpi.combinations import Hit, Pack
 from mpi.compare import Comparer, Comparison
 from mpi.demographics import Demographics
 from mpi.names import GivenNames
-from mpi.normalize import single_values, without
+from mpi.shared import single_values, without
 from tests.support.mpi import MODEL, SETTINGS, demographics
 
 COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)
 #: Everything that one record may hold and a clinic, a shelter or a mother may hold for many.
-SHARED = {
+SHARED: Mapping[str, dict[str, object]] = {
     "phone": {"phone": "617-234-8871"},
     "email": {"email": "desk@clinic.org"},
     "ssn": {"ssn": "412-55-7781"},
