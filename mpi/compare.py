@@ -31,6 +31,7 @@ class Comparison:
             one.
         is_new_year: both were born on a first of January, which registrars write for unknown.
         is_female: both are recorded as women.
+        is_male: one of the two is recorded as a man, and none as a woman.
     """
 
     name: Name | None
@@ -54,6 +55,7 @@ class Comparison:
     has_two_first_names: bool = False
     is_new_year: bool = False
     is_female: bool = False
+    is_male: bool = False
 
     def level(self, comparison: str) -> StrEnum | None:
         """The level of a comparison by its name in the model."""
@@ -98,6 +100,7 @@ class Comparer:
             agreed_last=agreed_last,
             year_gap=_year_gap(one.birth_date, other.birth_date),
             is_female=one.sex == other.sex == "f",
+            is_male="m" in (one.sex, other.sex) and "f" not in (one.sex, other.sex),
             has_minor=one.is_minor or other.is_minor,
             has_child=_is_child(one) or _is_child(other),
             has_two_first_names=self._has_two_names(one, other, first),

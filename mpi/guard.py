@@ -217,7 +217,7 @@ def _is_known_undated(comparison: Comparison) -> bool:
     not enough; nor is it, for the same reason, where the birth dates are a generation apart.
     """
     is_own_ssn = comparison.ssn is Number.EXACT and (
-        comparison.is_female or comparison.suffix is Same.SAME
+        not comparison.is_male or comparison.suffix is Same.SAME
     )
     return comparison.identifier is Same.SAME or is_own_ssn or _is_woman_at_home(comparison)
 

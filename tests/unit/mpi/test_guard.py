@@ -210,6 +210,24 @@ UNDATED = {"born": "1900-01-01"}
             (Veto.NO_BIRTH_DATE,),
             id="maybe father and son",
         ),
+        # An SSN stands for a missing birth date, but not of men.
+        pytest.param(SSN, SSN | UNDATED, (), id="a woman without birth date, under her SSN"),
+        pytest.param(
+            SENIOR | SSN, SENIOR | SSN | UNDATED, (Veto.NO_BIRTH_DATE,), id="a son, maybe, under"
+            " his father's SSN"
+        ),
+        pytest.param(
+            SENIOR | SSN,
+            SENIOR | SSN | {"born": "1980-02-02"},
+            (Veto.GENERATION,),
+            id="father and son of one birthday under one SSN",
+        ),
+        pytest.param(
+            SENIOR | number("urn:a", "MR", "77"),
+            SENIOR | UNDATED | number("urn:a", "MR", "77"),
+            (),
+            id="a man without birth date, under his record number",
+        ),
         # An own number and birth date, whatever became of the first name.
         pytest.param(SSN, SSN | {"given": ["Nrxa"]}, (), id="a garbled name under one SSN"),
         pytest.param(
