@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select, text, update
+from sqlalchemy import CursorResult, and_, bindparam, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -165,27 +166,36 @@ async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: st
 
 async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     """Every record under one of these keys."""
-    statement = _ENTRIES_SQLITE if conn.dialect.name == "sqlite" else _ENTRIES
-    rows = await conn.execute(statement, {"keys": list(keys)})
+    rows: CursorResult[Any]
+    if conn.dialect.name == "sqlite":
+        rows = await conn.exec_driver_sql(_entries_sqlite(len(keys)), tuple(keys))
+    else:
+        rows = await conn.execute(_ENTRIES, {"keys": list(keys)})
     return [
-        Entry(key=key, record_id=SourceRecordId(record), person_id=PersonId(person))
-        for key, record, person in rows
+        Entry(key=row[0], record_id=SourceRecordId(row[1]), person_id=PersonId(row[2]))
+        for row in rows
     ]
 
 
-_block = tables.block_key
-_ENTRIES = (
-    select(_block.c.key, _block.c.record_id, _link.c.person_id)
-    .join(_link, and_(_link.c.record_id == _block.c.record_id, _IS_OPEN))
-    .where(_block.c.key.in_(bindparam("keys", expanding=True)))
-)
-# SQLite prefers the unique index, which says that there is one row but not whose it is.
-_ENTRIES_SQLITE = text(
+#: One statement whatever the number of keys, so that it is planned once.
+_ENTRIES = text(
     "SELECT block_key.key, block_key.record_id, identity_link.person_id "
-    "FROM block_key JOIN identity_link INDEXED BY ix_identity_link_current "
+    "FROM block_key JOIN identity_link "
     "ON identity_link.record_id = block_key.record_id AND identity_link.valid_to_us IS NULL "
-    "WHERE block_key.key IN :keys"
-).bindparams(bindparam("keys", expanding=True))
+    "WHERE block_key.key = ANY(CAST(:keys AS bigint[]))"
+)
+
+
+@cache
+def _entries_sqlite(count: int) -> str:
+    # SQLite prefers the unique index, which says that there is one row but not whose it is.
+    marks = ", ".join("?" * count)
+    return (
+        "SELECT block_key.key, block_key.record_id, identity_link.person_id "  # noqa: S608 - marks
+        "FROM block_key JOIN identity_link INDEXED BY ix_identity_link_current "
+        "ON identity_link.record_id = block_key.record_id AND identity_link.valid_to_us IS NULL "
+        f"WHERE block_key.key IN ({marks})"
+    )
 
 
 async def drop_keys(conn: AsyncConnection, record_id: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import mpi.tables  # noqa: F401 - fills the MetaData
@@ -18,9 +18,14 @@ def _columns(table: str) -> tuple[str, ...]:
 
 
 @cache
-def _insert(table: str) -> Insert:
-    # Built once: making and comparing statements costs more than running them.
-    return metadata.tables[table].insert()
+def _insert(table: str, dialect: str) -> str:
+    # In the driver's own words: gathered rows are plain values, and making a statement of them
+    # and checking every value would cost more than the insertion.
+    columns = _columns(table)
+    names = ", ".join(f'"{name}"' for name in columns)
+    numbers = range(1, len(columns) + 1)
+    marks = ", ".join("?" if dialect == "sqlite" else f"${number}" for number in numbers)
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of the schema
 
 
 class Writes:
@@ -32,7 +37,7 @@ class Writes:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
 
     def new_id(self) -> int:
         """A primary key, for rows whose contents depend on it."""
@@ -44,13 +49,14 @@ class Writes:
         key = 0
         if "id" in columns and "id" not in values:
             key = values["id"] = self._db.next_pk()
-        self._rows[table].append({name: values.get(name) for name in columns})
+        self._rows[table].append(tuple(map(values.get, columns)))
         return key
 
     async def send(self, conn: AsyncConnection) -> None:
         """Insert what was gathered."""
         for table, rows in self._rows.items():
-            await conn.execute(_insert(table), rows)
+            statement = _insert(table, conn.dialect.name)
+            await conn.exec_driver_sql(statement, rows if len(rows) > 1 else rows[0])
         self._rows.clear()
 
 
