@@ -26,11 +26,13 @@ class Standing:
     Attributes:
         records: source records that the organisation may see.
         identifiers: FHIR Identifiers of these records, each once, in a fixed order.
+        carriers: the record that has each of them, in that order.
     """
 
     person_id: PersonId
     records: frozenset[str]
     identifiers: tuple[FhirJson, ...]
+    carriers: tuple[str, ...]
 
 
 class StandingNumbers:
@@ -52,11 +54,13 @@ class StandingNumbers:
             await self._consent.recheck(conn, ctx, [_facts(one) for one in records])
         if not records:
             return None
-        numbers = {pair: one for served in records for pair, one in carried(served)}
+        numbers = {pair: (one, served.id) for served in records for pair, one in carried(served)}
+        told = [numbers[pair] for pair in sorted(numbers)]
         return Standing(
             person_id=person,
             records=frozenset(served.id for served in records),
-            identifiers=tuple(numbers[pair] for pair in sorted(numbers)),
+            identifiers=tuple(one for one, _ in told),
+            carriers=tuple(record for _, record in told),
         )
 
 

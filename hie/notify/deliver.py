@@ -26,7 +26,7 @@ from hie.flow.standing import StandingNumbers
 from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import HieError
-from hie.notify.news import News, news_of, sight_of
+from hie.notify.news import IDENTIFIERS, News, news_of, sight_of
 from hie.notify.publish import Publisher
 from hie.notify.repository import Address, Notice, NoticeBook, State, Told
 from hie.notify.ways import Letter, Verdict, Way, WayTo
@@ -111,13 +111,20 @@ class Desk:
     async def disclose(self, one: Notice, source: Source, news: News) -> None:
         """Put on record that the receiver is told this; before the first byte leaves."""
         await self.book.sending(one, news.before, news.sight.person_id, news.digest)
+        # Only numbers speak of records; the hub's ids say nothing of whose they are.
+        told = news.sight.carriers if one.channel == IDENTIFIERS else {one.record_id}
         await self._disclosures.record(
             self._context(one, source, self.control_id(one, news)),
             "R",
             "disclose",
             {news.sight.person_id},
             "Patient",
-            detail={"query": f"notice {one.channel} of event {one.event_id}"},
+            detail={
+                "query": f"notice {one.channel} of event {one.event_id}",
+                "shown": [
+                    [record, "Patient", 1, [news.sight.person_id]] for record in sorted(told)
+                ],
+            },
         )
 
     def control_id(self, one: Notice, news: News) -> str:

@@ -32,11 +32,13 @@ class Sight:
     Attributes:
         own: its own numbers of that patient.
         others: the numbers that the patient has elsewhere.
+        carriers: the source records that have these numbers.
     """
 
     person_id: PersonId
     own: tuple[FhirJson, ...]
     others: tuple[FhirJson, ...]
+    carriers: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +75,24 @@ def sight_of(standing: Standing, record_id: str, source: Source, domains: Domain
     """What a receiver may know; None where its own record stands for nobody any more."""
     if record_id not in standing.records:
         return None
-    own = [one for one in standing.identifiers if one["system"] == source.own_authority]
     numbers = numbers_for(source, domains)
-    others = [
-        one for one in standing.identifiers if one not in own and numbers.takes(one["system"])
-    ]
-    return Sight(person_id=standing.person_id, own=tuple(own), others=tuple(others))
+    own: list[FhirJson] = []
+    others: list[FhirJson] = []
+    carriers = {record_id}
+    for one, carrier in zip(standing.identifiers, standing.carriers, strict=True):
+        if one["system"] == source.own_authority:
+            own.append(one)
+        elif numbers.takes(one["system"]):
+            others.append(one)
+        else:
+            continue
+        carriers.add(carrier)
+    return Sight(
+        person_id=standing.person_id,
+        own=tuple(own),
+        others=tuple(others),
+        carriers=frozenset(carriers),
+    )
 
 
 def numbers_for(source: Source, domains: Domains) -> Numbers:

@@ -187,10 +187,12 @@ async def test_an_unmerge_is_told_to_whoever_was_told_of_the_merge(tmp_path, lis
         decision = await world.merge(kept, gone)
         await listener.until(1)
         assert pid_3(listener.taken[0]) == [A1, B1]
-        await world.hub.stewards.undo(steward(), decision)
+        undone = await world.hub.stewards.undo(steward(), decision)
         await listener.until(2)
         await world.settled()
         assert pid_3(listener.taken[1]) == [A1], "the link is withdrawn by its absence"
+        misled = await world.hub.stewards.corrections(steward(), undone.decision_id)
+        assert [(one.interaction, one.is_mixed) for one in misled] == [("disclose", True)]
         assert not other.taken, "no domain it asked for changed"
         ids = [message.control_id for message in listener.taken]
         assert len(set(ids)) == 2
