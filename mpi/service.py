@@ -32,7 +32,7 @@ from mpi.normalize import Normalizer
 from mpi.overlay import Overlays
 from mpi.redecide import Trials
 from mpi.renew import Renewal
-from mpi.repository import decisions, history, learning, links, records, sides
+from mpi.repository import decisions, history, learning, links, records, redirects, sides
 from mpi.repository.learning import ShareChange
 from mpi.review import ReviewQueue
 from mpi.settings import MpiSettings
@@ -243,6 +243,22 @@ class Mpi:
     ) -> None:
         """Let a record be merged away again that an undo had revived."""
         await records.retire(conn, retired, survivor=survivor, now_us=now_us)
+
+    async def note_redirect(
+        self,
+        conn: AsyncConnection,
+        message_id: MessageId,
+        retired: SourceRecordId,
+        survivor: SourceRecordId,
+    ) -> None:
+        """Remember that a message named a merged-away record and was filed under the survivor."""
+        await redirects.note(conn, message_id, retired, survivor)
+
+    async def redirected(
+        self, conn: AsyncConnection, retired: SourceRecordId, survivor: SourceRecordId
+    ) -> list[int]:
+        """The messages that named a merged-away record, oldest first."""
+        return await redirects.messages(conn, retired, survivor)
 
     async def revive(
         self, conn: AsyncConnection, retired: SourceRecordId, survivor: SourceRecordId

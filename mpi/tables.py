@@ -51,6 +51,16 @@ source_record = Table(
     Column("keys_as", _HASH),
 )
 
+#: Messages that named a record its source had merged away, and were filed under the survivor:
+#: what there is to look at when the merge is taken back.
+redirected_message = Table(
+    "redirected_message",
+    metadata,
+    Column("message_id", Key, primary_key=True, autoincrement=False),
+    Column("record_id", _ID, primary_key=True, index=True),
+    Column("survivor_id", _ID, nullable=False),
+)
+
 #: The human. Rows are never deleted and ids never reused; a merged one redirects.
 #: `ended_by` is the decision that ended it, so that taking that back revives it.
 person = Table(

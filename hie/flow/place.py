@@ -96,6 +96,13 @@ class Placer:
             whole = await self.foreseen(conn, identified.source_record_id, change)
             if whole is not None:
                 identified = await self._identified(conn, origin, whole, own, may_update=True)
+        if identified.redirected_from is not None:
+            await self._mpi.note_redirect(
+                conn,
+                origin.message_id,
+                identified.redirected_from,
+                identified.source_record_id,
+            )
         return identified
 
     async def _identified(

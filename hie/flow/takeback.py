@@ -157,7 +157,20 @@ class TakeBack:
             await self._log.done_again(conn, move.decision_id)
         else:
             await self._log.undone(conn, move.decision_id, origin.now_us)
+            kept += await self._redirected(conn, move)
         return tuple(kept), placed.persons | left
+
+    async def _redirected(self, conn: AsyncConnection, move: Move) -> list[Item]:
+        """What messages that named the retired number have filed under the survivor since."""
+        if not (move.retired and move.survivor):
+            return []
+        retired, survivor = SourceRecordId(move.retired), SourceRecordId(move.survivor)
+        messages = await self._mpi.redirected(conn, retired, survivor)
+        return [
+            Item(type=name, id=key, before=0, after=version, record=survivor)
+            for name, key, version in await self._repository.written_by(conn, survivor, messages)
+            if name != "Provenance"
+        ]
 
     async def _records_back(
         self, conn: AsyncConnection, move: Move, actor: Actor, *, is_again: bool

@@ -190,6 +190,25 @@ class ResourceLoader:
         records = [record, *(other for _, other in others.get(row.pk, ()))]
         return decode(body, resource_id=resource_id, records=records)
 
+    async def written_by(
+        self, conn: AsyncConnection, record: str, messages: Sequence[int]
+    ) -> list[tuple[str, str, int]]:
+        """Type, id and version of what these messages wrote last under a source record."""
+        c = resource.c
+        found: list[tuple[str, str, int]] = []
+        for start in range(0, len(messages), _CHUNK):
+            rows = await conn.execute(
+                select(c.type_id, c.id, c.version)
+                .where(
+                    c.source_record_id == record,
+                    c.message_id.in_(messages[start : start + _CHUNK]),
+                    c.deleted.is_(False),
+                )
+                .order_by(c.pk)
+            )
+            found += [(self._index.type_name(row.type_id), row.id, row.version) for row in rows]
+        return found
+
     async def count_of_records(
         self, conn: AsyncConnection, records: Sequence[str]
     ) -> dict[str, int]:

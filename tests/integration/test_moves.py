@@ -542,3 +542,19 @@ async def test_a_moved_visit_is_shown_by_the_consents_of_whose_it_is_now(feed: F
     assert await feed.whole("2") == ["Condition", "Consent", "Encounter", "Patient"]
     await feed.undo(await feed.decision())
     assert await seen() == [1, 0]
+
+
+async def test_what_was_sent_under_a_retired_number_is_named_when_the_merge_is_taken_back(
+    feed: Feed,
+):
+    await feed.send("A01", pid(JANE, "1"), pv1("V1"))
+    await feed.send("A01", pid(JANE, "2"), pv1("V2"))
+    await feed.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    decision = await feed.decision()
+    await feed.send("A01", pid(JANE, "2"), pv1("V3"), CHEST)
+    await feed.send("A01", pid(JANE, "1"), pv1("V4"))
+    done = await feed.undo(decision)
+    # They stay where they are, which may be the wrong patient: somebody has to look.
+    assert sorted(item.type for item in done.left) == ["Condition", "Encounter"]
+    assert (await feed.whole("1")).count("Encounter") == 3
+    assert (await feed.whole("2")).count("Encounter") == 1

@@ -44,6 +44,14 @@ def upgrade() -> None:
         ["decision_id", "audit_pk"],
         unique=True,
     )
+    op.create_table(
+        "redirected_message",
+        sa.Column("message_id", Key, autoincrement=False, nullable=False),
+        sa.Column("record_id", sa.String(length=32), nullable=False),
+        sa.Column("survivor_id", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("message_id", "record_id", name=op.f("pk_redirected_message")),
+    )
+    op.create_index(op.f("ix_redirected_message_record_id"), "redirected_message", ["record_id"])
     op.add_column("identity_link", sa.Column("restores", Key, nullable=True))
     op.add_column("consent_rule", sa.Column("record_id", sa.String(length=32), nullable=True))
     with op.batch_alter_table("identity_decision") as decision:
