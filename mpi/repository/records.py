@@ -1,11 +1,11 @@
 """Source records, their identifiers, and the blocking keys that find them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CursorResult, and_, bindparam, delete, select, text, update
+from sqlalchemy import and_, bindparam, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -166,7 +166,7 @@ async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: st
 
 async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     """Every record under one of these keys."""
-    rows: CursorResult[Any]
+    rows: Iterable[Any]
     if conn.dialect.name == "sqlite":
         rows = await conn.exec_driver_sql(_entries_sqlite(len(keys)), tuple(keys))
     else:
