@@ -1,6 +1,6 @@
 """Source records, their identifiers, and the blocking keys that find them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -166,14 +166,14 @@ async def reopen_xrefs(conn: AsyncConnection, record_id: str, *, replaced_by: st
 
 async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     """Every record under one of these keys."""
-    rows: Iterable[Any]
     if conn.dialect.name == "sqlite":
-        rows = await conn.exec_driver_sql(_entries_sqlite(len(keys)), tuple(keys))
+        found = await conn.exec_driver_sql(_entries_sqlite(len(keys)), tuple(keys))
     else:
-        rows = await conn.execute(_ENTRIES, {"keys": list(keys)})
+        found = await conn.execute(_ENTRIES, {"keys": list(keys)})
+    rows: list[Any] = list(found)
     return [
-        Entry(key=row[0], record_id=SourceRecordId(row[1]), person_id=PersonId(row[2]))
-        for row in rows
+        Entry(key=key, record_id=SourceRecordId(record), person_id=PersonId(person))
+        for key, record, person in rows
     ]
 
 
