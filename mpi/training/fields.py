@@ -5,8 +5,9 @@ none of them. Whoever compares two columns needs nothing else, so that the same 
 the levels here, in DuckDB and on every worker of a Spark cluster.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -49,14 +50,14 @@ Row = dict[str, str | None]
 def columns(demographics: Demographics) -> Row:
     """The columns of a record, by name."""
     row: Row = {name: _packed(demographics, fields) for name, fields in FIELDS.items()}
-    for name, field in TERMS.items():
-        values = getattr(demographics, field)
+    for name, holder in TERMS.items():
+        values = getattr(demographics, holder)
         row[name] = values[0] if values else None
     return row
 
 
 def _packed(demographics: Demographics, fields: Collection[str]) -> str | None:
-    values = [getattr(demographics, field) for field in fields]
+    values = [getattr(demographics, name) for name in fields]
     if not any(values):
         return None
     return orjson.dumps([_plain(value) for value in values]).decode()
@@ -88,15 +89,23 @@ def _typed(field: str, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What comparing needs besides two columns; travels to other processes as it stands."""
+    """What comparing needs besides two columns; travels to other processes as it stands.
 
-    given_names: frozenset[str]
-    single_types: frozenset[str]
+    Attributes:
+        digest: of the others, which it stands for: on a worker of Spark every function brings its
+            own copy, and thousands of names are not compared for each pair.
+    """
+
+    given_names: frozenset[str] = field(compare=False)
+    single_types: frozenset[str] = field(compare=False)
+    digest: str
 
     @classmethod
     def of(cls, settings: MpiSettings) -> "Knowledge":
         """That of a folder of settings."""
-        return cls(settings.given_names, settings.forms.single_types)
+        names, types = settings.given_names, settings.forms.single_types
+        text = "\n".join((*sorted(names), "", *sorted(types)))
+        return cls(names, types, hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 @lru_cache(maxsize=4)
@@ -168,6 +177,3 @@ def term_functions(model: LinkageModel, knowledge: Knowledge) -> tuple[TermFunct
     return tuple(
         TermFunction(knowledge, term, rule.levels) for term, rule in model.frequencies.items()
     )
-
-
-Function = Callable[[str | None, str | None], int | str]

@@ -1,5 +1,6 @@
 """Which linkage model decides: chosen on record, taken up by every process, taken back."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from mpi.redecide import NEW, OWN, REVIEW, Redecided
 from mpi.repository import decisions
 from mpi.settings import Level, LinkageModel, read_model
 from tests.support.mpi import MODEL, START_US, Index, patient
+from tests.support.running_hub import running_hub
 
 WHY = Why(actor="steward:kim", reason="learnt from a year of records", findings={"gates": {}})
 NORA = patient(ssn="213456781")
@@ -121,6 +123,18 @@ async def test_going_back_from_the_first_one_leads_to_the_file(database):
     assert index.mpi.trials.model.version == MODEL.version
     assert await deciding(index) == [MODEL.version]
     assert (await started(index.restarted())).mpi.trials.model.version == MODEL.version
+
+
+async def test_a_hub_that_runs_follows_within_seconds(tmp_path):
+    async with running_hub(tmp_path) as hub:
+        db = hub.hub.db
+        async with db.transaction() as conn:
+            await hub.hub.mpi.models.activate(conn, model("trained-1"), WHY, now_us=START_US)
+        for _ in range(200):
+            if hub.hub.mpi.trials.model.version == "trained-1":
+                break
+            await asyncio.sleep(0.1)
+        assert hub.hub.mpi.trials.model.version == "trained-1"
 
 
 async def test_every_choice_stays_on_record(database):
