@@ -545,16 +545,16 @@ async def test_a_moved_visit_is_shown_by_the_consents_of_whose_it_is_now(feed: F
 
 
 async def test_what_was_sent_under_a_retired_number_is_named_when_the_merge_is_taken_back(
-    feed: Feed,
+    local: Feed,
 ):
-    await feed.send("A01", pid(JANE, "1"), pv1("V1"))
-    await feed.send("A01", pid(JANE, "2"), pv1("V2"))
-    await feed.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
-    decision = await feed.decision()
-    await feed.send("A01", pid(JANE, "2"), pv1("V3"), CHEST)
-    await feed.send("A01", pid(JANE, "1"), pv1("V4"))
-    done = await feed.undo(decision)
+    await local.send("A01", pid(JANE, "1"), pv1("V1"))
+    await local.send("A01", pid(JANE, "2"), pv1("V2"))
+    await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    decision = await local.decision()
+    await local.send("A01", pid(JANE, "2"), pv1("V3"), CHEST)
+    await local.send("A01", pid(JANE, "1"), pv1("V4"))
+    done = await local.undo(decision)
     # They stay where they are, which may be the wrong patient: somebody has to look.
     assert sorted(item.type for item in done.left) == ["Condition", "Encounter"]
-    assert (await feed.whole("1")).count("Encounter") == 3
-    assert (await feed.whole("2")).count("Encounter") == 1
+    assert (await local.whole("1")).count("Encounter") == 3
+    assert (await local.whole("2")).count("Encounter") == 1

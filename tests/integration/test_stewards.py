@@ -141,35 +141,35 @@ def without_marks(seen: list[list[str]]) -> list[list[str]]:
     ]
 
 
-async def test_what_arrives_while_a_merge_stands_goes_back_with_its_record(feed: Feed):
-    one, two = await two_patients(feed)
-    done = await feed.hub.hub.stewards.merge(KIM, one, two)
-    await feed.send("A01", pid(JANE, "2"), pv1("V3"))
-    assert await feed.whole("1") == await feed.whole("2")
-    undone = await feed.hub.hub.stewards.undo(KIM, done.decision_id)
+async def test_what_arrives_while_a_merge_stands_goes_back_with_its_record(local: Feed):
+    one, two = await two_patients(local)
+    done = await local.hub.hub.stewards.merge(KIM, one, two)
+    await local.send("A01", pid(JANE, "2"), pv1("V3"))
+    assert await local.whole("1") == await local.whole("2")
+    undone = await local.hub.hub.stewards.undo(KIM, done.decision_id)
     assert undone.kept == ()
-    assert (await feed.whole("1")).count("Encounter") == 1
-    assert (await feed.whole("2")).count("Encounter") == 2
+    assert (await local.whole("1")).count("Encounter") == 1
+    assert (await local.whole("2")).count("Encounter") == 2
 
 
-async def test_patients_tokens_end_with_the_next_request(feed: Feed):
-    one, two = await two_patients(feed)
-    stewards = feed.hub.hub.stewards
+async def test_patients_tokens_end_with_the_next_request(local: Feed):
+    one, two = await two_patients(local)
+    stewards = local.hub.hub.stewards
 
     async def tokens() -> list[str]:
         return [
-            await feed.hub.token(patient=person, scope="patient/*.rs", purpose="PATRQT")
+            await local.hub.token(patient=person, scope="patient/*.rs", purpose="PATRQT")
             for person in (one, two)
         ]
 
     async def states(held: list[str], person: str = "") -> list[int]:
-        return [(await feed.hub.ask(t, f"Patient/{person or one}"))[0] for t in held]
+        return [(await local.hub.ask(t, f"Patient/{person or one}"))[0] for t in held]
 
-    staff = await feed.hub.token(WHO)
+    staff = await local.hub.token(WHO)
     late = await tokens()
-    await feed.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
     assert await states(late) == [401, 401]
-    await feed.undo(await feed.decision())
+    await local.undo(await local.decision())
     before = await tokens()
     assert 401 not in await states(before)
     done = await stewards.merge(KIM, one, two)
@@ -178,26 +178,26 @@ async def test_patients_tokens_end_with_the_next_request(feed: Feed):
     await stewards.undo(KIM, done.decision_id)
     assert await states(merged) == [401, 401]
     # Staff go on.
-    assert (await feed.hub.ask(staff, f"Patient/{one}"))[0] == 200
+    assert (await local.hub.ask(staff, f"Patient/{one}"))[0] == 200
 
 
-async def test_an_unmerge_lists_every_disclosure_and_who_was_told(feed: Feed):
-    one, two = await two_patients(feed)
-    stewards = feed.hub.hub.stewards
-    staff = await feed.hub.token(WHO, user="Practitioner/d1")
-    await feed.hub.ask(staff, f"Condition?patient={one}")  # before: nothing to correct
+async def test_an_unmerge_lists_every_disclosure_and_who_was_told(local: Feed):
+    one, two = await two_patients(local)
+    stewards = local.hub.hub.stewards
+    staff = await local.hub.token(WHO, user="Practitioner/d1")
+    await local.hub.ask(staff, f"Condition?patient={one}")  # before: nothing to correct
     done = await stewards.merge(KIM, one, two)
     headers = {"X-Request-Id": "corr-1"}
-    _, bundle = await feed.hub.ask(staff, f"Condition?patient={one}", headers=headers)
+    _, bundle = await local.hub.ask(staff, f"Condition?patient={one}", headers=headers)
     problems = [entry["resource"]["id"] for entry in bundle["entry"]]
     assert len(problems) == 2
-    _, visits = await feed.hub.ask(staff, f"Encounter?patient={two}")
+    _, visits = await local.hub.ask(staff, f"Encounter?patient={two}")
     visit = visits["entry"][0]["resource"]["id"]
-    await feed.hub.ask(staff, f"Encounter/{visit}")
-    await feed.hub.ask(staff, f"Patient/{two}")
-    await feed.hub.ask(staff, "Patient/nobody")
+    await local.hub.ask(staff, f"Encounter/{visit}")
+    await local.hub.ask(staff, f"Patient/{two}")
+    await local.hub.ask(staff, "Patient/nobody")
     undone = await stewards.undo(KIM, done.decision_id)
-    await feed.hub.ask(staff, f"Condition?patient={one}")  # after it: nothing to correct
+    await local.hub.ask(staff, f"Condition?patient={one}")  # after it: nothing to correct
     found = await stewards.corrections(KIM, undone.decision_id)
     assert undone.corrections == len(found) == 4
     (search,) = [c for c in found if c.request_id == "corr-1"]
@@ -418,17 +418,17 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == ["V2", "V3"]
 
 
-async def test_a_denial_of_either_side_holds_for_both_after_the_sources_merge(feed: Feed):
-    one, two = await two_patients(feed)
-    first, second = await record_of(feed, one), await record_of(feed, two)
-    await feed.consent(first, "permit")
-    await feed.consent(second, "deny")
-    assert await seen_by_clinic(feed) == ["V1"]
-    await feed.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
-    assert await seen_by_clinic(feed) == []
-    async with feed.hub.hub.db.reading() as conn:
-        assert await feed.hub.hub.mpi.sides.waiting(conn) == [await feed.decision()]
-    await feed.undo(await feed.decision())
-    assert await seen_by_clinic(feed) == ["V1"]
-    async with feed.hub.hub.db.reading() as conn:
-        assert await feed.hub.hub.mpi.sides.waiting(conn) == []
+async def test_a_denial_of_either_side_holds_for_both_after_the_sources_merge(local: Feed):
+    one, two = await two_patients(local)
+    first, second = await record_of(local, one), await record_of(local, two)
+    await local.consent(first, "permit")
+    await local.consent(second, "deny")
+    assert await seen_by_clinic(local) == ["V1"]
+    await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
+    assert await seen_by_clinic(local) == []
+    async with local.hub.hub.db.reading() as conn:
+        assert await local.hub.hub.mpi.sides.waiting(conn) == [await local.decision()]
+    await local.undo(await local.decision())
+    assert await seen_by_clinic(local) == ["V1"]
+    async with local.hub.hub.db.reading() as conn:
+        assert await local.hub.hub.mpi.sides.waiting(conn) == []

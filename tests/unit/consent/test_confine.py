@@ -15,7 +15,7 @@ from consent.model import Effect
 from tests.support.consent_worlds import a_consent, a_request, a_resource
 from tests.support.consents import REGIMES, law, read
 
-CASES = 20_000 if os.environ.get("HIE_TEST_LONG") == "1" else 1_500
+CASES = 20_000 if os.environ.get("HIE_TEST_LONG") == "1" else 700
 NUMBERS = range(1, 9)
 SIDES = {"here": "record-1", "there": "record-2"}
 
