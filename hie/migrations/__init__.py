@@ -1,15 +1,19 @@
 """Alembic migrations, the only reader of every package's tables."""
 
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import inspect, text
 
 from hie.db import Database
 
-_FOLDER: Final = Path(__file__).parent
-#: The newest revision: migrations are numbered in the order they follow each other.
-NEWEST: Final = max(path.stem[:4] for path in (_FOLDER / "versions").glob("[0-9]*.py"))
+
+@cache
+def newest() -> str:
+    """The newest revision: migrations are numbered in the order they follow each other."""
+    folder = Path(__file__).parent / "versions"
+    return max(path.stem[:4] for path in folder.glob("[0-9]*.py"))
 
 
 async def upgrade(db: Database) -> None:
@@ -18,7 +22,7 @@ async def upgrade(db: Database) -> None:
     def run(connection: Any) -> None:
         if not db.is_sqlite:  # several processes start at once: one of them migrates
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('hie-migrate'))"))
-        if _revision(connection) != NEWEST:
+        if _revision(connection) != newest():
             _migrate(connection)
 
     await db.run_sync(run)
@@ -38,6 +42,6 @@ def _migrate(connection: Any) -> None:
     from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

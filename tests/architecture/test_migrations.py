@@ -47,6 +47,6 @@ def test_migrations_are_numbered_in_the_order_they_follow_each_other():
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     script = ScriptDirectory.from_config(config)
-    assert script.get_current_head() == migrations.NEWEST
+    assert script.get_current_head() == migrations.newest()
     chain = [revision.revision for revision in script.walk_revisions()]
     assert chain == sorted(chain, reverse=True)
