@@ -64,17 +64,18 @@ async def held_links(conn: AsyncConnection, records: Collection[str]) -> list[Li
     """The open links of these records, kept open until the commit.
 
     SQLite has one writer. On PostgreSQL a record that another is moving is waited for; its old
-    link is then closed, and the new one is read by a second look.
+    link is then closed, and a second look finds the new one.
     """
-    found = await links_of_records(conn, records)
-    if conn.dialect.name != "postgresql" or not found:
-        return found
-    held: set[str] = set()
-    while missing := {link.record_id for link in found} - held:
-        wanted = select(_link.c.record_id).where(_link.c.record_id.in_(missing), _IS_OPEN)
-        rows = await conn.execute(wanted.with_for_update(read=True))
-        held |= {row.record_id for row in rows}
-    return await links_of_records(conn, records)
+    found: list[Link] = []
+    missing = set(records)
+    while missing:
+        condition = and_(_link.c.record_id.in_(sorted(missing)), _IS_OPEN)
+        more = await _links(conn, condition, is_held=True)
+        if not more:
+            break
+        found += more
+        missing -= {link.record_id for link in more}
+    return found
 
 
 async def links_of_person(conn: AsyncConnection, person_id: str) -> list[Link]:
@@ -101,8 +102,8 @@ async def _open_links(conn: AsyncConnection, condition: Any) -> list[Link]:
     return await _links(conn, and_(condition, _IS_OPEN))
 
 
-async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
-    rows = await conn.execute(
+async def _links(conn: AsyncConnection, condition: Any, *, is_held: bool = False) -> list[Link]:
+    query = (
         select(
             _link.c.id,
             _link.c.record_id,
@@ -120,6 +121,7 @@ async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
         # Ids of two processes may be a moment out of order; the times of a record never are.
         .order_by(_link.c.valid_from_us, func.coalesce(_link.c.valid_to_us, _EVER), _link.c.id)
     )
+    rows = await conn.execute(query.with_for_update(read=True) if is_held else query)
     return [
         Link(
             id=row.id,
