@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from sqlalchemy import text
 
@@ -96,7 +97,7 @@ async def test_decisions_of_all_kinds_at_once_leave_every_record_one_living_pers
     assert (len(held), ended) == (known, 0)
 
 
-OTHERS = (
+OTHERS: tuple[dict[str, Any], ...] = (
     {},
     AWAY,
     {"given": ["Otto"], "family": "Wild", "born": "1944-04-04", "gender": "male"},
