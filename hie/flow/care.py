@@ -7,14 +7,17 @@ on leaves it to that one.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.db import Database
+from hie.db import Database, is_passing
 from hie.kernel.clock import Clock
 from mpi.repository import jobs
 from mpi.repository.jobs import Progress
@@ -24,6 +27,8 @@ from mpi.service import Mpi
 TRANSACTION_SECONDS: Final = 0.02
 #: Between two transactions, for those who wait to write.
 PAUSE_SECONDS: Final = 0.005
+#: How often a transaction is tried that the database refused for reasons of its own.
+PATIENCE: Final = 5
 #: Persons, or tasks, looked at before the place is noted.
 PERSONS: Final = 20
 TASKS: Final = 50
@@ -103,13 +108,16 @@ class IndexCare:
         return done
 
     async def _renewed(self, stale: Sequence[str]) -> int:
-        changed = 0
-        while stale:
-            async with self._db.transaction() as conn:
-                dealt, fresh = await self._mpi.renewal.renew(
-                    conn, stale, seconds=TRANSACTION_SECONDS, now_us=self._clock.now_us()
-                )
-            stale, changed = stale[dealt:], changed + fresh
+        changed, left = 0, list(stale)
+
+        async def renew(conn: AsyncConnection) -> tuple[int, int]:
+            return await self._mpi.renewal.renew(
+                conn, left, seconds=TRANSACTION_SECONDS, now_us=self._clock.now_us()
+            )
+
+        while left:
+            dealt, fresh = await self._patiently(renew)
+            left, changed = left[dealt:], changed + fresh
             await asyncio.sleep(PAUSE_SECONDS)
         return changed
 
@@ -195,17 +203,33 @@ class IndexCare:
 
     async def _each(self, items: Sequence[T], work: Callable[..., Awaitable[object]]) -> int:
         """Do something with each, as many in a transaction as fit; how often it did change."""
-        changed, number = 0, 0
-        while number < len(items):
-            began = time.monotonic()
-            async with self._db.transaction() as conn:
-                while number < len(items):
-                    changed += bool(await work(conn, items[number], now_us=self._clock.now_us()))
-                    number += 1
-                    if time.monotonic() - began > TRANSACTION_SECONDS:
-                        break
+        changed, left = 0, list(items)
+
+        async def some(conn: AsyncConnection) -> tuple[int, int]:
+            began, number, did = time.monotonic(), 0, 0
+            while number < len(left) and time.monotonic() - began < TRANSACTION_SECONDS:
+                did += bool(await work(conn, left[number], now_us=self._clock.now_us()))
+                number += 1
+            return number, did
+
+        while left:
+            number, did = await self._patiently(some)
+            left, changed = left[number:], changed + did
             await asyncio.sleep(PAUSE_SECONDS)
         return changed
+
+    async def _patiently(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """The result of a short transaction; one that lost against a writer is tried again."""
+        for attempt in range(1, PATIENCE):
+            try:
+                async with self._db.transaction() as conn:
+                    return await work(conn)
+            except DBAPIError as error:
+                if not is_passing(error):
+                    raise
+            await asyncio.sleep(random.SystemRandom().uniform(0, 0.05) * attempt)
+        async with self._db.transaction() as conn:
+            return await work(conn)
 
     async def _begin(self, name: str, mark: str) -> Progress:
         async with self._db.transaction() as conn:

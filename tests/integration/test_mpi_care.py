@@ -1,6 +1,7 @@
 """Work through the whole index: the nightly search for duplicates, and the renewal of records."""
 
 import argparse
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,6 +224,24 @@ async def test_names_are_counted_beside_the_matching_in_short_transactions(
     monkeypatch.setattr("mpi.learn.FEWEST_HOLDERS", 7)
     await keeper(index).learn()
     assert [field for field, _ in await rows(index, shares)] == ["last"]
+
+
+async def test_a_step_that_lost_against_a_writer_is_tried_again(each: Index):
+    """On PostgreSQL a renewal and an arrival can wait for each other; one of them must yield."""
+    index = each
+    numbers = range(12)
+    for number in numbers:
+        await index.see(patient(given=[f"Nora{'abcdefghijkl'[number]}"]), f"M{number}", "s")
+    await make_old(index)
+    moved = [patient(given=[f"Nora{'abcdefghijkl'[n]}"], **MOVED) for n in numbers]
+    arrivals = [index.see(moved[n], f"M{n}", "s") for n in reversed(numbers)]
+    await asyncio.gather(keeper(index).renew(), *arrivals)
+    await keeper(index).renew()
+    assert await rows(
+        index, "SELECT DISTINCT norm_version, keys_as IS NULL FROM source_record"
+    ) == [(NORM_VERSION, 0)]
+    unfiled = "SELECT count(*) FROM source_record WHERE id NOT IN (SELECT record_id FROM block_key)"
+    assert await rows(index, unfiled) == [(0,)]
 
 
 # Records of an earlier version
