@@ -154,7 +154,7 @@ def spark_engine(functions: Sequence[Function], master: str) -> Iterator[Engine]
         "spark.io.encryption.enabled": "true",
     }
     if is_local:
-        settings["spark.sql.shuffle.partitions"] = "4"
+        settings |= {"spark.sql.shuffle.partitions": "4", "spark.driver.memory": "4g"}
     for key, value in settings.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()

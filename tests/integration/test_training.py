@@ -13,6 +13,8 @@ from itertools import combinations
 import pytest
 
 from mpi.levels import COMPARISONS
+from mpi.models import Why
+from mpi.redecide import lines
 from mpi.settings import LinkageModel, MpiSettings
 from mpi.training import gates
 from mpi.training.check import score_both
@@ -20,11 +22,12 @@ from mpi.training.engine import Engine, Function, duckdb_engine, spark_engine
 from mpi.training.fields import Knowledge, level_functions, term_functions
 from mpi.training.finish import finished
 from mpi.training.plan import load_plan
+from mpi.training.records import Records
 from mpi.training.suite import load_suite, rates
 from mpi.training.train import Trained, train
 from tests.conftest import IS_LONG
 from tests.support.memory_index import MemoryIndex
-from tests.support.mpi import MODEL, SETTINGS
+from tests.support.mpi import MODEL, SETTINGS, START_US, Index
 from tests.support.people import population
 from tests.support.training import known_pairs, shares_of, town
 from tests.support.tree import ROOT
@@ -132,3 +135,30 @@ def test_the_same_records_and_seed_give_the_same_model():
         with duckdb_engine(FUNCTIONS) as engine:
             versions.add(finished(learnt(engine, SMALL)).version)
     assert len(versions) == 1
+
+
+async def test_an_index_teaches_a_model_that_then_decides_in_it(database):
+    index = Index(database)
+    async with database.transaction() as conn:
+        await index.mpi.start(conn, now_us=START_US)
+    for sighting in population(77, humans=300):
+        await index.see(sighting.patient, sighting.mrn, sighting.source)
+    records = Records()
+    async with database.reading() as conn:
+        async for page in index.mpi.trials.records(conn):
+            for opened in page:
+                records.add(opened.member.record_id, opened.demographics, opened.member.person_id)
+    plan = replace(PLAN, pairs=20_000, fewest_pairs=20)
+    with duckdb_engine(FUNCTIONS) as engine:
+        model = finished(train(records, MODEL, LEVELS, plan, engine, tell))
+    async with database.reading() as conn:
+        found = await index.mpi.trials.redecide(conn, model, 300, 1, lambda *_: None)
+    tell("; ".join(lines(found)))
+    assert found.looked_at == 300
+    assert found.changed_share < 0.1
+    why = Why(actor="steward:kim", reason="learnt here")
+    async with database.transaction() as conn:
+        await index.mpi.models.activate(conn, model, why, now_us=START_US)
+    async with database.reading() as conn:
+        assert await index.mpi.follow(conn)
+    assert index.mpi.trials.model.version == model.version
