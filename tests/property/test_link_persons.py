@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from itertools import combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +168,8 @@ def test_father_and_son_in_a_file_are_not_linked_and_none_are_hidden():
     assert listed >= count * 0.995
 
 
+# Python 3.12 and later warn of every fork beside a thread; the workers of a link start none.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_town_is_linked_the_same_in_any_order_and_with_any_number_of_processes():
     records = {
         f"{s.source}{s.mrn}": NORMALIZER.demographics(s.patient, TODAY)
