@@ -13,7 +13,7 @@ from mpi.words import Words
 
 _ROW = 26
 _LABEL_WIDTH = 170
-_WORDS_WIDTH = 330
+_WORDS_WIDTH = 370
 _CHART_WIDTH = 380
 _BITS_WIDTH = 90
 _TOP = 64
@@ -85,13 +85,13 @@ def _row(number: int, bar: Bar, scale: _Scale) -> Iterator[str]:
 
 
 def _marks(fall: Waterfall, scale: _Scale, bottom: int, words: Words) -> Iterator[str]:
-    """Zero and the thresholds, as lines down the chart with their names on two levels."""
+    """Zero and the thresholds, as lines down the chart with their names on three levels."""
     marks = [("0", 0.0), *((words.marks.get(k, k), v) for k, v in fall.marks.items())]
     for number, (name, bits) in enumerate(sorted(marks, key=lambda mark: mark[1])):
         x = scale.x(bits)
         dash = "" if name == "0" else ' stroke-dasharray="4 3"'
         yield f'<line x1="{x}" y1="{_TOP - 6}" x2="{x}" y2="{bottom}" stroke="#555"{dash}/>'
-        yield _text(x, _TOP - 10 - 12 * (number % 2), name, size=11, anchor="middle")
+        yield _text(x, _TOP - 10 - 12 * (number % 3), name, size=11, anchor="middle")
 
 
 def _notes(fall: Waterfall, words: Words) -> Iterator[str]:
