@@ -69,6 +69,21 @@ class Run:
         self.rows.append((name, *cells, f"{len(seconds) / elapsed:.0f}", target))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Town:
+    """Who lives there, what sources have of them, and whom they were linked to.
+
+    Attributes:
+        person_of: by record id, the row of `Linked.links` without it.
+    """
+
+    population: Population
+    records: Sequence[Registered]
+    sample: Sequence[Somebody]
+    read: list[Read] = field(default_factory=list)
+    person_of: dict[str, Sequence[str]] = field(default_factory=dict)
+
+
 def measure(folder: Path, *, count: int) -> None:
     """Print the tables of identities.
 
@@ -78,32 +93,27 @@ def measure(folder: Path, *, count: int) -> None:
     """
     population = Population()
     records = list(population.records(count))
-    sample = population.sampled(ASKED)
-    asyncio.run(_measure(folder / "sqlite", "", population, records, sample))
+    town = Town(population=population, records=records, sample=population.sampled(ASKED))
+    # One key file: records keep their ids, so they are read and linked once for both.
+    settings = {"HIE_KEY_FILE": str(folder / "kek.json"), "HIE_HOME": str(folder / "sqlite")}
+    asyncio.run(_measure(Run(title="SQLite"), settings, town))
     with running_server(is_durable=True) as server:
         url = server.url("postgres")
-        asyncio.run(_measure(folder / "postgresql", url, population, records, sample))
+        settings |= {"HIE_HOME": str(folder / "postgresql"), "HIE_DATABASE_URL": url}
+        asyncio.run(_measure(Run(title="PostgreSQL"), settings, town))
 
 
-async def _measure(
-    home: Path,
-    url: str,
-    population: Population,
-    records: Sequence[Registered],
-    sample: Sequence[Somebody],
-) -> None:
-    run = Run(title="PostgreSQL" if url else "SQLite")
-    settings = {"HIE_HOME": str(home), "HIE_DATABASE_URL": url}
+async def _measure(run: Run, settings: dict[str, str], town: Town) -> None:
     async with _services(settings) as services:
-        read = await _load(run, services, records)
-        if not url:
-            _in_memory(run, services.config.mpi, read, population, sample)
-        await _identify(run, services, population, sample)
-        await _show(services, records, read, {one.number for one in sample[:SHOWN]})
-    await _match(run, home, url, population, sample[:SHOWN])
+        await _load(run, services, town)
+        if services.db.is_sqlite:
+            _in_memory(run, services.config.mpi, town)
+        await _identify(run, services, town)
+        await _show(services, town)
+    await _match(run, settings, town)
     header = ("", "p50 ms", "p99 ms", "a second", "target")
-    persons = len({record.person for record in records})
-    print_table(f"{run.title}: {persons} persons, {len(records)} records", header, run.rows)
+    persons = len({record.person for record in town.records})
+    print_table(f"{run.title}: {persons} persons, {len(town.records)} records", header, run.rows)
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run.stages.items())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"  bulk load {sum(run.stages.values()):.0f} s ({stages}); peak memory {peak} MB")
@@ -115,37 +125,31 @@ async def _services(settings: dict[str, str]) -> AsyncIterator[Services]:
         yield services
 
 
-async def _load(run: Run, services: Services, records: Sequence[Registered]) -> list[Read]:
+async def _load(run: Run, services: Services, town: Town) -> None:
     registry = Registry(services.db, services.ring, services.keys, services.config.mpi)
-    with run.stage("normalise"):
-        read = registry.read(records)
-    with run.stage("link"):
-        linked = registry.link(read, jobs=os.cpu_count() or 1)
-        person_of = {row[0]: row[1:4] for row in linked.links()}
+    if not town.read:
+        with run.stage("normalise"):
+            town.read.extend(registry.read(town.records))
+        with run.stage("link"):
+            linked = registry.link(town.read, jobs=os.cpu_count() or 1)
+            town.person_of.update({row[0]: row[1:4] for row in linked.links()})
+        print(f"  {linked.compared / len(town.read):.1f} pairs compared a record")
     with run.stage("write"):
-        await registry.write(read, person_of)
-    print(f"  {run.title}: {linked.compared / len(read):.1f} pairs compared a record")
-    return read
+        await registry.write(town.read, town.person_of)
 
 
-def _in_memory(
-    run: Run,
-    settings: MpiSettings,
-    read: Sequence[Read],
-    population: Population,
-    sample: Sequence[Somebody],
-) -> None:
+def _in_memory(run: Run, settings: MpiSettings, town: Town) -> None:
     """The same steps over dictionaries: keys, comparison, decision; the floor."""
     model, matcher = settings.model, Matcher(settings)
     normalizer = Normalizer(settings.forms, settings.defaults)
     under: dict[int, list[int]] = defaultdict(list)
-    for place, record in enumerate(read):
+    for place, record in enumerate(town.read):
         for key in blocking_keys(record.demographics, model.keys, _plain, model.keys_per_record):
             if len(under[key.value]) < model.key_cap:
                 under[key.value].append(place)
     taken = []
-    for one in sample:
-        asked = normalizer.demographics(population.again(one).patient, AS_OF)
+    for one in town.sample:
+        asked = normalizer.demographics(town.population.again(one).patient, AS_OF)
         started = time.perf_counter()
         votes: dict[int, int] = defaultdict(int)
         for key in blocking_keys(asked, model.keys, _plain, model.keys_per_record):
@@ -156,7 +160,7 @@ def _in_memory(
             (
                 judge_person(
                     PersonId(str(place)),
-                    [matcher.pair(SourceRecordId(""), asked, read[place].demographics)],
+                    [matcher.pair(SourceRecordId(""), asked, town.read[place].demographics)],
                     model.thresholds,
                 )
                 for place in best
@@ -171,9 +175,8 @@ def _plain(*parts: str) -> int:
     return hash(parts)
 
 
-async def _identify(
-    run: Run, services: Services, population: Population, sample: Sequence[Somebody]
-) -> None:
+async def _identify(run: Run, services: Services, town: Town) -> None:
+    population, sample = town.population, town.sample
     known = [population.again(one) for one in sample]
     fresh = [population.again(population.newcomer()) for _ in sample]
     for name, records in (("known persons", known), ("newcomers", fresh)):
@@ -212,15 +215,11 @@ async def _one(services: Services, record: Registered) -> tuple[Outcome, float]:
     return found.outcome, time.perf_counter() - started
 
 
-async def _show(
-    services: Services,
-    records: Sequence[Registered],
-    read: Sequence[Read],
-    persons: set[int],
-) -> None:
+async def _show(services: Services, town: Town) -> None:
     """Store the Patients of some persons, as their messages would have."""
+    persons = {one.number for one in town.sample[:SHOWN]}
     origin = Origin(source_id=SOURCE, message_id=MessageId(0), now_us=services.clock.now_us())
-    for record, one in zip(records, read, strict=True):
+    for record, one in zip(town.records, town.read, strict=True):
         if record.person in persons:
             placed = one.arrival.record_id
             patient = {**record.patient, "id": placed}
@@ -229,11 +228,10 @@ async def _show(
                 await services.placer.place(conn, origin, [placement])
 
 
-async def _match(
-    run: Run, home: Path, url: str, population: Population, sample: Sequence[Somebody]
-) -> None:
+async def _match(run: Run, settings: dict[str, str], town: Town) -> None:
     """`$match` over HTTP of a serving hub."""
-    with running_hub(home, url) as hub:
+    home, sample = Path(settings["HIE_HOME"]), town.sample[:SHOWN]
+    with running_hub(home, settings.get("HIE_DATABASE_URL", ""), settings["HIE_KEY_FILE"]) as hub:
         token = hub.command("token", "--scope", "system/*.cruds", "--organization", ORGANIZATION)
         headers = {
             "Authorization": f"Bearer {token}",
@@ -243,7 +241,7 @@ async def _match(
         times, hits = [], 0
         async with aiohttp.ClientSession(headers=headers) as session:
             for one in sample:
-                asked = {"name": "resource", "resource": population.again(one).patient}
+                asked = {"name": "resource", "resource": town.population.again(one).patient}
                 body = json.dumps({"resourceType": "Parameters", "parameter": [asked]})
                 started = time.perf_counter()
                 async with session.post(f"{hub.fhir}/Patient/$match", data=body) as response:

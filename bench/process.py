@@ -26,7 +26,7 @@ class Hub:
     mllp_port: int
     mllps_port: int
     pid: int
-    database_url: str = ""
+    others: Mapping[str, str]
 
     @property
     def fhir(self) -> str:
@@ -38,7 +38,7 @@ class Hub:
         return {
             **os.environ,
             **_settings(self.home, self.http_port, self.mllp_port, self.mllps_port),
-            "HIE_DATABASE_URL": self.database_url,
+            **self.others,
         }
 
     def command(self, *arguments: str) -> str:
@@ -74,9 +74,10 @@ def running(arguments: list[str], port: int, environment: Mapping[str, str]) -> 
 
 
 @contextlib.contextmanager
-def running_hub(home: Path, database_url: str = "") -> Iterator[Hub]:
+def running_hub(home: Path, database_url: str = "", key_file: str = "") -> Iterator[Hub]:
     """A hub in its usual configuration, ready; on SQLite unless a database is named."""
-    with _hub(home, ["-m", "hie", "serve"], database_url) as hub:
+    others = {"HIE_DATABASE_URL": database_url, "HIE_KEY_FILE": key_file}
+    with _hub(home, ["-m", "hie", "serve"], others) as hub:
         _wait_until_ready(hub)
         yield hub
 
@@ -84,15 +85,17 @@ def running_hub(home: Path, database_url: str = "") -> Iterator[Hub]:
 @contextlib.contextmanager
 def running_receiver(home: Path, **more: str) -> Iterator[Hub]:
     """The same hub that receives and works nothing off; `more` settings."""
-    with _hub(home, ["-m", "bench.receiver"], **more) as hub:
+    with _hub(home, ["-m", "bench.receiver"], None, **more) as hub:
         yield hub
 
 
 @contextlib.contextmanager
-def _hub(home: Path, arguments: list[str], database_url: str = "", **more: str) -> Iterator[Hub]:
+def _hub(
+    home: Path, arguments: list[str], others: Mapping[str, str] | None = None, **more: str
+) -> Iterator[Hub]:
     ports = (free_port(), free_port(), free_port())
-    database = {"HIE_DATABASE_URL": database_url}
-    environment = {**os.environ, **_settings(home, *ports), **database, **more}
+    others = others or {}
+    environment = {**os.environ, **_settings(home, *ports), **others, **more}
     http_port, mllp_port, mllps_port = ports
     with running(arguments, mllps_port if more else mllp_port, environment) as pid:
         yield Hub(
@@ -101,7 +104,7 @@ def _hub(home: Path, arguments: list[str], database_url: str = "", **more: str) 
             mllp_port=mllp_port,
             mllps_port=mllps_port,
             pid=pid,
-            database_url=database_url,
+            others=others,
         )
 
 

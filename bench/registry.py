@@ -142,19 +142,15 @@ class Registry:
 
 
 class Copied(Writes):
-    """Rows sent by the driver's fastest way, past SQLAlchemy."""
+    """Rows that go to PostgreSQL by COPY."""
 
     async def send(self, conn: AsyncConnection) -> None:
         """Insert what was gathered."""
+        if conn.dialect.name != "postgresql":
+            return await super().send(conn)
+        driver: Any = (await conn.get_raw_connection()).driver_connection
         for table, rows in self._rows.items():
             columns = [column.name for column in metadata.tables[table].columns]
-            values = [tuple(row.values()) for row in rows]
-            if conn.dialect.name == "postgresql":
-                driver: Any = (await conn.get_raw_connection()).driver_connection
-                await driver.copy_records_to_table(table, records=values, columns=columns)
-            else:
-                marks = ", ".join("?" * len(columns))
-                names = ", ".join(columns)
-                text = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-                await conn.exec_driver_sql(text, values)
+            await driver.copy_records_to_table(table, records=rows, columns=columns)
         self._rows.clear()
+        return None
