@@ -53,6 +53,7 @@ def _alike(facts: ResourceFacts, instance: str) -> Hashable:
         facts.type,
         facts.source_id,
         facts.person_id,
+        facts.source_record_id,
         facts.label_mask,
         facts.is_partial,
         facts.clinical_lo_us,
