@@ -210,24 +210,32 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     lines = [msh, msa]
     if errors:
         lines += _locations(errors, marks) if has_locations else [_old_locations(errors, marks)]
+    is_wide = echo.codec.startswith("utf-16")
     if response:
-        lines += response.lines
+        codec = "ascii" if is_wide else echo.codec
+        lines += [_plain(line, codec) for line in response.lines]
     answer = "".join([line + "\r" for line in lines])
-    if echo.codec.startswith("utf-16"):
+    if is_wide:
         # Two-byte characters may contain the bytes that frame a block.
-        answer = _plain(answer, "ascii")
-    return _plain(answer, echo.codec).encode(echo.codec, "replace")
+        answer = answer.encode("ascii", "replace").decode("ascii")
+    return answer.encode(echo.codec, "replace")
 
 
-def _plain(text: str, codec: str) -> str:
-    """`text` with the letters that a character set lacks without their accents, if that helps."""
+def _plain(line: str, codec: str) -> str:
+    """A segment whose letters that a character set lacks have lost their accents.
+
+    What becomes no letter stays as it is: nothing may turn into a separator.
+    """
     try:
-        text.encode(codec)
+        line.encode(codec)
     except UnicodeEncodeError:
-        folded = (unicodedata.normalize("NFKD", c) if not _fits(c, codec) else c for c in text)
-        kept = (c for c in "".join(folded) if not unicodedata.combining(c) or _fits(c, codec))
-        return "".join(kept).encode(codec, "replace").decode(codec)
-    return text
+        return "".join(c if _fits(c, codec) else _base(c) for c in line)
+    return line
+
+
+def _base(character: str) -> str:
+    base = unicodedata.normalize("NFD", character)[0]
+    return base if base.isalpha() else character
 
 
 def _fits(character: str, codec: str) -> bool:

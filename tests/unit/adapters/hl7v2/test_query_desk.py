@@ -184,6 +184,15 @@ def test_what_goes_wrong_while_looking_is_answered_as_passing():
     assert answered.kept.lines == ("QAK|T1|AR",)
 
 
+def test_a_letter_the_asker_lacks_loses_its_accent_and_becomes_no_separator():
+    person = {**PERSON, "name": [{"family": "Jos\u00e9\uff5cX\u212a", "given": ["\u0141\u00f3"]}]}
+    query = pdq("ALPHA", "@PID.5.1^QUILL", header="P|2.5||||||ASCII")
+    _, answer, _ = asked(query, Found(patients=(person,)))
+    (pid,) = answer.all("PID")
+    assert (pid.value(5), pid.value(5, 2)) == ("Jose?XK", "?o")
+    assert pid.field(8) == "F", "every field is where it was"
+
+
 def test_what_is_kept_of_an_answer_names_nobody():
     answered, _, _ = asked(pdq("ALPHA", "@PID.5.1^QUILL"), Found(patients=(PERSON,)))
     assert answered.kept.lines == ("QAK|T2|OK",)
