@@ -253,4 +253,5 @@ def _with_body(record: Served, body: bytes) -> Served:
         source_record_id=record.source_record_id,
         label_mask=record.label_mask,
         body=body,
+        built_of=record.built_of,
     )

@@ -70,6 +70,7 @@ def _facts(served: Served) -> ResourceFacts:
         id=served.id,
         source_id=served.source_id,
         person_id=served.person_id,
+        source_record_id=served.source_record_id,
         label_mask=served.label_mask,
         is_partial=True,
     )

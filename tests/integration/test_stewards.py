@@ -9,6 +9,8 @@ from sqlalchemy import text
 
 from hie.flow.corrections import as_csv
 from hie.flow.decisions import Confirm, Link, Merge, Reject, Request, Steward, Unlink
+from hie.flow.standing import StandingNumbers
+from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -17,6 +19,7 @@ from tests.integration.test_moves import CHEST, JANE, PETER, WHO, Feed, pid, pv1
 from tests.support.running_hub import running_hub
 
 KIM = Steward(name="kim", words="she told me on the phone")
+SAMC = "https://saint-aurelia.example/mrn"
 CLINIC = "https://hie.example/organization|bay-general"
 #: What a new version of the same content may say differently.
 VOLATILE = ("versionId", "lastUpdated")
@@ -195,11 +198,13 @@ async def test_an_unmerge_lists_every_disclosure_and_who_was_told(local: Feed):
     visit = visits["entry"][0]["resource"]["id"]
     await local.hub.ask(staff, f"Encounter/{visit}")
     await local.hub.ask(staff, f"Patient/{two}")
+    # Of a search for the numbers of one authority, too, the whole golden Patient is told.
+    await local.hub.ask(staff, f"Patient?family=DOE&identifier={SAMC}|")
     await local.hub.ask(staff, "Patient/nobody")
     undone = await stewards.undo(KIM, done.decision_id)
     await local.hub.ask(staff, f"Condition?patient={one}")  # after it: nothing to correct
     found = await stewards.corrections(KIM, undone.decision_id)
-    assert undone.corrections == len(found) == 4
+    assert undone.corrections == len(found) == 5
     (search,) = [c for c in found if c.request_id == "corr-1"]
     assert (search.user, search.interaction) == ("Practitioner/d1", "search-type")
     assert search.organization
@@ -210,15 +215,15 @@ async def test_an_unmerge_lists_every_disclosure_and_who_was_told(local: Feed):
     reads = {c.interaction: c.is_mixed for c in found if c is not search}
     assert set(reads) == {"search-type", "read"}
     # A golden Patient was made of both records.
-    (golden,) = [c for c in found if "Patient" in c.moved.counts]
-    assert golden.is_mixed
+    golden = [c for c in found if "Patient" in (c.moved.counts | c.stayed.counts)]
+    assert [c.is_mixed for c in golden] == [True, True]
     # One is told; the rest still wait. The list can be sent.
-    assert await stewards.uncorrected() == {undone.decision_id: 4}
+    assert await stewards.uncorrected() == {undone.decision_id: 5}
     assert await stewards.mark_corrected(KIM, undone.decision_id, [search.id]) == 1
     assert await stewards.mark_corrected(KIM, undone.decision_id, [search.id]) == 0
-    assert await stewards.uncorrected() == {undone.decision_id: 3}
+    assert await stewards.uncorrected() == {undone.decision_id: 4}
     lines = as_csv(await stewards.corrections(KIM, undone.decision_id)).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert any("Condition:1,Condition:1" in line and "kim" in line for line in lines)
 
 
@@ -376,6 +381,15 @@ async def seen_by_clinic(feed: Feed) -> list[str]:
     return sorted(found)
 
 
+async def told_to_clinic(feed: Feed, person: PersonId) -> frozenset[str]:
+    """The source records whose numbers a notice to the other hospital would be made of."""
+    hub = feed.hub.hub
+    caller = await hub.tokens.check(await feed.hub.token(CLINIC))
+    ctx = RequestContext(caller=caller, request_id="notice", now_us=hub.clock.now_us())
+    found = await StandingNumbers(hub.db, hub.repository, hub.consent).of(ctx, person)
+    return found.records if found else frozenset()
+
+
 async def record_of(feed: Feed, person: PersonId) -> SourceRecordId:
     async with feed.hub.hub.db.reading() as conn:
         (record,) = await feed.hub.hub.mpi.records_of(conn, person)
@@ -391,6 +405,7 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == ["V1"]
     merged = await stewards.merge(KIM, one, two)
     assert await seen_by_clinic(feed) == ["V1"]
+    assert await told_to_clinic(feed, one) == {first}
     # A record that comes later is on no side: the permit was not given for it.
     await feed.send("A01", pid(JANE, "2"), pv1("V3"))
     assert await seen_by_clinic(feed) == ["V1"]
