@@ -13,12 +13,21 @@ from itertools import product
 
 from mpi.compare import Comparison, is_a_day_apart, last4
 from mpi.demographics import Address, Demographics
-from mpi.levels import Birth, First, Last, Number
+from mpi.levels import Birth, First, Household, Last, Number, Same
 from mpi.names import edits, sounds_alike
 from mpi.settings import Combination, Forms
 
 #: §V.E: no fuzzy agreement on shorter strings.
 SHORTEST_FUZZY = 5
+_PLACES = frozenset(
+    {
+        Household.ADDRESS_AND_PHONE,
+        Household.ADDRESS,
+        Household.PHONE,
+        Household.STREET,
+        Household.ZIP,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,8 @@ class Pack:
         self, one: Demographics, other: Demographics, comparison: Comparison
     ) -> Hit | None:
         """The satisfied combination that the fewest pairs of persons share."""
+        if not _has_more_than_a_name(one, other, comparison):
+            return None
         exact = _exact_fields(one, other, comparison, self._forms)
         # A combination has two fields or more, and at most one of them is fuzzy.
         if not exact:
@@ -76,6 +87,17 @@ def _hit(combination: Combination, exact: frozenset[str], fuzzy: frozenset[str])
     if len(missing) == 1 and fuzzy and missing <= fuzzy & combination.fuzzy_fields:
         return Hit(id=combination.id, collision=combination.fuzzy, is_fuzzy=True)
     return None
+
+
+def _has_more_than_a_name(one: Demographics, other: Demographics, comparison: Comparison) -> bool:
+    """Whether the two may share what every combination needs beside names and birth date."""
+    return (
+        comparison.household in _PLACES
+        or comparison.email is Same.SAME
+        or comparison.identifier is Same.SAME
+        or comparison.ssn is not None
+        or bool(one.itin and other.itin)
+    )
 
 
 def _exact_fields(

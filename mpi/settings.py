@@ -309,6 +309,8 @@ def _combination(table: ConfigTable) -> Combination:
     exact, fuzzy = table.number("exact"), table.number("fuzzy", 0.0)
     if len(fields) < 2 or not fields <= COMBINED:
         raise table.fault("fields", f"two or more of {', '.join(sorted(COMBINED))}")
+    if fields <= {"first", "last", "birth"}:
+        raise table.fault("fields", "more than names and a birth date, which strangers share")
     if not fuzzy_fields <= FUZZY:
         raise table.fault("fields", f"`*` only at {', '.join(sorted(FUZZY))}")
     if not 0 < exact < 1 or not 0 <= fuzzy < 1 or (fuzzy > 0) != bool(fuzzy_fields):

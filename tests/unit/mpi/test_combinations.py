@@ -167,6 +167,12 @@ def test_the_pack_is_the_published_one_but_for_what_the_file_says_it_leaves_out(
     assert ids == flat | household
 
 
+def test_every_combination_needs_more_than_names_and_a_birth_date():
+    """The pack is not asked where the two share neither a home nor a number."""
+    plain = {"first", "last", "birth"}
+    assert all(set(c.fields) - plain for c in MODEL.combinations)
+
+
 def test_every_combination_stays_under_the_published_threshold():
     assert all(max(c.exact, c.fuzzy) <= 2e-12 for c in MODEL.combinations)
     assert len({c.id for c in MODEL.combinations}) == len(MODEL.combinations)

@@ -35,6 +35,7 @@ def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
         ("linkage.toml", "[[blocking.key]]", "[blocking.key]", "`linkage.toml` cannot be read"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["mbi"]', "].fields`: expected two or"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["frist", "mbi"]', "].fields`: expected"),
+        ("linkage.toml", '["first", "birth", "mbi"]', '["first", "birth"]', "more than names"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["first", "mbi*"]', "`*` only at birth"),
         ("linkage.toml", "fuzzy = 9e-13", "", "`combination[0].exact`: expected a probability"),
         ("defaults.toml", "[phone]", "[telephone]", "`defaults.toml` key `phone`: expected a"),
