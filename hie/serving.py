@@ -14,7 +14,9 @@ from adapters.pressure import Gate
 from fhir_server import routes
 from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
+from hie.kernel.context import Caller
 from hie.kernel.errors import HieError
+from hie.kernel.ids import SourceId
 from hie.services import Services
 from hie.staff import rim
 from hie.staff.edge import Edge
@@ -164,11 +166,19 @@ class Site:
             if not is_source:
                 text = "expected a bearer token of a registered source\n"
                 return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
-            reads = caller.may("Patient", "r") and caller.may("Patient", "s")
-            request[READS_FOR] = caller.sources if reads else frozenset()
+            request[READS_FOR] = self._reads_for(caller)
             return await handler(request)
 
         return handle if self._services.settings.is_production else handler
+
+    def _reads_for(self, caller: Caller) -> frozenset[SourceId]:
+        """The sources whose queries a token may ask: for the purpose it was given for alone."""
+        if not (caller.may("Patient", "r") and caller.may("Patient", "s")):
+            return frozenset()
+        named = ((each, self._services.config.sources.by_id(each)) for each in caller.sources)
+        return frozenset(
+            each for each, source in named if source and source.query_purpose == caller.purpose
+        )
 
     async def _check_database(self) -> bool:
         async with self._services.db.reading() as conn:

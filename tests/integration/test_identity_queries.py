@@ -276,12 +276,13 @@ async def test_in_production_a_name_in_msh_proves_nobody(tmp_path: Path) -> None
         (answer,) = await hub.send(asked)
         assert (read(answer).get("QAK-2"), read(answer).get("ERR-3")) == ("AR", "200")
         statuses = {}
-        for name, organization, scope in (
-            ("own", "saint-aurelia", "system/*.cruds"),
-            ("another's", "western-hills", "system/*.cruds"),
-            ("one that may not read", "saint-aurelia", "system/*.c"),
+        for name, organization, scope, purpose in (
+            ("own", "saint-aurelia", "system/*.cruds", "TREAT"),
+            ("another's", "western-hills", "system/*.cruds", "TREAT"),
+            ("one that may not read", "saint-aurelia", "system/*.c", "TREAT"),
+            ("one given for payment", "saint-aurelia", "system/*.cruds", "HPAYMT"),
         ):
-            token = await hub.token(organization, scope=scope)
+            token = await hub.token(organization, scope=scope, purpose=purpose)
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/hl7-v2"}
             url = hub.base.replace("/fhir", "/hl7v2")
             async with (
@@ -289,4 +290,5 @@ async def test_in_production_a_name_in_msh_proves_nobody(tmp_path: Path) -> None
                 session.post(url, data=asked, headers=headers) as got,
             ):
                 statuses[name] = read(await got.read()).get("QAK-2") if got.ok else got.status
-        assert statuses == {"own": "AE", "another's": "AR", "one that may not read": "AR"}
+        refused = dict.fromkeys(statuses.keys() - {"own"}, "AR")
+        assert statuses == {"own": "AE", **refused}
