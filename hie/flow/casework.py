@@ -99,8 +99,9 @@ class Casework:
         """
         async with self._db.reading() as conn:
             shown = await self._task(conn, ctx, task_id)
-        persons = {shown.subject.id, *(other.id for other in shown.others)}
-        await self._disclosures.record(ctx, "R", "read", set(persons), "Task", str(task_id))
+        persons = {str(shown.subject.id), *(str(other.id) for other in shown.others)}
+        persons |= shown.asked.compared if shown.asked else set()
+        await self._disclosures.record(ctx, "R", "read", persons, "Task", str(task_id))
         return shown
 
     async def person(
@@ -234,7 +235,7 @@ class Casework:
                 raise HieError(Category.NOT_FOUND, "there is no such decision")
             links = await decisions.links_of_decision(conn, decision_id)
             shown = await self._opened(conn, row, tuple(links))
-        persons = {str(link.person_id) for link in links}
+        persons = {str(link.person_id) for link in links} | shown.compared
         await self._disclosures.record(ctx, "R", "read", persons, "Provenance", str(decision_id))
         return shown
 

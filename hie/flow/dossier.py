@@ -97,6 +97,11 @@ class DecisionShown:
     words: str = ""
     links: tuple[PastLink, ...] = ()
 
+    @property
+    def compared(self) -> set[str]:
+        """The persons whose likeness the explanation tells."""
+        return {str(each["person"]) for each in (self.explanation or {}).get("persons", ())}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskShown:

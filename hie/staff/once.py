@@ -26,7 +26,7 @@ _UNDER_WAY: Final = "the same request is under way: repeat in some seconds"
 
 
 class Once:
-    """Remembers answers by user and key."""
+    """Remembers answers by organisation, user and key."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
@@ -43,7 +43,8 @@ class Once:
             HieError: BUSINESS_RULE where the key was another request's; CONFLICT while that
                 is under way; what `do` raises.
         """
-        key_hash = _hash(call.ctx.caller.user or "", key)
+        caller = call.ctx.caller
+        key_hash = _hash(caller.organization or "", caller.user or "", key)
         content_hash = _hash(call.route.name, str(sorted(call.ids.items())), content.hex())
         known = await self._begin(key_hash, content_hash)
         if known is not None:

@@ -142,6 +142,27 @@ async def test_a_repeat_gets_the_first_answer_and_another_request_none(hub: Runn
         # Keys are a user's own: what lee asks by the same key is another request.
         mine = await lee.do(path, body, task["version"], key="a-key-of-kim")
         assert (mine.status, "closed" in mine.json["detail"]) == (409, True)
+    # A namesake elsewhere is another user.
+    elsewhere = [{**KIM, "organization": name} for name in ("saint-aurelia", "western-hills")]
+    async with consoles(hub, *elsewhere) as (here, there):
+        for console in (here, there):
+            undone = await console.do(
+                "/mpi/decisions/1/undo", {"reason": "no"}, key="one-key-of-two"
+            )
+            assert undone.status == 404
+        path = f"/mpi/decisions/{first.json['decision']}/undo"
+        assert (await here.do(path, {"reason": "no"}, key="one-key-of-two")).status == 200
+        assert (await there.do(path, {"reason": "no"}, key="one-key-of-two")).status == 409
+
+
+async def test_everybody_whom_a_past_decision_compared_is_on_record(hub: RunningHub):
+    await hub.send(*DOUBTFUL)
+    async with consoles(hub, KIM, LEE) as (kim, lee):
+        task = await kim.task()
+        (other,) = task["others"]
+        told = await lee.get(f"/mpi/decisions/{task['asked_by']}")
+        assert [each["person"] for each in told["explanation"]["persons"]] == [other["id"]]
+        assert seen_by(await audited(hub), "lee", other["id"]) == ["read"]
 
 
 async def test_tasks_are_handed_over_and_put_aside(hub: RunningHub):
