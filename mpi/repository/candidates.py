@@ -66,7 +66,9 @@ def _member(row: Any) -> Member:
 
 _link, _record = tables.identity_link, tables.source_record
 _IS_OF_PERSON = (
-    _link.c.valid_to_us.is_(None),
+    # Not `IS NULL`: PostgreSQL would take an index of open links for a short one, and go
+    # through all of it, instead of looking up these persons.
+    func.coalesce(_link.c.valid_to_us, 0) == 0,
     _link.c.person_id.in_(bindparam("persons", expanding=True)),
 )
 _COLUMNS = (

@@ -177,12 +177,15 @@ async def entries(conn: AsyncConnection, keys: Collection[int]) -> list[Entry]:
     ]
 
 
-#: One statement whatever the number of keys, so that it is planned once.
+#: One statement whatever the number of keys, so that it is planned once; and in one order
+#: whatever the planner believes: it takes the open links of a young database for a handful, and
+#: would go through all of them.
 _ENTRIES = text(
-    "SELECT block_key.key, block_key.record_id, identity_link.person_id "
-    "FROM block_key JOIN identity_link "
-    "ON identity_link.record_id = block_key.record_id AND identity_link.valid_to_us IS NULL "
-    "WHERE block_key.key = ANY(CAST(:keys AS bigint[]))"
+    "SELECT found.key, found.record_id, own.person_id "
+    "FROM block_key found CROSS JOIN LATERAL ("
+    "SELECT person_id FROM identity_link WHERE record_id = found.record_id "
+    "AND valid_to_us IS NULL LIMIT 1) own "
+    "WHERE found.key = ANY(CAST(:keys AS bigint[]))"
 )
 
 
