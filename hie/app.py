@@ -87,7 +87,7 @@ class Hub(Services):
                 Job("audit-chain", 1.0, self._chain, 30.0),
                 Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
                 Job("mpi-learn", TimeOfDay(hour=3), self.care.learn, 3600.0),
-                Job("mpi-renew", RENEW_SECONDS, self.care.renew, 7200.0),
+                Job("mpi-renew", RENEW_SECONDS, self._renew, 7200.0),
                 Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
                 Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
@@ -145,7 +145,13 @@ class Hub(Services):
         await self.sequencer.chain(self.clock.now_us())
 
     async def _search(self) -> None:
-        await self.care.duplicates(self.settings.limits.duplicates_a_night)
+        done = await self.care.duplicates(self.settings.limits.duplicates_a_night)
+        _log.info("mpi.searched", count=done.asked)
+
+    async def _renew(self) -> None:
+        done = await self.care.renew()
+        if done.changed:
+            _log.info("mpi.renewed", count=done.changed)
 
     async def _forget_requests(self) -> None:
         await self.site.once.forget_old()

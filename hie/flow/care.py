@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,7 +33,6 @@ PERSONS: Final = 20
 TASKS: Final = 50
 
 RENEWAL, SEARCH, QUESTIONS = "renewal", "duplicates", "questions"
-_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -103,8 +101,6 @@ class IndexCare:
                 break
             at = moved
             done.seen, done.changed = done.seen + scanned.seen, done.changed + changed
-        if done.seen:
-            _log.info("mpi.renewed", count=done.changed)
         return done
 
     async def _renewed(self, stale: Sequence[str]) -> int:
@@ -152,7 +148,6 @@ class IndexCare:
         await self._ask(done, limit)
         async with self._db.reading() as conn:
             done.waiting = await self._mpi.duplicates.waiting(conn)
-        _log.info("mpi.searched", count=done.asked)
         return done
 
     async def _check(self, done: Done, budget: _Budget) -> None:
