@@ -5,7 +5,7 @@ give_up_hours = 24               # how long the delivery of one notice is tried
 
 [notify.adt]                     # HL7 v2, to the source's own MLLP listener
 to = "10.0.0.7:6662"
-tls = true                       # absent = plain
+tls = true                       # absent = plain; production: to this machine alone
 authorities = "/etc/hie/ghh.pem" # who vouches for that listener; absent = the machine's store
 server_name = "adt.ghh.org"      # name in its certificate; absent = the host above
 identifiers = true               # ADT^A31: the numbers its patients have elsewhere
@@ -28,10 +28,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from adapters.table_reader import TableReader
-from adapters.wire_policy import Listener, read_listener
+from adapters.wire_policy import LOOPBACK, Listener, read_listener
 
 _URL: Final = re.compile(r"^https?://[^\s/?#]+\S*$")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRET_BYTES: Final = 32
 
 
@@ -116,7 +115,7 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
         return None
     url = table.text("url", required=True, form=_URL, kind="an https address")
     parts = urlsplit(url)
-    if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if url and parts.scheme != "https" and parts.hostname not in LOOPBACK:
         table.fault("url", "an https address")
     secret, authorities = table.text("secret_file", required=True), table.text("authorities")
     if secret and not _is_secret(Path(secret)):

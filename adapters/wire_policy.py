@@ -41,6 +41,8 @@ from hie.kernel.envelope import Severity
 AS_SENT: Final = "as sent"
 ORIGINAL: Final = "original"
 _MODES: Final = re.compile(f"^({AS_SENT}|{ORIGINAL})$")
+#: Hosts that are this machine: what goes there crosses no network.
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ADDRESS: Final = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
 
 #: Flag of `[tolerance]` to the rule whose weight it sets.
@@ -71,6 +73,11 @@ class Listener:
     is_tls: bool = False
     authorities: Path | None = None
     server_name: str = ""
+
+    @property
+    def is_overheard(self) -> bool:
+        """Whether what is sent there crosses a network in clear."""
+        return not self.is_tls and self.host not in LOOPBACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

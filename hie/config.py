@@ -36,6 +36,8 @@ class Config:
         self.sources: SourceRegistry = load_sources(
             folder / "sources", allow_adhoc=not settings.is_production
         )
+        if settings.is_production:
+            refuse(self._overheard())
         self.index: SearchIndex = load_index(folder / "fhir")
         maps = load_maps(folder)
         elements = load_elements(folder / "fhir" / "elements.json")
@@ -58,6 +60,15 @@ class Config:
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
         self.words: Words = load_words(folder / "mpi")
+
+    def _overheard(self) -> list[str]:
+        """Sources whose notices, numbers of patients, would cross a network in clear."""
+        return [
+            f"`{source.id}.toml` [notify.adt]: `tls` must be true in production, "
+            "where `to` is another machine"
+            for source in self.sources.all()
+            if source.notify.adt and source.notify.adt.listener.is_overheard
+        ]
 
     def _query_faults(self) -> list[str]:
         """Parameters of queries that Patient has no search parameter for."""

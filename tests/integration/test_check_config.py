@@ -86,3 +86,17 @@ def test_a_misspelt_element_of_a_map_is_named_with_its_file(config: Path, capsys
     told = capsys.readouterr().err
     assert "`pid.toml` [PID[Patient]] of Patient row " in told
     assert "`brithDate` must be an element of Patient" in told
+
+
+def test_production_sends_no_notice_in_clear_to_another_machine(
+    config: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    path = config / SOURCE
+    plain = path.read_text()
+    monkeypatch.setenv("HIE_PROFILE", "production")
+    for host, tls, code in (("10.0.0.7", "false", 2), ("127.0.0.1", "false", 0), ("h", "true", 0)):
+        path.write_text(f'{plain}\n[notify.adt]\nto = "{host}:6662"\ntls = {tls}\n')
+        assert main(["check-config"]) == code, host
+    path.write_text(f'{plain}\n[notify.adt]\nto = "10.0.0.7:6662"\n')
+    assert main(["check-config"]) == 2
+    assert "`saint-aurelia.toml` [notify.adt]: `tls` must be true" in capsys.readouterr().err
