@@ -167,8 +167,10 @@ class QueryDesk:
 
     def _refusals(self, peer: Peer, source: Source, trigger: str) -> list[Finding]:
         """Why this sender gets no answer at all."""
-        if KINDS[trigger] not in source.queries or peer.wire is Wire.DROP:
+        if KINDS[trigger] not in source.queries:
             return [self._rules.finding("query-not-allowed", None, Place("MSH", 1, 9))]
+        if peer.wire is Wire.DROP or peer.batch is not None:
+            return [self._rules.finding("query-alone", None, Place("MSH", 1, 9))]
         is_shown = bool(source.certificate and peer.certificate)
         is_token = peer.reads_for is not None and source.id in peer.reads_for
         if not (self._is_open or is_shown or is_token):

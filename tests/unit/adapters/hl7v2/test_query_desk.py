@@ -18,7 +18,7 @@ from adapters.hl7v2.query_reply import told_in
 from adapters.hl7v2.query_tables import load_query_tables
 from adapters.hl7v2.questions import Question
 from adapters.hl7v2.rules import load_rules
-from adapters.port import Peer, Wire
+from adapters.port import BatchPlace, Peer, Wire
 from adapters.sources import OrganizationRef, Source, SourceRegistry
 from hie.kernel.ids import SourceId
 from tests.support.queries import pdq, pix
@@ -130,12 +130,15 @@ def test_in_production_only_a_sender_that_proves_itself_is_answered():
     ), "a certificate that the source's file does not ask for proves nothing"
 
 
-def test_a_source_is_answered_what_its_file_allows_and_nothing_by_a_drop_folder():
+def test_a_source_is_answered_what_its_file_allows_and_nothing_that_would_wait_on_disk():
     assert asked(pix("BETA", "B1^^^BETA"), Found(identifiers=NUMBERS))[1].get("QAK-2") == "OK"
     _, answer, reads = asked(pdq("BETA", "@PID.5.1^QUILL"), Found(patients=(PERSON,)))
     assert (answer.get("QAK-2"), answer.get("ERR-2"), reads.questions) == ("AR", "MSH", [])
     dropped = replace(PEER, wire=Wire.DROP, source_id=ALPHA.id)
-    assert asked(pix("ALPHA", "A1^^^ALPHA"), Found(), dropped)[1].get("QAK-2") == "AR"
+    batched = replace(PEER, batch=BatchPlace(batch_id=1, number=1))
+    for peer in (dropped, batched):
+        _, answer, reads = asked(pix("ALPHA", "A1^^^ALPHA"), Found(identifiers=NUMBERS), peer)
+        assert (answer.get("QAK-2"), reads.questions) == ("AR", [])
 
 
 @pytest.mark.parametrize("version", ["2.5", "2.5.1", "2.6", "2.7", "2.8"])
