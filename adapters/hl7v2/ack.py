@@ -210,15 +210,18 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     lines = [msh, msa]
     if errors:
         lines += _locations(errors, marks) if has_locations else [_old_locations(errors, marks)]
-    is_wide = echo.codec.startswith("utf-16")
-    if response:
-        codec = "ascii" if is_wide else echo.codec
-        lines += [_plain(line, codec) for line in response.lines]
-    answer = "".join([line + "\r" for line in lines])
+    return _encoded(lines, response.lines if response else (), echo.codec)
+
+
+def _encoded(lines: Sequence[str], answers: Sequence[str], codec: str) -> bytes:
+    """The segments in a character set; what is answered loses accents before letters."""
+    is_wide = codec.startswith("utf-16")
+    plain = [_plain(line, "ascii" if is_wide else codec) for line in answers]
+    answer = "".join([line + "\r" for line in (*lines, *plain)])
     if is_wide:
         # Two-byte characters may contain the bytes that frame a block.
         answer = answer.encode("ascii", "replace").decode("ascii")
-    return answer.encode(echo.codec, "replace")
+    return answer.encode(codec, "replace")
 
 
 def _plain(line: str, codec: str) -> str:

@@ -90,9 +90,18 @@ async def test_who_was_told_of_a_record_hears_of_it_without_a_subscription(
     await happened(database, "link", "rb", "p1")
     assert await publisher.publish() == 0, "nobody asked"
     one = Notice(
-        pk=1, event_id=1, source_id=SourceId("beta"), channel="identifiers", record_id=SourceRecordId("rb"),
-        happened_us=0, state=State.WAITING, reason="", attempts=0, created_us=0, due_us=0,
-    )  # fmt: skip
+        pk=1,
+        event_id=1,
+        source_id=SourceId("beta"),
+        channel="identifiers",
+        record_id=SourceRecordId("rb"),
+        happened_us=0,
+        state=State.WAITING,
+        reason="",
+        attempts=0,
+        created_us=0,
+        due_us=0,
+    )
     told = Told(person_id=PersonId("p1"), digest="")
     async with database.transaction() as conn:
         await book.knows(conn, one, told)

@@ -20,16 +20,16 @@ DOUBTFUL = (registration("C1", "1"), registration("C2", "2"))
 
 
 @asynccontextmanager
-async def consoles(hub: RunningHub, *terms: dict[str, str]) -> AsyncIterator[list[Console]]:
+async def consoles(hub: RunningHub, *terms: dict[str, Any]) -> AsyncIterator[list[Console]]:
     """One console per terms of a token."""
     async with aiohttp.ClientSession() as session:
         tokens = [await hub.hub.issue_token(**{"purpose": "HOPERAT", **each}) for each in terms]
         yield [Console(hub, session, token) for token in tokens]
 
 
-KIM = {"scope": "staff/identity.steward", "user": "kim"}
+KIM: dict[str, Any] = {"scope": "staff/identity.steward", "user": "kim"}
 LEE = {"scope": "staff/identity.steward", "user": "lee"}
-BOSS = {"scope": "staff/identity.admin", "user": "ada"}
+BOSS: dict[str, Any] = {"scope": "staff/identity.admin", "user": "ada"}
 
 
 @pytest.fixture(name="each", params=["sqlite", "postgresql"])

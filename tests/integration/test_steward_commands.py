@@ -23,7 +23,7 @@ async def test_a_steward_works_a_task_off_at_the_command_line(tmp_path, capsys):
             capsys.readouterr()
             asked = parsed(*words, "--by", "kim")
             assert await stewards.as_steward(hub.hub, act, asked) == 0
-            return capsys.readouterr().out
+            return str(capsys.readouterr().out)
 
         await hub.send(registration("C1", "1"), registration("C2", "2"))
         (row,) = (await hie(stewards.review, "review")).splitlines()

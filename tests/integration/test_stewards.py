@@ -215,7 +215,7 @@ async def test_an_unmerge_lists_every_disclosure_and_who_was_told(local: Feed):
     reads = {c.interaction: c.is_mixed for c in found if c is not search}
     assert set(reads) == {"search-type", "read"}
     # A golden Patient was made of both records.
-    golden = [c for c in found if "Patient" in (c.moved.counts | c.stayed.counts)]
+    golden = [c for c in found if "Patient" in {*c.moved.counts, *c.stayed.counts}]
     assert [c.is_mixed for c in golden] == [True, True]
     # One is told; the rest still wait. The list can be sent.
     assert await stewards.uncorrected() == {undone.decision_id: 5}

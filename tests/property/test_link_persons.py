@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from itertools import combinations
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from mpi.levels import Veto
 from mpi.model import Outcome
 from mpi.normalize import Normalizer
 from mpi.offline.link import link
-from mpi.offline.pairs import Edge
+from mpi.offline.pairs import Edge, PairScorer
 from mpi.offline.persons import Grouped, Grouper
 from tests.conftest import IS_LONG
 from tests.support.memory_index import TODAY
@@ -38,7 +39,7 @@ class Scores:
 def grouped(count: int, bits: Bits) -> tuple[Grouper, Grouped]:
     scores = Scores(bits)
     edges = [scores.edge(*pair) for pair in bits]
-    grouper = Grouper(count, edges, scores, THRESHOLDS)
+    grouper = Grouper(count, edges, cast(PairScorer, scores), THRESHOLDS)
     return grouper, grouper.group()
 
 

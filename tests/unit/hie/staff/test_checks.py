@@ -151,28 +151,32 @@ def chosen(kind: TaskKind, decision: str, *persons: str, record: str | None = "r
     return choices.of_task(task(kind, record), proposed(*persons), asked, PersonId("p1"))
 
 
+P1, P2, P3 = PersonId("p1"), PersonId("p2"), PersonId("p3")
+R1, R2 = SourceRecordId("r1"), SourceRecordId("r2")
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (chosen(TaskKind.POSSIBLE, "link", "p2"), Link(record="r1", person="p2", task=7)),
+        (chosen(TaskKind.POSSIBLE, "link", "p2"), Link(record=R1, person=P2, task=7)),
         (
             chosen(TaskKind.MARGIN, "link", "p2", "p3", person="p3"),
-            Link(record="r1", person="p3", task=7),
+            Link(record=R1, person=P3, task=7),
         ),
         (
             chosen(TaskKind.DUPLICATE_PERSON, "merge", "p2", record=None),
-            Merge(kept="p1", gone="p2", task=7),
+            Merge(kept=P1, gone=P2, task=7),
         ),
         (
             chosen(TaskKind.DUPLICATE_PERSON, "merge", "p2", record=None, kept="p2"),
-            Merge(kept="p2", gone="p1", task=7),
+            Merge(kept=P2, gone=P1, task=7),
         ),
-        (chosen(TaskKind.TWIN, "reject", "p2"), Reject(one="p1", other="p2", task=7)),
-        (chosen(TaskKind.DRIFT, "confirm"), Confirm(record="r1", task=7)),
-        (chosen(TaskKind.DRIFT, "unlink"), Unlink(record="r1", task=7)),
+        (chosen(TaskKind.TWIN, "reject", "p2"), Reject(one=P1, other=P2, task=7)),
+        (chosen(TaskKind.DRIFT, "confirm"), Confirm(record=R1, task=7)),
+        (chosen(TaskKind.DRIFT, "unlink"), Unlink(record=R1, task=7)),
         (
             chosen(TaskKind.SOURCE_UNLINK, "split", record=None, records=["r2"]),
-            Split(person="p1", records=frozenset({"r2"}), task=7),
+            Split(person=P1, records=frozenset({R2}), task=7),
         ),
         (chosen(TaskKind.OVERLAY, "overlay-accept"), Overlay(task=7, is_accepted=True)),
     ],
@@ -183,7 +187,7 @@ def test_a_choice_becomes_one_request(asked, expected):
 
 def test_a_rejection_is_of_everybody_proposed_and_the_first_answers_the_task():
     asked = chosen(TaskKind.MARGIN, "reject", "p2", "p3", "p2")
-    assert asked == [Reject(one="p1", other="p2", task=7), Reject(one="p1", other="p3")]
+    assert asked == [Reject(one=P1, other=P2, task=7), Reject(one=P1, other=P3)]
 
 
 @pytest.mark.parametrize(
