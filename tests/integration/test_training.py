@@ -43,7 +43,7 @@ FUNCTIONS: tuple[Function, ...] = (*LEVELS, *term_functions(MODEL, KNOWLEDGE))
 FOLDER = ROOT / "config" / "mpi"
 PLAN = load_plan(FOLDER)
 #: Humans of the towns, and random pairs: Spark starts a Python process for every step.
-LARGE, SMALL = (3_000, 500_000), (400, 10_000)
+LARGE, SMALL = (3_000, 200_000), (400, 10_000)
 
 
 def tell(text: str) -> None:
