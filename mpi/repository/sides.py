@@ -85,8 +85,15 @@ async def records_of(conn: AsyncConnection, persons: Collection[str]) -> dict[st
 
 
 async def reviews_of(conn: AsyncConnection, decision_id: int) -> list[int]:
-    """The reviews of a decision that were not taken back."""
-    rows = await conn.execute(select(_decision.c.id).where(_decision.c.about == decision_id))
+    """The reviews of a decision that were not taken back.
+
+    A decision that was taken back and made again has to be reviewed again: what its sides said
+    in between nobody has looked at.
+    """
+    since = await _newest_turn(conn, decision_id)
+    rows = await conn.execute(
+        select(_decision.c.id).where(_decision.c.about == decision_id, _decision.c.id > since)
+    )
     return [row.id for row in rows if not await is_undone(conn, row.id)]
 
 
@@ -99,6 +106,16 @@ async def root_of(conn: AsyncConnection, decision_id: int) -> int:
         if before is None:
             return decision_id
         decision_id = before
+
+
+async def _newest_turn(conn: AsyncConnection, decision_id: int) -> int:
+    """The newest decision of the chain of undos that this one begins; itself without any."""
+    newest, turns = decision_id, [decision_id]
+    while turns:
+        rows = await conn.execute(select(_decision.c.id).where(_decision.c.inverse_of.in_(turns)))
+        turns = [row.id for row in rows]
+        newest = max([newest, *turns])
+    return newest
 
 
 async def about_of(conn: AsyncConnection, decision_id: int) -> int | None:

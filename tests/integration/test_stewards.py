@@ -418,12 +418,14 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == ["V1"]
     await stewards.undo(KIM, undone.decision_id)
     assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
-    # Taken back, each has its own again; joined once more, the review holds.
+    # Taken back, each has its own again; joined once more, it is to be reviewed once more.
     unmerge = await stewards.undo(KIM, merged.decision_id)
     assert await seen_by_clinic(feed) == ["V1"]
     await feed.consent(second, "permit")
     assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
     await stewards.undo(KIM, unmerge.decision_id)
+    assert await stewards.unreviewed() == [merged.decision_id]
+    await stewards.review_consents(KIM, merged.decision_id)
     # A denial of the one holds for both, and when they part it still does until it is reviewed.
     await feed.consent(first, "deny")
     assert await seen_by_clinic(feed) == []
