@@ -200,8 +200,10 @@ class Services:
     def _join_flow(self) -> None:
         config = self.config
         log = MoveLog(config.index)
-        self.moves = SourceMoves(self.mpi, self.placer, self.repository, log, self.ring)
         corrections = Corrections(self.mpi, self.audit, NoticeRepository(self.db))
+        self.moves = SourceMoves(
+            self.mpi, self.placer, self.repository, log, corrections, self.ring
+        )
         self.takeback = TakeBack(
             self.mpi, self.placer, self.repository, log, corrections, self.audit
         )

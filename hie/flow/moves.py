@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import KeyRing
 from hie.flow import belongings
 from hie.flow.belongings import Address
+from hie.flow.corrections import Corrections
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import MergeKind, SourceIdentifier, SourceMerge
@@ -57,12 +58,19 @@ class SourceMoves:
     """Carries out what sources say of two numbers."""
 
     def __init__(
-        self, mpi: Mpi, placer: Placer, repository: ResourceRepository, log: MoveLog, ring: KeyRing
+        self,
+        mpi: Mpi,
+        placer: Placer,
+        repository: ResourceRepository,
+        log: MoveLog,
+        corrections: Corrections,
+        ring: KeyRing,
     ) -> None:
         self._mpi = mpi
         self._placer = placer
         self._repository = repository
         self._log = log
+        self._corrections = corrections
         self._ring = ring
 
     async def carry_out(
@@ -133,6 +141,8 @@ class SourceMoves:
             )
         if merged.decision_id:
             await self._keep(conn, change, merged)
+            # Where a source says that a record is another human's, it was shown as the wrong one's.
+            await self._corrections.find(conn, merged.decision_id, merged.moves)
         return frozenset(change.persons)
 
     async def _mark(

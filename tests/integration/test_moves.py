@@ -496,8 +496,13 @@ async def test_a_record_of_another_person_nobody_knows_gets_one_of_its_own(local
     await local.send("A28", with_number(JANE, "2", "E2"))
     await local.send("A39", with_number(JANE, "1", "E1"), "MRG||||E2^^^SAMC^PI")
     assert await local.person("1") == await local.person("2")
+    reader = await local.hub.token(WHO, user="Practitioner/d1")
+    await local.hub.ask(reader, f"Patient/{await local.person('1')}")
     await local.send("A43", with_number(JANE, "2", "E9"), "MRG|2^^^SAMC^MR|||E1^^^SAMC^PI")
     assert await local.person("1") != await local.person("2")
+    # Who was shown the two as one is to be told, whoever parted them.
+    misled = await local.hub.hub.stewards.corrections(Steward(name="kim"), await local.decision())
+    assert "Practitioner/d1" in {one.user for one in misled if one.is_mixed}
 
 
 async def test_a_link_that_holds_is_no_question_and_its_withdrawal_is_one(local: Feed):
