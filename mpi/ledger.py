@@ -20,7 +20,8 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from mpi.model import Actor, DecisionKind, LinkState, PersonMove, PersonStatus
-from mpi.repository import links, records
+from mpi.repository import decisions, links, records
+from mpi.repository.decisions import PersonRow
 from mpi.repository.links import Link
 from mpi.repository.writes import Writes, lock
 
@@ -254,6 +255,36 @@ class Ledger:
             target, _ = min(goals.items(), key=lambda item: (-item[1], item[0]))
             await links.set_person(
                 conn, person_id, PersonStatus.MERGED, redirect_to=target, ended_by=decision_id
+            )
+        for person_id in sorted({move.from_person for move in moved}):
+            await self._follow(conn, person_id)
+
+    async def _follow(self, conn: AsyncConnection, left: str) -> None:
+        """Lead the ids that were merged into a person to where their own records went from it.
+
+        Else an id would mean another human once its records were taken away from that person.
+        """
+        seen: set[str] = {left}
+        wanted = [left]
+        while wanted:
+            merged = await decisions.merged_into(conn, wanted.pop())
+            for gone in merged:
+                if gone.id not in seen:
+                    seen.add(gone.id)
+                    wanted.append(gone.id)
+                    await self._lead(conn, gone)
+
+    async def _lead(self, conn: AsyncConnection, gone: PersonRow) -> None:
+        held = await links.closed_by(conn, gone.ended_by) if gone.ended_by else []
+        own = [link.record_id for link in held if link.person_id == gone.id]
+        owners = {link.person_id for link in await links.links_of_records(conn, own)}
+        if len(owners) == 1 and owners != {await self.resolve(conn, gone.id)}:
+            await links.set_person(
+                conn,
+                gone.id,
+                PersonStatus.MERGED,
+                redirect_to=owners.pop(),
+                ended_by=gone.ended_by,
             )
 
     async def hold_apart(

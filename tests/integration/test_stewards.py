@@ -435,6 +435,20 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == ["V2", "V3"]
 
 
+async def test_an_old_id_leads_to_its_own_records_wherever_they_are_taken(feed: Feed):
+    one, two = await two_patients(feed)
+    stewards = feed.hub.hub.stewards
+    second = await record_of(feed, two)
+    await stewards.merge(KIM, one, two)
+    parted = await stewards.unlink(KIM, second)
+    (visit,) = await feed.bundle(f"Encounter?patient={two}")
+    assert visit["identifier"][0]["value"] == "V2"
+    undone = await stewards.undo(KIM, parted.decision_id)
+    assert len(await feed.bundle(f"Encounter?patient={two}")) == 2
+    await stewards.undo(KIM, undone.decision_id)
+    assert len(await feed.bundle(f"Encounter?patient={two}")) == 1
+
+
 async def test_a_denial_of_either_side_holds_for_both_after_the_sources_merge(local: Feed):
     one, two = await two_patients(local)
     first, second = await record_of(local, one), await record_of(local, two)
