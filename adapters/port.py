@@ -43,6 +43,8 @@ class Peer:
         quirks: what the payload's frame had that MLLP does not know, as names of rules.
         reads_for: sources whose organisation proved itself with a bearer token that may read
             patients; None = no token was asked for.
+        speaks_for: sources of the organisation that the token is of; None = no token was asked
+            for.
     """
 
     address: str
@@ -53,6 +55,7 @@ class Peer:
     batch: BatchPlace | None = None
     quirks: frozenset[str] = frozenset()
     reads_for: frozenset[SourceId] | None = None
+    speaks_for: frozenset[SourceId] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/pl
 
 #: Key of a request under which stands for which sources its token reads; absent = no token asked.
 READS_FOR: Final = web.RequestKey("hl7v2-reads-for", frozenset)
+#: The same, for which sources it speaks: nobody sends in another's name.
+SPEAKS_FOR: Final = web.RequestKey("hl7v2-speaks-for", frozenset)
 
 _RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024
@@ -167,4 +169,5 @@ def _peer(request: web.Request) -> Peer:
         certificate=fingerprint,
         subject=subject,
         reads_for=request.get(READS_FOR),
+        speaks_for=request.get(SPEAKS_FOR),
     )

@@ -178,9 +178,14 @@ class Judge:
             owner = self._registry.by_id(peer.source_id)
             sender = (message.application, message.facility)
             return owner if owner and owner.is_named(*sender) else None
-        return self._registry.for_message(
+        source = self._registry.for_message(
             message.application, message.facility, peer.certificate, peer.subject
         )
+        # A certificate that the source's file names proves as much as a token of its organisation.
+        is_proven = source and (
+            peer.speaks_for is None or source.id in peer.speaks_for or source.certificate
+        )
+        return source if is_proven else None
 
     def _unreadable(self, payload: bytes, peer: Peer, error: HieError, *, is_cut: bool) -> Verdict:
         is_batch = _BATCH.match(payload) is not None

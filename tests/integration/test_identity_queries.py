@@ -12,6 +12,7 @@ from tests.support.asked_hub import World, actor, consent, deny
 from tests.support.hub_process import exchange
 from tests.support.queries import arrival, body, numbers, pdq, pix, read
 from tests.support.running_hub import running_hub
+from tests.support.staff_api import registration
 
 
 class Asked(World):
@@ -290,5 +291,24 @@ async def test_in_production_a_name_in_msh_proves_nobody(tmp_path: Path) -> None
                 session.post(url, data=asked, headers=headers) as got,
             ):
                 statuses[name] = read(await got.read()).get("QAK-2") if got.ok else got.status
-        refused = dict.fromkeys(statuses.keys() - {"own"}, "AR")
-        assert statuses == {"own": "AE", **refused}
+        assert statuses == {
+            "own": "AE",
+            "another's": "",  # who uses another's name is an unknown sender: a plain ACK
+            "one that may not read": "AR",
+            "one given for payment": "AR",
+        }
+
+
+async def test_in_production_a_token_speaks_for_its_own_sources_alone(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, HIE_PROFILE="production") as hub:
+        url = hub.base.replace("/fhir", "/hl7v2")
+        answers = {}
+        for organization in ("western-hills", "saint-aurelia"):
+            token = await hub.token(organization)
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/hl7-v2"}
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(url, data=registration("C1", "1"), headers=headers) as got,
+            ):
+                answers[organization] = read(await got.read()).get("MSA-1")
+        assert answers == {"western-hills": "AR", "saint-aurelia": "AA"}
