@@ -45,6 +45,7 @@ class Peer:
             patients; None = no token was asked for.
         speaks_for: sources of the organisation that the token is of; None = no token was asked
             for.
+        writes_for: the same, where the token may write.
     """
 
     address: str
@@ -56,6 +57,7 @@ class Peer:
     quirks: frozenset[str] = frozenset()
     reads_for: frozenset[SourceId] | None = None
     speaks_for: frozenset[SourceId] | None = None
+    writes_for: frozenset[SourceId] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from adapters.fhir.bundle import Planner
 from adapters.fhir.plan import PlanSettings
 from adapters.fhir.receive import FhirReceiver
 from adapters.hl7v2.batch_intake import BatchIntake
-from adapters.hl7v2.http import READS_FOR, SPEAKS_FOR, Handler, hl7_handler
+from adapters.hl7v2.http import READS_FOR, SPEAKS_FOR, WRITES_FOR, Handler, hl7_handler
 from adapters.pressure import Gate
 from fhir_server import routes
 from fhir_server.settings import FhirSettings
@@ -168,6 +168,8 @@ class Site:
                 return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
             request[READS_FOR] = self._reads_for(caller)
             request[SPEAKS_FOR] = caller.sources
+            writes = any({*scope.actions} & {"c", "u"} for scope in caller.scopes)
+            request[WRITES_FOR] = caller.sources if writes else frozenset()
             return await handler(request)
 
         return handle if self._services.settings.is_production else handler

@@ -27,6 +27,8 @@ MEDIA_TYPES: Final = ("application/hl7-v2", "x-application/hl7-v2+er7", "text/pl
 READS_FOR: Final = web.RequestKey("hl7v2-reads-for", frozenset)
 #: The same, for which sources it speaks: nobody sends in another's name.
 SPEAKS_FOR: Final = web.RequestKey("hl7v2-speaks-for", frozenset)
+#: The same, for which sources it writes.
+WRITES_FOR: Final = web.RequestKey("hl7v2-writes-for", frozenset)
 
 _RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024
@@ -170,4 +172,5 @@ def _peer(request: web.Request) -> Peer:
         subject=subject,
         reads_for=request.get(READS_FOR),
         speaks_for=request.get(SPEAKS_FOR),
+        writes_for=request.get(WRITES_FOR),
     )

@@ -39,6 +39,8 @@ _NO_REPLY: Final = Reply(code=AckCode.REJECT)
 #: MSH-11.2, table 0207: archive, restore, initial load; `T` is the current state of things.
 _PAST_MODES: Final = frozenset("ARI")
 _NO_VALUES: Final = re.compile(r"^[^A-Za-z0-9\x80-\U0010ffff]*$")
+#: MSH-9.1 of what only asks.
+_QUESTIONS: Final = frozenset({"QBP", "QCN"})
 _NOWHERE_TO_SEND: Final = "application-ack-nowhere"
 #: Findings whose words stand in MSA-3 of an acceptance, the first that there is.
 _TOLD: Final = ("not-mapped", _NOWHERE_TO_SEND)
@@ -182,9 +184,8 @@ class Judge:
             message.application, message.facility, peer.certificate, peer.subject
         )
         # A certificate that the source's file names proves as much as a token of its organisation.
-        is_proven = source and (
-            peer.speaks_for is None or source.id in peer.speaks_for or source.certificate
-        )
+        held = peer.speaks_for if message.code in _QUESTIONS else peer.writes_for
+        is_proven = source and (held is None or source.id in held or source.certificate)
         return source if is_proven else None
 
     def _unreadable(self, payload: bytes, peer: Peer, error: HieError, *, is_cut: bool) -> Verdict:

@@ -299,16 +299,22 @@ async def test_in_production_a_name_in_msh_proves_nobody(tmp_path: Path) -> None
         }
 
 
-async def test_in_production_a_token_speaks_for_its_own_sources_alone(tmp_path: Path) -> None:
+async def test_in_production_a_token_writes_for_its_own_sources_if_it_may_write(
+    tmp_path: Path,
+) -> None:
     async with running_hub(tmp_path, HIE_PROFILE="production") as hub:
         url = hub.base.replace("/fhir", "/hl7v2")
         answers = {}
-        for organization in ("western-hills", "saint-aurelia"):
-            token = await hub.token(organization)
+        for organization, scope in (
+            ("western-hills", "system/*.cruds"),
+            ("saint-aurelia", "system/*.rs"),
+            ("saint-aurelia", "system/*.cruds"),
+        ):
+            token = await hub.token(organization, scope=scope)
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/hl7-v2"}
             async with (
                 aiohttp.ClientSession() as session,
                 session.post(url, data=registration("C1", "1"), headers=headers) as got,
             ):
-                answers[organization] = read(await got.read()).get("MSA-1")
-        assert answers == {"western-hills": "AR", "saint-aurelia": "AA"}
+                answers[organization, scope] = read(await got.read()).get("MSA-1")
+        assert list(answers.values()) == ["AR", "AR", "AA"]
