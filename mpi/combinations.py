@@ -74,6 +74,10 @@ class Pack:
             return None
         return self._found(exact, _fuzzy_fields(one, other, comparison) - exact)
 
+    def may_hit(self, possible: frozenset[str]) -> bool:
+        """Whether a combination could be satisfied where no other field agrees, even nearly."""
+        return any(combination.fields <= possible for combination in self._combinations)
+
     def _look(self, exact: frozenset[str], fuzzy: frozenset[str]) -> Hit | None:
         hits = (_hit(combination, exact, fuzzy) for combination in self._combinations)
         return min((h for h in hits if h), key=lambda h: (h.collision, h.id), default=None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from itertools import product
+from typing import NamedTuple
 
 import jellyfish
 
@@ -16,6 +17,9 @@ from mpi.demographics import Demographics
 from mpi.household import household
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
 from mpi.names import GivenNames, is_close, joint, last, middle
+
+#: Neighbouring days of two years.
+_TURNS = frozenset({"-01-01", "-12-31"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,14 @@ class Comparison:
         return level
 
 
+class Names(NamedTuple):
+    """How names agree; a tuple, because every pair makes one."""
+
+    name: Name | None
+    first: First | None
+    last: Last | None
+
+
 class Comparer:
     """Compares demographics field by field.
 
@@ -77,28 +89,25 @@ class Comparer:
 
     def compare(self, one: Demographics, other: Demographics) -> Comparison:
         """The levels of every field; which record comes first makes no difference."""
-        first, agreed_first = self._names.first(one.given, other.given)
-        surname, agreed_last = last(one, other)
-        name = joint(one, other, first, surname)
-        if name is Name.SWAPPED:
-            first, surname = First.EXACT, Last.EXACT
+        names, agreed_first, agreed_last = self.names(one, other)
+        first = names.first
         return Comparison(
-            name=name,
+            name=names.name,
             first=first,
-            last=surname,
+            last=names.last,
             middle=middle(one.middle, other.middle),
-            birth=_birth(one.birth_date, other.birth_date),
+            birth=birth(one.birth_date, other.birth_date),
             sex=_same(one.sex, other.sex),
             suffix=_suffix(one.suffix, other.suffix),
             birth_order=_same(one.birth_order, other.birth_order),
             household=household(one, other),
             email=_overlap(one.emails, other.emails),
-            ssn=_ssn(one, other),
-            identifier=self._identifier(one, other),
+            ssn=ssn(one, other),
+            identifier=self.identifier(one, other),
             mother=_mother(one.mothers, other.mothers),
             agreed_first=agreed_first,
             agreed_last=agreed_last,
-            year_gap=_year_gap(one.birth_date, other.birth_date),
+            year_gap=year_gap(one.birth_date, other.birth_date),
             is_female=one.sex == other.sex == "f",
             is_male="m" in (one.sex, other.sex) and "f" not in (one.sex, other.sex),
             has_minor=one.is_minor or other.is_minor,
@@ -114,7 +123,17 @@ class Comparer:
             return False
         return any(self._names.are_known(a, b) for a in one.given for b in other.given)
 
-    def _identifier(self, one: Demographics, other: Demographics) -> Same | None:
+    def names(self, one: Demographics, other: Demographics) -> tuple[Names, str, str]:
+        """How the names agree, and the first name and the surname that both hold."""
+        first, agreed_first = self._names.first(one.given, other.given)
+        surname, agreed_last = last(one, other)
+        name = joint(one, other, first, surname)
+        if name is Name.SWAPPED:
+            first, surname = First.EXACT, Last.EXACT
+        return Names(name, first, surname), agreed_first, agreed_last
+
+    def identifier(self, one: Demographics, other: Demographics) -> Same | None:
+        """Whether a number of one authority agrees, or cannot be one person's."""
         if not one.identifiers or not other.identifiers:
             return None
         ours = {(i.system, i.value) for i in one.identifiers}
@@ -131,7 +150,8 @@ def _is_child(demographics: Demographics) -> bool:
     return demographics.is_minor and bool(demographics.birth_date)
 
 
-def _birth(ours: str, theirs: str) -> Birth | None:
+def birth(ours: str, theirs: str) -> Birth | None:
+    """How two birth dates agree."""
     if not ours or not theirs:
         return None
     if len(ours) < 10 or len(theirs) < 10:
@@ -139,6 +159,12 @@ def _birth(ours: str, theirs: str) -> Birth | None:
         return Birth.PART if ours[:shorter] == theirs[:shorter] else Birth.DIFFERS
     if ours == theirs:
         return Birth.EXACT
+    if ours[:4] != theirs[:4] and ours[4:] != theirs[4:] and ours[4:] not in _TURNS:
+        return Birth.DIFFERS  # most strangers: another year, another day, and no new year's eve
+    return _full_births(ours, theirs)
+
+
+def _full_births(ours: str, theirs: str) -> Birth:
     if ours == f"{theirs[:4]}-{theirs[8:]}-{theirs[5:7]}":
         return Birth.SWAPPED
     if is_a_day_apart(ours, theirs) or _is_edit(ours, theirs):
@@ -160,7 +186,8 @@ def is_a_day_apart(ours: str, theirs: str) -> bool:
     return abs((date.fromisoformat(ours) - date.fromisoformat(theirs)).days) == 1
 
 
-def _year_gap(ours: str, theirs: str) -> int | None:
+def year_gap(ours: str, theirs: str) -> int | None:
+    """Years between two birth dates."""
     return abs(int(ours[:4]) - int(theirs[:4])) if ours and theirs else None
 
 
@@ -188,7 +215,10 @@ def _mother(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Same | None:
     return Same.SAME if is_typo else Same.DIFFERS
 
 
-def _ssn(one: Demographics, other: Demographics) -> Number | None:
+def ssn(one: Demographics, other: Demographics) -> Number | None:
+    """How two Social Security numbers agree, or what is known of them."""
+    if not (one.ssn or one.ssn_last4) or not (other.ssn or other.ssn_last4):
+        return None
     if one.ssn and other.ssn:
         if not set(one.ssn).isdisjoint(other.ssn):
             return Number.EXACT

@@ -19,6 +19,7 @@ from mpi.model import Candidate, Outcome, TaskKind
 from mpi.names import GivenNames
 from mpi.score import Score, Scorer, Shares, grade
 from mpi.settings import MpiSettings, Thresholds
+from mpi.sieve import Sieve
 
 #: Persons proposed in one task.
 MOST_CANDIDATES = 5
@@ -86,6 +87,11 @@ class Matcher:
         self._pack = Pack(settings.model.combinations, settings.forms)
         self._comparer = Comparer(GivenNames(settings.given_names), settings.forms.single_types)
         self._scorer = Scorer(settings.model, shares)
+        self._sieve = Sieve(settings.model, self._comparer, self._pack)
+
+    def is_hopeless(self, one: Demographics, other: Demographics) -> bool:
+        """Whether the two, on their own, come to nothing; where not sure, False."""
+        return self._sieve.is_hopeless(one, other)
 
     def learn(self, shares: Shares) -> None:
         """Use these shares of values from now on."""

@@ -26,7 +26,8 @@ _BIRTH_AGREES = frozenset({Birth.EXACT, Birth.SWAPPED, Birth.EDIT})
 _OWN_ERRORS = frozenset({Veto.FIRST_NAME, Veto.TWIN, Veto.BIRTH_DATE, Veto.GENERATION})
 _CROSSED = frozenset({Name.SWAPPED, Name.SWAPPED_TYPO})
 _HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS})
-_ONE_HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS, Household.PHONE})
+#: Who lives together, and may be of one family.
+ONE_HOME = frozenset({Household.ADDRESS_AND_PHONE, Household.ADDRESS, Household.PHONE})
 
 
 def vetoes(comparison: Comparison, *, has_placeholder: bool = False) -> tuple[Veto, ...]:
@@ -47,6 +48,20 @@ def vetoes(comparison: Comparison, *, has_placeholder: bool = False) -> tuple[Ve
         Veto.SAME_AUTHORITY if comparison.identifier is Same.DIFFERS else None,
     ]
     return tuple(veto for veto in found if veto)
+
+
+def may_be_family(first: First | None, last: Last | None, born: Birth | None, gap: int) -> bool:
+    """Whether the guard could see twins or a father and son, whatever else the records hold.
+
+    Args:
+        first: how the first names agree.
+        last: how the surnames agree.
+        born: how the birth dates agree.
+        gap: years between these.
+    """
+    if last not in _LAST_AGREES:
+        return False
+    return born in _BIRTH_AGREES or (gap >= GENERATION_YEARS and first in _FIRST_AGREES)
 
 
 def is_anchor(comparison: Comparison) -> bool:
@@ -163,7 +178,7 @@ def _surname_veto(comparison: Comparison) -> Veto | None:
     is_backed = (
         _has_number(comparison)
         or comparison.email is Same.SAME
-        or comparison.household in _ONE_HOME
+        or comparison.household in ONE_HOME
         or comparison.middle in _MIDDLE_AGREES
     )
     return None if is_backed and comparison.birth in (Birth.EXACT, None) else Veto.SURNAME
@@ -178,7 +193,7 @@ def _could_be_twins(comparison: Comparison) -> bool:
 
 
 def _may_share_a_home(comparison: Comparison) -> bool:
-    return comparison.household is None or comparison.household in _ONE_HOME
+    return comparison.household is None or comparison.household in ONE_HOME
 
 
 # Birth date, sex, numbers

@@ -17,7 +17,10 @@ def household(one: Demographics, other: Demographics) -> Household | None:
 
     Any address or telephone number a record ever held may agree.
     """
-    place = _best(place_of(a, b) for a in one.addresses for b in other.addresses)
+    if len(one.addresses) == len(other.addresses) == 1:
+        place: Household | None = place_of(one.addresses[0], other.addresses[0])
+    else:
+        place = _best(place_of(a, b) for a in one.addresses for b in other.addresses)
     if not one.phones or not other.phones:
         return place
     if set(one.phones).isdisjoint(other.phones):
@@ -37,12 +40,10 @@ def place_of(one: Address, other: Address) -> Household:
     """
     is_zip = one.zip5 == other.zip5 != ""
     is_near = is_zip or _is_one_city(one.city, other.city) or _is_edit(one.zip5, other.zip5)
-    if _is_one_street(one, other):
-        is_house = one.house == other.house
-        if is_house and is_near:
-            return Household.ADDRESS
-        if is_house or is_near:
-            return Household.STREET
+    is_house = one.house == other.house
+    # Streets are compared last, and only where they make a difference: it takes the longest.
+    if (is_house or is_near) and _is_one_street(one, other):
+        return Household.ADDRESS if is_house and is_near else Household.STREET
     if is_zip:
         return Household.ZIP
     return Household.NEAR if is_near else Household.NONE

@@ -5,7 +5,7 @@ because both are names that parents give, also to twins.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from itertools import product
 
@@ -110,6 +110,8 @@ class GivenNames:
         for name in ours:
             if name in theirs and len(name) > 1:
                 return First.EXACT, name
+        if len(ours) == len(theirs) == 1:
+            return self._pair(ours[0], theirs[0]), ""
         best = min((self._pair(a, b) for a in ours for b in theirs), key=_RANK.__getitem__)
         return best, ""
 
@@ -139,11 +141,15 @@ def last(one: Demographics, other: Demographics) -> tuple[Last | None, str]:
     for name in one.surnames:
         if name in other.surnames:
             return Last.EXACT, name
-    if not {*one.surnames, *one.surname_parts}.isdisjoint((*other.surnames, *other.surname_parts)):
+    if (one.surname_parts or other.surname_parts) and not set(_words(one)).isdisjoint(
+        _words(other)
+    ):
         return Last.PART, ""
-    if any(is_close(a, b) for a in one.surnames for b in other.surnames):
-        return Last.TYPO, ""
-    return Last.DIFFERS, ""
+    return (Last.TYPO if _any_close(one.surnames, other.surnames) else Last.DIFFERS), ""
+
+
+def _words(demographics: Demographics) -> tuple[str, ...]:
+    return (*demographics.surnames, *demographics.surname_parts)
 
 
 _JOINT: dict[tuple[First, Last], Name] = {
@@ -199,7 +205,7 @@ def joint(
 
 def _swapped(one: Demographics, other: Demographics) -> Name | None:
     """Whether each record has the other's first name as surname, or one of them has."""
-    ours, theirs = (*one.surnames, *one.surname_parts), (*other.surnames, *other.surname_parts)
+    ours, theirs = _words(one), _words(other)
     is_ours = any(len(name) > 1 and name in theirs for name in one.given)
     is_theirs = any(len(name) > 1 and name in ours for name in other.given)
     if is_ours and is_theirs:
@@ -211,8 +217,13 @@ def _swapped(one: Demographics, other: Demographics) -> Name | None:
     return Name.CROSSED if is_ours or is_theirs else None
 
 
-def _any_close(ours: Iterable[str], theirs: Iterable[str]) -> bool:
-    return any(is_close(a, b) for a, b in product(ours, theirs))
+def _any_close(ours: Iterable[str], theirs: Sequence[str]) -> bool:
+    # Loops, because most lists have one name and a generator costs more than it.
+    for a in ours:
+        for b in theirs:
+            if is_close(a, b):
+                return True
+    return False
 
 
 def middle(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Middle | None:

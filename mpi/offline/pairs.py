@@ -67,10 +67,13 @@ class PairScorer:
     def worth(self, batch: Longs) -> tuple[int, list[Edge]]:
         """How many pairs a batch has, and those of them that a human would be shown."""
         pairs = distinct(batch)
-        edges = (self.edge(one, other) for one, other in pairs)
-        return len(pairs), [edge for edge in edges if self._is_worth(edge)]
+        records, is_hopeless = self._records, self._matcher.is_hopeless
+        hopeful = (pair for pair in pairs if not is_hopeless(records[pair[0]], records[pair[1]]))
+        edges = (self.edge(one, other) for one, other in hopeful)
+        return len(pairs), [edge for edge in edges if self.is_worth(edge)]
 
-    def _is_worth(self, edge: Edge) -> bool:
+    def is_worth(self, edge: Edge) -> bool:
+        """Whether a human would be shown the pair, or it is linked without one."""
         if edge.bits < self._least or edge.bits >= self._thresholds.review:
             return edge.bits >= self._thresholds.review
         return self.alone(edge).outcome is not Outcome.NEW
