@@ -6,7 +6,7 @@ they cannot be, it raises and nothing leaves.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from hie.disclosure import Disclosures
 from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
-from hie.kernel.ids import PersonId
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store.query import Page, Query, Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
@@ -32,6 +32,12 @@ class Persons(Protocol):
 
     async def resolve(self, conn: AsyncConnection, person_id: PersonId) -> PersonId:
         """The person that this id means now, after merges."""
+        ...
+
+    async def ever_of(
+        self, conn: AsyncConnection, person_id: PersonId
+    ) -> Collection[SourceRecordId]:
+        """The source records that ever were this person's."""
         ...
 
 
@@ -274,7 +280,7 @@ class Door:
         self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, patient_id: str
     ) -> Served | None:
         """The golden Patient of a person, or a source record for its source and stewards."""
-        person = await self._current(conn, patient_id)
+        person = await self._current(conn, residual, patient_id)
         golden = await self._golden.of(conn, residual, person, asked_as=patient_id)
         if golden is not None:
             return golden
@@ -284,14 +290,23 @@ class Door:
             return record if record.is_deleted else self._golden.refer(record)
         return None
 
-    async def _current(self, conn: AsyncConnection, asked: str) -> PersonId:
-        """The person an id means now; an id that is nobody's stays as it is and finds nothing."""
+    async def _current(self, conn: AsyncConnection, residual: Residual, asked: str) -> PersonId:
+        """The person an id means now; an id that is nobody's stays as it is and finds nothing.
+
+        So does one that was merged away, for a caller who sees none of the records it stood for:
+        whom a hidden patient was merged with is hidden.
+        """
         try:
-            return await self._persons.resolve(conn, PersonId(asked))
+            person = await self._persons.resolve(conn, PersonId(asked))
         except HieError as error:
             if error.category is not Category.NOT_FOUND:
                 raise
             return PersonId(asked)
+        if person == asked:
+            return person
+        once = sorted(await self._persons.ever_of(conn, PersonId(asked)))
+        visible = await self._repository.patient_persons(conn, residual, once)
+        return person if person in visible.values() else PersonId(asked)
 
     async def _version(
         self,
@@ -316,7 +331,7 @@ class Door:
             return query
         current: list[str] = []
         for asked in query.persons:
-            person = await self._current(conn, asked)
+            person = await self._current(conn, residual, asked)
             record = await self._repository.read(conn, residual, "Patient", asked)
             if record and record.source_id in ctx.caller.sources:
                 person = PersonId(record.person_id)

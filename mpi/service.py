@@ -359,6 +359,12 @@ class Mpi:
         """
         return await self._ledger.resolve(conn, person_id)
 
+    async def ever_of(
+        self, conn: AsyncConnection, person_id: PersonId
+    ) -> tuple[SourceRecordId, ...]:
+        """The records that a person has or had, in the order they were first linked."""
+        return tuple(SourceRecordId(r) for r in await decisions.ever_of(conn, person_id))
+
     async def counts(self, conn: AsyncConnection) -> Counts:
         """Records, persons, links and open tasks in figures."""
         return await links.counts(conn)

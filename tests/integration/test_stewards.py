@@ -406,11 +406,17 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     merged = await stewards.merge(KIM, one, two)
     assert await seen_by_clinic(feed) == ["V1"]
     assert await told_to_clinic(feed, one) == {first}
+    # Nor is whom a hidden patient was merged with told to who asks by the id it had.
+    clinic = await feed.hub.token(CLINIC)
+    for path in (f"Patient/{two}", f"Patient/{two}/_history", f"Patient/{two}/$everything"):
+        assert (await feed.hub.ask(clinic, path))[0] == 404
+    assert "entry" not in (await feed.hub.ask(clinic, f"Encounter?patient={two}"))[1]
     # A record that comes later is on no side: the permit was not given for it.
     await feed.send("A01", pid(JANE, "2"), pv1("V3"))
     assert await seen_by_clinic(feed) == ["V1"]
     review = await stewards.review_consents(KIM, merged.decision_id)
     assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
+    assert (await feed.hub.ask(clinic, f"Patient/{two}"))[0] == 200
     with pytest.raises(HieError) as raised:
         await stewards.review_consents(KIM, merged.decision_id)
     assert raised.value.category is Category.CONFLICT
