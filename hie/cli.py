@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HieError as error:
         print(f"hie: {error.text}", file=sys.stderr)
         for issue in error.issues:
-            print(f"  - {issue.text}", file=sys.stderr)
+            if issue.text != error.text:
+                print(f"  - {issue.text}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `hie ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,11 +19,18 @@ class ConfigTable:
 
     @classmethod
     def read(cls, path: Path) -> "ConfigTable":
-        """The table of a whole file."""
+        """The table of a whole file.
+
+        Raises:
+            HieError: INVALID, with the line and column that is no TOML.
+        """
         try:
             return cls(tomllib.loads(path.read_text(encoding="utf-8")), path)
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            text = f"`{path.name}` cannot be read: {type(error).__name__}"
+        except OSError as error:
+            text = f"`{path}`: expected a file that can be read"
+            raise HieError(Category.INVALID, text) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            text = f"`{path.name}`: must be TOML in UTF-8 ({error})"
             raise HieError(Category.INVALID, text) from error
 
     def fault(self, key: str, expected: str) -> HieError:

@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from hie.commands.parser import Group, command, settings_of
+from hie.commands.parser import Group, command, positive, settings_of
 from hie.flow.care import Done
 from hie.services import Services
 from hie.settings import Settings
@@ -27,7 +27,7 @@ def register(actions: Group) -> None:
         lambda a: asyncio.run(duplicates(settings_of(), a)),
     )
     arguments.add_argument(
-        "--limit", type=int, metavar="N", help="tasks at most; else limits.duplicates_a_night"
+        "--limit", type=positive, metavar="N", help="tasks at most; else limits.duplicates_a_night"
     )
     _add_seconds(arguments)
 

@@ -6,7 +6,7 @@ import getpass
 import sys
 
 from hie.commands import care, linking, stewards, training
-from hie.commands.parser import Group, command, settings_of
+from hie.commands.parser import Group, command, positive, settings_of
 from hie.flow.decisions import Steward
 from hie.kernel.clock import instant
 from hie.services import Services
@@ -26,7 +26,7 @@ def register(group: Group) -> None:
         lambda a: asyncio.run(moves(settings_of(), a.source, a.limit)),
     )
     arguments.add_argument("--source", default="", metavar="ID", help="of this source only")
-    arguments.add_argument("--limit", type=int, default=50, metavar="N")
+    arguments.add_argument("--limit", type=positive, default=50, metavar="N")
     arguments = command(
         actions,
         "undo",
@@ -63,6 +63,8 @@ async def undo(settings: Settings, arguments: argparse.Namespace) -> int:
         done = await hub.stewards.undo(steward, arguments.decision)
     left = len(done.left) + len(done.kept)
     print(f"decision {done.decision_id}: {len(done.persons)} persons put right, {left} left")
+    if done.corrections:
+        print(f"{done.corrections} disclosures misled: `hie mpi corrections {done.decision_id}`")
     for item in done.left:
         print(f"left, touched since: {item.type}/{item.id}", file=sys.stderr)
     for record in done.kept:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from hie.commands.parser import Group, command, config_of
+from hie.commands.parser import Group, command, config_of, positive
 from hie.commands.progress import ProgressBar
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
@@ -18,6 +18,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.config_table import ConfigTable
 from mpi.decide import Matcher, decide, judge_person
 from mpi.demographics import Demographics
+from mpi.fit import FEWEST_RECORDS
 from mpi.model_text import model_text
 from mpi.normalize import Normalizer
 from mpi.offline.columns import column_map
@@ -61,7 +62,11 @@ def register(actions: Group) -> None:
         "ones are written",
     )
     arguments.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes that score"
+        "--jobs",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that score",
     )
     _add_as_of(arguments)
     arguments = command(
@@ -131,7 +136,9 @@ def _trained(
     """The settings with the model fitted to the file; it is what a later run reads."""
     fitted = train(records, mpi, bar, path.stem if path else "fitted")
     if not fitted.is_fitted:
-        print("too few records to fit to; the given model is used", file=sys.stderr)
+        unwritten = f"; `{path.name}` is not written" if path else ""
+        text = f"too few records to fit weights to, {FEWEST_RECORDS} at least: the committed ones"
+        print(f"{text} are used{unwritten}", file=sys.stderr)
         return mpi
     told = f"Fitted by `hie mpi link --train` from {mpi.model.version}, unsupervised."
     text = model_text(fitted.model, [told])

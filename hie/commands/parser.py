@@ -20,6 +20,13 @@ def command(group: Group, name: str, text: str, run: Handler) -> argparse.Argume
     return parser
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, for the `type` of an argument."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError("expected a whole number above 0")
+    return int(text)
+
+
 def settings_of() -> Settings:
     """The settings of this process.
 

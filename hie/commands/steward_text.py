@@ -77,6 +77,18 @@ def done(told: Json) -> Iterator[str]:
         yield f"corrections\t{told['corrections']['number']}\tsee `hie mpi corrections {number}`"
 
 
+def preview(told: Json) -> Iterator[str]:
+    """What a decision would do, and each golden Patient before it and after it."""
+    yield from done(told)
+    for person, after in told["after"].items():
+        before = told["before"].get(person)
+        yield ""
+        left = {"id": f"{person} before", "golden": before or {}}
+        yield from _side_by_side(left, {"id": "after", "golden": after or {}})
+        if after is None:
+            yield "no records left: the id redirects"
+
+
 def figures(told: Json) -> Iterator[str]:
     """The figures that fit on a screen."""
     duplicates, queue = told["duplicates"], told["queue"]

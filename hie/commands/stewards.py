@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from hie.commands import steward_text
-from hie.commands.parser import Group, command, settings_of
+from hie.commands.parser import Group, command, positive, settings_of
 from hie.flow.corrections import as_csv
 from hie.flow.decisions import Done, Link, Merge, Request, Split, Steward, Unlink
 from hie.flow.dossier import CHOICES
@@ -65,10 +65,13 @@ def register(actions: Group) -> None:
 
 def _add_looks(actions: Group) -> None:
     arguments = _command(
-        actions, "review", "List open tasks, most urgent first: number, kind, age, bits.", review
+        actions,
+        "review",
+        "List open tasks, most urgent first: number, priority, kind, who has it, age, bits, guard.",
+        review,
     )
     arguments.add_argument("--kind", choices=[kind.value for kind in TaskKind])
-    arguments.add_argument("--limit", type=int, default=LIMIT, metavar="N")
+    arguments.add_argument("--limit", type=positive, default=LIMIT, metavar="N")
     arguments.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments = _command(actions, "show", "Show both sides of a task; audited.", show)
     arguments.add_argument("task", type=_number, metavar="TASK")
@@ -82,7 +85,7 @@ def _add_looks(actions: Group) -> None:
     about = arguments.add_mutually_exclusive_group()
     about.add_argument("--person", default="", metavar="ID", help="this person's records")
     about.add_argument("--record", default="", metavar="ID", help="this record")
-    arguments.add_argument("--limit", type=int, default=LIMIT, metavar="N")
+    arguments.add_argument("--limit", type=positive, default=LIMIT, metavar="N")
     arguments = _command(
         actions,
         "corrections",
@@ -109,7 +112,8 @@ async def review(hub: Services, ctx: RequestContext, arguments: argparse.Namespa
             _print_json(render.task_line(entry, ctx.now_us, hub.config.words))
         else:
             print(steward_text.line(entry, ctx.now_us))
-    print(f"{len(entries)} tasks", file=sys.stderr)
+    more = "; there may be more, see `--limit`" if len(entries) == arguments.limit else ""
+    print(f"{len(entries)} tasks{more}", file=sys.stderr)
     return 0
 
 
@@ -139,17 +143,31 @@ async def corrections(hub: Services, ctx: RequestContext, arguments: argparse.Na
     """Print who was shown two humans as one, as CSV; or the decisions with such a list."""
     steward = Steward.of(ctx, reason="command")
     if arguments.decision is None:
-        for number, waiting in sorted((await hub.stewards.uncorrected()).items()):
-            print(f"{number}\t{waiting} to be told")
-        for number in await hub.stewards.unreviewed():
-            print(f"{number}\tconsents to be reviewed")
-        return 0
-    if arguments.told:
+        return await _waiting(hub)
+    if arguments.told is not None:
         told = await hub.stewards.mark_corrected(steward, arguments.decision, arguments.told)
         print(f"{told} recipients told", file=sys.stderr)
         return 0
     found = await hub.stewards.corrections(steward, arguments.decision)
     sys.stdout.write(as_csv(found))
+    print(f"{len(found)} disclosures", file=sys.stderr)
+    if not found:
+        text = (
+            "a list stands under what parted the records: the undo (not the merge), unlink, split"
+        )
+        print(text, file=sys.stderr)
+    return 0
+
+
+async def _waiting(hub: Services) -> int:
+    """Print what is still to be done after decisions: who is to be told, what to be reviewed."""
+    uncorrected, unreviewed = await hub.stewards.uncorrected(), await hub.stewards.unreviewed()
+    for number, waiting in sorted(uncorrected.items()):
+        print(f"{number}\t{waiting} to be told")
+    for number in unreviewed:
+        print(f"{number}\tconsents to be reviewed")
+    told = f"{len(uncorrected)} decisions to be told of, {len(unreviewed)} to be reviewed"
+    print(told, file=sys.stderr)
     return 0
 
 
@@ -211,6 +229,10 @@ async def _carry_out(
 ) -> int:
     """Do what is asked, or show it; several requests all or not at all."""
     steward = Steward.of(ctx, reason="command", words=arguments.reason)
+    if arguments.preview and len(requests) == 1:
+        preview = await hub.stewards.preview(steward, requests[0])
+        print("\n".join(steward_text.preview(render.preview(preview))))
+        return 0
     if arguments.preview:
         batch = await hub.stewards.preview_batch(steward, requests)
     elif len(requests) == 1:

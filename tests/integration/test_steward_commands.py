@@ -40,6 +40,9 @@ async def test_a_steward_works_a_task_off_at_the_command_line(tmp_path, capsys):
         await hie(stewards.claim, "claim", number)
         preview = await hie(stewards.decide, "decide", number, "link", "--preview")
         assert preview.startswith("would do: relink, 2 persons, 1 records")
+        assert " before           " in preview
+        assert preview.count("QUINLAN") == 3  # each person before, one of them after
+        assert "no records left: the id redirects" in preview
         with pytest.raises(HieError, match="--reason"):
             await hie(stewards.decide, "decide", number, "link")
         done = await hie(stewards.decide, "decide", number, "link", "--reason", "seen")

@@ -32,7 +32,7 @@ def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
         ("linkage.toml", "m = 0.78,", "m = 1.78,", "`comparison.name.exact`: expected m and u"),
         ("linkage.toml", "first-typo =", "first-tpyo =", "name.first-tpyo`: expected a"),
         ("linkage.toml", '= ["ssn"]', '= "ssn"', "`blocking.key[1].parts`: expected an"),
-        ("linkage.toml", "[[blocking.key]]", "[blocking.key]", "`linkage.toml` cannot be read"),
+        ("linkage.toml", "[[blocking.key]]", "[blocking.key]", "`linkage.toml`: must be TOML"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["mbi"]', "].fields`: expected two or"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["frist", "mbi"]', "].fields`: expected"),
         ("linkage.toml", '["first", "birth", "mbi"]', '["first", "birth"]', "more than names"),
@@ -55,7 +55,7 @@ def test_a_fault_names_its_file_and_key(
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(HieError, match=r"`linkage.toml` cannot be read: FileNotFoundError"):
+    with pytest.raises(HieError, match=r"linkage.toml`: expected a file that can be read"):
         load_model(tmp_path / "linkage.toml")
 
 
