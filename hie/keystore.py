@@ -10,9 +10,19 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
+from sqlalchemy import (
+    Column,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KEY_BYTES, DataKey, KeyRing
@@ -38,6 +48,15 @@ _OF_OWNERS = select(data_key.c.id, data_key.c.owner, data_key.c.wrapped).where(
     data_key.c.owner.in_(bindparam("owners", expanding=True)),
 )
 _WITH_IDS = select(data_key).where(data_key.c.id.in_(bindparam("ids", expanding=True)))
+#: The same for PostgreSQL, one text for any number of them: the driver's connections keep a
+#: hundred statements prepared, and a list of another length were another statement.
+_OF_OWNERS_PG = text(
+    "SELECT id, owner, wrapped FROM data_key WHERE kind = :kind "
+    "AND owner = ANY(CAST(:owners AS text[]))"
+)
+_WITH_IDS_PG = text(
+    "SELECT id, kind, owner, wrapped FROM data_key WHERE id = ANY(CAST(:ids AS bigint[]))"
+)
 _INSERT = data_key.insert()
 
 
@@ -81,16 +100,23 @@ class KeyStore:
         missing = [o for o in wanted if o not in found]
         if not missing:
             return found
-        rows = await conn.execute(_OF_OWNERS, {"kind": kind.value, "owners": missing})
+        of_owners = _OF_OWNERS_PG if conn.dialect.name == "postgresql" else _OF_OWNERS
+        rows = await conn.execute(of_owners, {"kind": kind.value, "owners": missing})
         for key_id, owner, wrapped in rows:
             found[owner] = self._remember(kind, owner, self._unwrap(key_id, wrapped))
         if fresh := [o for o in wanted if o not in found]:
             found |= await self._make(conn, kind, fresh)
         return found
 
-    async def make(self, conn: AsyncConnection, kind: KeyKind, owner: str) -> DataKey:
-        """A key for an owner that has none: the caller knows, and holds others off."""
-        return (await self._make(conn, kind, [owner]))[owner]
+    def make(self, conn: AsyncConnection, kind: KeyKind, owner: str) -> dict[str, Any]:
+        """A key for an owner that has none: the caller knows, and holds others off.
+
+        Returns:
+            The row of `data_key`, which the caller inserts before the transaction ends.
+        """
+        key, row = self._new(kind, owner)
+        self._keep(conn, {(kind.value, owner): key})
+        return row
 
     async def by_ids(self, conn: AsyncConnection, ids: Iterable[int]) -> dict[int, DataKey]:
         """The keys with these ids.
@@ -101,8 +127,9 @@ class KeyStore:
         wanted = set(ids)
         pending = {key.id: key for key in self._pending.get(_transaction(conn), {}).values()}
         missing = [i for i in wanted if i not in self._by_id and i not in pending]
+        with_ids = _WITH_IDS_PG if conn.dialect.name == "postgresql" else _WITH_IDS
         for start in range(0, len(missing), 500):
-            rows = await conn.execute(_WITH_IDS, {"ids": missing[start : start + 500]})
+            rows = await conn.execute(with_ids, {"ids": missing[start : start + 500]})
             for key_id, kind, owner, wrapped in rows:
                 self._remember(kind, owner, self._unwrap(key_id, wrapped))
         try:
@@ -154,14 +181,19 @@ class KeyStore:
         made: dict[str, DataKey] = {}
         rows = []
         for owner in owners:
-            key = DataKey(self._db.next_pk(), secrets.token_bytes(KEY_BYTES))
-            wrapped = self._ring.wrap(key.secret, place=f"data_key|{key.id}")
-            rows.append({"id": key.id, "kind": kind.value, "owner": owner, "wrapped": wrapped})
-            made[owner] = key
+            made[owner], row = self._new(kind, owner)
+            rows.append(row)
         await conn.execute(_INSERT, rows)
-        pending = self._pending.setdefault(_transaction(conn), {})
-        pending.update({(kind.value, owner): key for owner, key in made.items()})
+        self._keep(conn, {(kind.value, owner): key for owner, key in made.items()})
         return made
+
+    def _new(self, kind: KeyKind, owner: str) -> tuple[DataKey, dict[str, Any]]:
+        key = DataKey(self._db.next_pk(), secrets.token_bytes(KEY_BYTES))
+        wrapped = self._ring.wrap(key.secret, place=f"data_key|{key.id}")
+        return key, {"id": key.id, "kind": kind.value, "owner": owner, "wrapped": wrapped}
+
+    def _keep(self, conn: AsyncConnection, made: dict[tuple[str, str], DataKey]) -> None:
+        self._pending.setdefault(_transaction(conn), {}).update(made)
 
     def _remember(self, kind: str, owner: str, key: DataKey) -> DataKey:
         self._by_id[key.id] = key

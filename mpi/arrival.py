@@ -112,9 +112,9 @@ class Intake:
         """What two writers of one record lock."""
         return self._ring.blind64("mpi-record", arrival.record_id)
 
-    async def make_key(self, conn: AsyncConnection, arrival: Arrival) -> None:
-        """The data key of a record never seen before; others are locked out."""
-        await self._keys.make(conn, KeyKind.RECORD, arrival.record_id)
+    def make_key(self, conn: AsyncConnection, writes: Writes, arrival: Arrival) -> None:
+        """Gather the data key of a record never seen before; others are locked out."""
+        writes.add("data_key", **self._keys.make(conn, KeyKind.RECORD, arrival.record_id))
 
     async def stored(self, conn: AsyncConnection, known: Record) -> Demographics:
         """The demographics that a known record holds."""

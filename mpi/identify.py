@@ -117,8 +117,8 @@ class Identification:
         decision: Decision,
     ) -> Identified:
         thresholds = self._model.thresholds
-        await self._intake.make_key(conn, arrival)
         writes = self._ledger.writes()
+        self._intake.make_key(conn, writes, arrival)
         is_link = decision.person_id is not None
         person_id = decision.person_id or self._ledger.new_person(writes, arrival.now_us)
         recorded = await self._ledger.decision(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, literal, or_, select
+from sqlalchemy import ARRAY, Select, String, bindparam, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import PersonId, SourceId, SourceRecordId
@@ -36,7 +36,8 @@ async def members(
     """
     limit = most * len(persons)
     values: dict[str, Any] = {"persons": list(persons), "limit": limit + 1}
-    rows = list(await conn.execute(_ALL, values))
+    is_postgresql = conn.dialect.name == "postgresql"
+    rows = list(await conn.execute(_ALL_PG if is_postgresql else _ALL, values))
     if len(rows) > limit:
         # Somebody has very many records: only now is it worth counting them.
         values = {"persons": list(persons), "most": most, "named": list(named)[:MOST_NAMED]}
@@ -65,12 +66,10 @@ def _member(row: Any) -> Member:
 
 
 _link, _record = tables.identity_link, tables.source_record
-_IS_OF_PERSON = (
-    # Not `IS NULL`: PostgreSQL would take an index of open links for a short one, and go
-    # through all of it, instead of looking up these persons.
-    func.coalesce(_link.c.valid_to_us, 0) == 0,
-    _link.c.person_id.in_(bindparam("persons", expanding=True)),
-)
+# Not `IS NULL`: PostgreSQL would take an index of open links for a short one, and go through
+# all of it, instead of looking up these persons.
+_IS_OPEN = func.coalesce(_link.c.valid_to_us, 0) == 0
+_IS_OF_PERSON = (_IS_OPEN, _link.c.person_id.in_(bindparam("persons", expanding=True)))
 _COLUMNS = (
     _record.c.id,
     _record.c.source_id,
@@ -78,13 +77,16 @@ _COLUMNS = (
     _record.c.key_id,
     _record.c.norm,
 )
-_ALL: Select[Any] = (
+_OPEN: Select[Any] = (
     select(_link.c.person_id, literal(0).label("total"), *_COLUMNS)
     .join(_record, _record.c.id == _link.c.record_id)
-    .where(*_IS_OF_PERSON)
+    .where(_IS_OPEN)
     .order_by(_link.c.id)
     .limit(bindparam("limit"))
 )
+_ALL = _OPEN.where(_link.c.person_id.in_(bindparam("persons", expanding=True)))
+#: One text for any number of persons, so that a connection keeps it prepared.
+_ALL_PG = _OPEN.where(_link.c.person_id == func.any(bindparam("persons", type_=ARRAY(String))))
 _counted = (
     select(
         _link.c.id,
