@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ class Launcher:
         theirs.close()
         self._socket = ours
         self._answers = ours.makefile("rb")
+        self._turn = threading.Lock()  # tests start several processes at once, from threads
         atexit.register(self._end)
 
     def start(
@@ -82,8 +84,9 @@ class Launcher:
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         """One request to the process that forks, and its answer."""
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        answer = self._answers.readline()
+        with self._turn:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            answer = self._answers.readline()
         if not answer:
             raise RuntimeError("the launcher has ended")
         return json.loads(answer)
@@ -97,7 +100,8 @@ class Launcher:
 def _serve(channel: socket.socket) -> None:
     """Fork a command for each request until the other side closes."""
     running: set[int] = set()
-    for line in channel.makefile("rb"):
+    requests = channel.makefile("rb")
+    for line in requests:
         request = json.loads(line)
         if "wait" in request:
             answer = _waited(request["wait"])
@@ -105,6 +109,7 @@ def _serve(channel: socket.socket) -> None:
         else:
             answer = os.fork()
             if answer == 0:
+                requests.close()
                 channel.close()
                 _run(request)
             running.add(answer)
