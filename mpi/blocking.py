@@ -5,9 +5,9 @@ bounded number of records; later ones go under the same parts with a second fiel
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import jellyfish
 
@@ -21,9 +21,8 @@ Blind = Callable[..., int]
 MOST_ALTERNATIVES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockingKey:
-    """One key of a record.
+class BlockingKey(NamedTuple):
+    """One key of a record; a tuple, because every record makes some fifteen.
 
     Attributes:
         wider: parts of the key with the second field added, used once `value` is full;
@@ -57,7 +56,11 @@ def overflow_key(key: BlockingKey, blind: Blind) -> int | None:
 
 
 def _keys_of(spec: KeySpec, fields: "_Fields", blind: Blind) -> Iterator[BlockingKey]:
-    alternatives = [fields.values(part)[:MOST_ALTERNATIVES] for part in spec.parts]
+    alternatives = []
+    for part in spec.parts:
+        if not (values := fields.values(part)):
+            return
+        alternatives.append(values[:MOST_ALTERNATIVES])
     second = fields.values(spec.second) if spec.second else ()
     for parts in product(*alternatives):
         yield BlockingKey(
@@ -84,9 +87,11 @@ class _Fields:
 
     def values(self, part: str) -> tuple[str, ...]:
         """Distinct values of a part, in a fixed order; () where the record has none."""
-        if part not in self._known:
-            self._known[part] = tuple(dict.fromkeys(_PARTS[part](self._demographics)))
-        return self._known[part]
+        values = self._known.get(part)
+        if values is None:
+            values = tuple(dict.fromkeys(_PARTS[part](self._demographics)))
+            self._known[part] = values
+        return values
 
 
 def _sounds(d: Demographics) -> Iterator[str]:
