@@ -43,12 +43,10 @@ class Explained:
     Attributes:
         provenance: by element one entry per value, in the Patient's order: the ids of the
             source records that hold it, the one that gave it first.
-        sources: source of each of these records.
     """
 
     patient: FhirJson
-    provenance: Mapping[str, Sequence[Sequence[str]]]
-    sources: Mapping[str, str]
+    provenance: Mapping[str, Sequence[tuple[str, ...]]]
 
 
 _COUNT_PAGE = 500
@@ -114,11 +112,7 @@ class GoldenPatients:
             return None
         patient: FhirJson = json.loads(self.build(person, records).body, parse_float=Decimal)
         given = [json.loads(record.body, parse_float=Decimal) for record in records]
-        return Explained(
-            patient=patient,
-            provenance=self._survivorship.provenance(patient, given),
-            sources={record.id: record.source_id for record in records},
-        )
+        return Explained(patient=patient, provenance=self._survivorship.provenance(patient, given))
 
     async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
         """Persons whose golden Patient, as this caller sees it, meets the query."""

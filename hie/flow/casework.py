@@ -24,7 +24,7 @@ from hie.flow.dossier import (
     RecordShown,
     TaskShown,
     demographics_of,
-    origins_of,
+    described,
 )
 from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
@@ -292,24 +292,19 @@ class Casework:
         row = await decisions.person(conn, person)
         links = await decisions.links_at(conn, person, as_of_us)
         shown = await self._records(conn, ctx, links[:MOST_RECORDS])
-        golden = await self._golden_of(conn, ctx, person) if as_of_us is None else {}
+        residual = self._consent.residual(ctx, READ)
+        today = await self._golden.explained(conn, residual, person) if as_of_us is None else None
+        golden, origins = described(today)
         return PersonShown(
             id=person,
             row=row,
             records=tuple(shown),
             golden=golden,
-            origins=origins_of(golden, shown),
+            origins=origins,
             replaced=tuple(await decisions.merged_into(conn, person)),
             apart=tuple(await decisions.held_apart(conn, [link.record_id for link in links])),
             as_of_us=as_of_us,
         )
-
-    async def _golden_of(
-        self, conn: AsyncConnection, ctx: RequestContext, person: PersonId
-    ) -> FhirJson:
-        residual = self._consent.residual(ctx, READ)
-        golden = await self._golden.of(conn, residual, person)
-        return demographics_of(_patient(golden)) if golden else {}
 
     async def _records(
         self, conn: AsyncConnection, ctx: RequestContext, links: Sequence[PastLink]

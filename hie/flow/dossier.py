@@ -1,9 +1,10 @@
 """What stewards are shown: records side by side, how they compare, what was decided (values)."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hie.golden import Explained
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.decide import PersonScore
@@ -55,7 +56,7 @@ class PersonShown:
 
     Attributes:
         golden: the demographic elements of the golden Patient; empty without records.
-        origins: per value of it, `name[0]`, the records that hold it.
+        origins: per value of it, `name[0]`, the records that hold it, who gave it first.
         row: None for a person that never was.
         replaced: persons whose ids redirect here.
         apart: what holds its records apart from others.
@@ -143,27 +144,18 @@ def demographics_of(patient: FhirJson) -> FhirJson:
     return {name: patient[name] for name in DEMOGRAPHIC if name in patient}
 
 
-def origins_of(golden: FhirJson, records: Iterable[RecordShown]) -> dict[str, tuple[str, ...]]:
-    """Per value of a golden Patient the records that hold it: every one stands in some record."""
-    held = list(records)
-    found: dict[str, tuple[str, ...]] = {}
+def described(found: Explained | None) -> tuple[FhirJson, dict[str, tuple[str, ...]]]:
+    """The golden Patient's demographics, and per value the records that hold it.
+
+    Values are named `name[0]`; the record that gave one comes first.
+    """
+    if found is None:
+        return {}, {}
+    golden, origins = demographics_of(found.patient), {}
     for name, value in golden.items():
-        values: Sequence[object] = value if isinstance(value, list) else [value]
-        for number, one in enumerate(values):
-            place = f"{name}[{number}]" if isinstance(value, list) else name
-            found[place] = tuple(r.id for r in held if _holds(r.patient.get(name), one))
-    return found
-
-
-def _holds(sent: object, value: object) -> bool:
-    return any(_is_it(one, value) for one in (sent if isinstance(sent, list) else [sent]))
-
-
-def _is_it(sent: object, value: object) -> bool:
-    """Whether a value is the one sent; the golden view may say more of it, such as its use."""
-    if isinstance(sent, dict) and isinstance(value, dict):
-        return bool(sent) and all(value.get(name) == said for name, said in sent.items())
-    return sent == value
+        for number, records in enumerate(found.provenance.get(name, ())):
+            origins[f"{name}[{number}]" if isinstance(value, list) else name] = records
+    return golden, origins
 
 
 #: What may be decided about a task of each kind: the words of the API, the usual one first.

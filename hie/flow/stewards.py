@@ -36,7 +36,7 @@ from hie.flow.decisions import (
     Undo,
     Unlink,
 )
-from hie.golden import Explained, GoldenPatients
+from hie.golden import GoldenPatients
 from hie.kernel.clock import Clock
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
@@ -253,23 +253,6 @@ class Stewards:
             return await self._corrections.mark(
                 conn, decision, corrections, by=steward.name, now_us=self._clock.now_us()
             )
-
-    async def explain_golden(self, steward: Steward, person: PersonId) -> Explained:
-        """The golden Patient of all source records, and which of them gave each value.
-
-        That the steward was shown it is put on record.
-
-        Raises:
-            HieError: NOT_FOUND for somebody without records.
-        """
-        residual = Residual(sees_source_records=True, now_us=self._clock.now_us())
-        async with self._db.transaction() as conn:
-            person = await self._mpi.resolve(conn, person)
-            found = await self._golden.explained(conn, residual, person)
-            if found is None:
-                raise HieError(Category.NOT_FOUND, "the person has no records")
-            await self._audit.append(conn, [self._shown(steward, person, "origin of values")])
-        return found
 
     async def golden_of(
         self, conn: AsyncConnection, persons: Iterable[PersonId]

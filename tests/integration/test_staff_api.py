@@ -267,6 +267,9 @@ async def test_persons_are_found_by_number_and_shown_as_they_were(hub: RunningHu
         choice = {"decision": "link", "reason": "one human"}
         await kim.do(f"/mpi/tasks/{task['id']}/decide", choice, task["version"])
         assert (await kim.get(f"/mpi/persons/{task['person']}"))["records"] == []
+        joined = await kim.get(f"/mpi/persons/{task['others'][0]['id']}")
+        assert set(joined["origins"]["birthDate"]) == {each["id"] for each in joined["records"]}
+        assert len(joined["origins"]["identifier[0]"]) == 1
         then = await kim.get(f"/mpi/persons/{task['person']}?as_of={task['opened_at']}")
         assert [each["id"] for each in then["records"]] == [record["id"]]
         history = (await kim.get(f"/mpi/records/{record['id']}"))["history"]
