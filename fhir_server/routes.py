@@ -38,12 +38,11 @@ from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
 from hie.log import frames_of
 from hie.store.index import SearchIndex
-from hie.web import REQUEST_ID
+from hie.web import REQUEST_ID, bearer_token
 
 LOG: Final = logging.getLogger(__name__)
 PREFIX: Final = "/fhir"
 SENT_ID: Final = re.compile(r"^[A-Za-z0-9.\-_]{1,64}$")
-BEARER: Final = re.compile(r"^Bearer +(?P<token>[A-Za-z0-9\-._~+/]+=*)$", re.IGNORECASE)
 CHUNK_BYTES: Final = 64 * 1024
 #: Bodies below this gain nothing by compression; above the other, a thread does it.
 GZIP_FROM_BYTES: Final = 1024
@@ -286,13 +285,7 @@ class Rim:
         return call
 
     async def _caller(self, request: web.Request) -> Caller:
-        header = request.headers.get("Authorization")
-        if header is None:
-            raise HieError(Category.UNAUTHENTICATED, "expected `Authorization: Bearer <token>`")
-        found = BEARER.match(header)
-        if found is None:
-            raise HieError(Category.UNAUTHENTICATED, "`Authorization`: expected a bearer token")
-        caller = await self._checker.check(found["token"])
+        caller = await self._checker.check(bearer_token(request))
         request[CALLER] = caller
         return caller
 

@@ -334,19 +334,7 @@ class Identities:
         Raises:
             HieError: FAULT when the SQL let something through that the decision denies.
         """
-        facts = [
-            ResourceFacts(
-                type="Patient",
-                id=served.id,
-                source_id=served.source_id,
-                person_id=served.person_id,
-                source_record_id=served.source_record_id,
-                label_mask=served.label_mask,
-                is_partial=True,
-            )
-            for served in records
-        ]
-        await self._consent.recheck(conn, ctx, facts)
+        await self._consent.recheck(conn, ctx, [facts_of(served) for served in records])
 
     async def _record(
         self,
@@ -376,6 +364,19 @@ def _pair(identifier: FhirJson) -> tuple[str, str] | None:
     if isinstance(system, str) and isinstance(value, str) and is_used:
         return system, value
     return None
+
+
+def facts_of(served: Served) -> ResourceFacts:
+    """What the decision about consent asks of a Patient that was read."""
+    return ResourceFacts(
+        type="Patient",
+        id=served.id,
+        source_id=served.source_id,
+        person_id=served.person_id,
+        source_record_id=served.source_record_id,
+        label_mask=served.label_mask,
+        is_partial=True,
+    )
 
 
 def carried(served: Served) -> list[tuple[tuple[str, str], FhirJson]]:

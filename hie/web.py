@@ -1,4 +1,4 @@
-"""What every HTTP surface shares: request ids, access log, timing, headers, health, metrics.
+"""What every HTTP surface shares: request ids, bearer tokens, access log, headers, health, metrics.
 
 The access log and the metrics know a request by its route's template: neither its path nor
 its query string, which may name a patient, is written anywhere. A label holds templates,
@@ -20,6 +20,8 @@ from typing import Final, TypeVar
 import structlog
 from aiohttp import hdrs, web
 
+from hie.kernel.errors import Category, HieError
+
 REQUEST_ID: Final = web.RequestKey("hie request id", str)
 CHECK_SECONDS: Final = 2.0
 UNMATCHED: Final = "unmatched"
@@ -40,6 +42,7 @@ Check = Callable[[], Awaitable[bool]]
 MOST_SERIES: Final = 1_000
 #: Upper bounds of durations, in seconds.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BEARER: Final = re.compile(r"^Bearer +(?P<token>[A-Za-z0-9\-._~+/]+=*)$", re.IGNORECASE)
 _SAFE: Final = re.compile(r"^[A-Za-z0-9_./{}:$^|*-]{0,120}$")
 _OTHER: Final = "other"
 Labels = tuple[str, ...]
@@ -273,6 +276,21 @@ def route_of(request: web.Request) -> str:
     """The template of the route, `/fhir/{type}/{id}`."""
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical
+
+
+def bearer_token(request: web.Request) -> str:
+    """The token a request brings, unchecked (RFC 6750 section 2.1).
+
+    Raises:
+        HieError: UNAUTHENTICATED.
+    """
+    header = request.headers.get(hdrs.AUTHORIZATION)
+    if header is None:
+        raise HieError(Category.UNAUTHENTICATED, "expected `Authorization: Bearer <token>`")
+    found = _BEARER.match(header)
+    if found is None:
+        raise HieError(Category.UNAUTHENTICATED, "`Authorization`: expected a bearer token")
+    return found["token"]
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

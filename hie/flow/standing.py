@@ -6,14 +6,12 @@ Nothing of it has been told yet: whoever tells it puts that on record before.
 from dataclasses import dataclass
 from typing import Final
 
-from consent.model import ResourceFacts
 from consent.service import ConsentService
 from hie.db import Database
-from hie.identities import carried, is_retired
+from hie.identities import carried, facts_of, is_retired
 from hie.kernel.context import RequestContext
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId
-from hie.store.query import Served
 from hie.store.repository import ResourceRepository
 
 _READ: Final = "access"
@@ -51,7 +49,7 @@ class StandingNumbers:
         async with self._db.reading() as conn:
             found = await self._repository.patients(conn, residual, [person])
             records = [one for one in found.get(person, []) if not is_retired(one)]
-            await self._consent.recheck(conn, ctx, [_facts(one) for one in records])
+            await self._consent.recheck(conn, ctx, [facts_of(one) for one in records])
         if not records:
             return None
         numbers = {pair: (one, served.id) for served in records for pair, one in carried(served)}
@@ -62,15 +60,3 @@ class StandingNumbers:
             identifiers=tuple(one for one, _ in told),
             carriers=tuple(record for _, record in told),
         )
-
-
-def _facts(served: Served) -> ResourceFacts:
-    return ResourceFacts(
-        type="Patient",
-        id=served.id,
-        source_id=served.source_id,
-        person_id=served.person_id,
-        source_record_id=served.source_record_id,
-        label_mask=served.label_mask,
-        is_partial=True,
-    )

@@ -5,7 +5,6 @@ no address names anybody.
 """
 
 import logging
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
@@ -22,11 +21,10 @@ from hie.staff.api import PREFIX, ROUTES
 from hie.staff.edge import Edge
 from hie.staff.model import Answer, Call, Needs, Route
 from hie.staff.once import Once
-from hie.web import REQUEST_ID
+from hie.web import REQUEST_ID, bearer_token
 
 LOG: Final = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 128 * 1024
-_BEARER: Final = re.compile(r"^Bearer +(?P<token>[A-Za-z0-9\-._~+/]+=*)$", re.IGNORECASE)
 _TOLD: Final = ("WWW-Authenticate", "Retry-After", "Allow")
 _PROTECTED: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -160,13 +158,7 @@ class Rim:
         return call, key if Needs.KEY in route.needs else "", content
 
     async def _caller(self, request: web.Request) -> Caller:
-        header = request.headers.get(hdrs.AUTHORIZATION)
-        if header is None:
-            raise HieError(Category.UNAUTHENTICATED, "expected `Authorization: Bearer <token>`")
-        found = _BEARER.match(header)
-        if found is None:
-            raise HieError(Category.UNAUTHENTICATED, "`Authorization`: expected a bearer token")
-        caller = await self._checker.check(found["token"])
+        caller = await self._checker.check(bearer_token(request))
         request[_CALLER] = caller
         return caller
 

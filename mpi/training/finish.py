@@ -34,13 +34,3 @@ def _remarks(trained: Trained) -> Iterator[str]:
     for name in COMPARISONS:
         rested = trained.rested[name]
         yield f"  {name}: {rested.strangers:,.0f} and {rested.matches:,.0f}"
-
-
-def notes_of(model: LinkageModel) -> list[str]:
-    """The remarks at the top of a model file."""
-    lines = []
-    for line in model.text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").strip())
-    return lines

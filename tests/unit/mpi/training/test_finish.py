@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpi.levels import COMPARISONS
 from mpi.settings import Level, LinkageModel
 from mpi.training.blend import Rested
-from mpi.training.finish import finished, notes_of
+from mpi.training.finish import finished
 from mpi.training.train import Trained
 from tests.support.mpi import MODEL
 
@@ -55,7 +55,8 @@ def test_the_version_follows_from_the_content():
 
 
 def test_a_file_says_where_its_numbers_come_from():
-    said = " ".join(notes_of(finished(trained(MODEL))))
+    lines = finished(trained(MODEL)).text.splitlines()
+    said = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
     for fact in ("12,345 records", "seed 7", "birth, name", MODEL.version):
         assert fact in said
 
