@@ -1,4 +1,4 @@
-"""The words of the master patient index: demographics, records, decisions, answers."""
+"""The words of the master patient index: records, persons, decisions, questions, answers."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
