@@ -58,3 +58,10 @@ async def test_a_steward_works_a_task_off_at_the_command_line(tmp_path, capsys):
     events = [json.loads(line) async for line in hub.hub.audit.export()]
     looked = [event for event in events if '"kim"' in json.dumps(event)]
     assert {"read", "link"} <= {event["subtype"][0]["code"] for event in looked}
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "many"])
+def test_a_limit_is_a_whole_number_above_nothing(number, capsys):
+    with pytest.raises(SystemExit):
+        parsed("review", "--limit", number)
+    assert "argument --limit: expected a whole number above 0" in capsys.readouterr().err

@@ -59,6 +59,13 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_model(tmp_path / "linkage.toml")
 
 
+@pytest.mark.parametrize("content", [b"[columns", b"# \xe9"])
+def test_a_file_that_is_no_toml_in_utf_8_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "linkage.toml").write_bytes(content)
+    with pytest.raises(HieError, match=r"`linkage.toml`: must be TOML in UTF-8"):
+        load_model(tmp_path / "linkage.toml")
+
+
 def test_a_key_must_be_an_array_of_tables(tmp_path: Path):
     folder = changed(tmp_path, "linkage.toml", "[blocking]\n", "[blocking]\nkey = 3\n")
     text = (folder / "linkage.toml").read_text().split("[[blocking.key]]")[0]
