@@ -127,11 +127,12 @@ async def _services(settings: dict[str, str]) -> AsyncIterator[Services]:
 
 async def _load(run: Run, services: Services, town: Town) -> None:
     registry = Registry(services.db, services.ring, services.keys, services.config.mpi)
+    jobs = os.cpu_count() or 1
     if not town.read:
         with run.stage("normalise"):
-            town.read.extend(registry.read(town.records))
+            town.read.extend(registry.read(town.records, jobs))
         with run.stage("link"):
-            linked = registry.link(town.read, jobs=os.cpu_count() or 1)
+            linked = registry.link(town.read, jobs)
             town.person_of.update({row[0]: row[1:4] for row in linked.links()})
         print(f"  {linked.compared / len(town.read):.1f} pairs compared a record")
     with run.stage("write"):

@@ -6,7 +6,7 @@ COPY and to SQLite by one prepared statement a table. Review tasks are counted, 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -29,6 +29,7 @@ from mpi.ledger import Ledger
 from mpi.model import Actor, DecisionKind, LinkState
 from mpi.normalize import Normalizer
 from mpi.offline.link import Linked, link
+from mpi.offline.workers import in_order
 from mpi.repository.writes import Writes
 from mpi.settings import MpiSettings
 
@@ -38,10 +39,15 @@ SOURCE = SourceId("registry")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A record in comparable form."""
+    """A record in comparable form.
+
+    Attributes:
+        keys: its blocking keys, each with the one that takes what it has no room for.
+    """
 
     arrival: Arrival
     demographics: Demographics
+    keys: tuple[tuple[int, int | None], ...]
 
 
 class Registry:
@@ -59,20 +65,29 @@ class Registry:
         self._under: Counter[int] = Counter()
         self._persons: dict[str, PersonId] = {}
 
-    def read(self, records: Sequence[Registered]) -> list[Read]:
-        """The records in comparable form."""
+    def read(self, records: Sequence[Registered], jobs: int) -> list[Read]:
+        """The records in comparable form, read by so many processes."""
         now_us = SystemClock().now_us()
-        found = []
-        for record in records:
-            arrival = self._intake.arrival(
-                record.patient,
-                source_id=SOURCE,
-                own=SourceIdentifier(system=record.system, value=record.value, type="MR"),
-                message_id=MessageId(0),
-                now_us=now_us,
-            )
-            found.append(Read(arrival=arrival, demographics=self._intake.demographics(arrival)))
-        return found
+
+        def page(start: int) -> list[Read]:
+            return [self._read_one(record, now_us) for record in records[start : start + PAGE]]
+
+        pages = in_order(page, range(0, len(records), PAGE), jobs)
+        return [read for found in pages for read in found]
+
+    def _read_one(self, record: Registered, now_us: int) -> Read:
+        arrival = self._intake.arrival(
+            record.patient,
+            source_id=SOURCE,
+            own=SourceIdentifier(system=record.system, value=record.value, type="MR"),
+            message_id=MessageId(0),
+            now_us=now_us,
+        )
+        demographics = self._intake.demographics(arrival)
+        model = self._model
+        keys = blocking_keys(demographics, model.keys, self._blind, model.keys_per_record)
+        pairs = tuple((key.value, overflow_key(key, self._blind)) for key in keys)
+        return Read(arrival=arrival, demographics=demographics, keys=pairs)
 
     def link(self, records: Sequence[Read], jobs: int) -> Linked:
         """Which records are one person."""
@@ -112,7 +127,7 @@ class Registry:
         actor = Actor(name="mpi", now_us=arrival.now_us, reason="registry")
         kind = DecisionKind.NEW if is_new else DecisionKind.LINK
         recorded = await self._ledger.decision(conn, writes, kind, actor)
-        found = Found(persons=(), room=self._room(record.demographics))
+        found = Found(persons=(), room=self._room(record.keys))
         await self._intake.write(conn, writes, arrival, record.demographics, found, version=1)
         strength = (float(bits), grade) if bits else None
         self._ledger.open_link(
@@ -124,15 +139,13 @@ class Registry:
             strength=strength,
         )
 
-    def _room(self, demographics: Demographics) -> Room:
+    def _room(self, keys: Iterable[tuple[int, int | None]]) -> Room:
         """The keys with room for a record, full ones by their second field."""
         chosen = []
-        model = self._model
-        for key in blocking_keys(demographics, model.keys, self._blind, model.keys_per_record):
-            value: int | None = key.value
-            if self._under[key.value] >= model.key_cap:
-                value = overflow_key(key, self._blind)
-            if value is not None and self._under[value] < model.key_cap:
+        cap = self._model.key_cap
+        for key, wider in keys:
+            value = wider if self._under[key] >= cap else key
+            if value is not None and self._under[value] < cap:
                 self._under[value] += 1
                 chosen.append(value)
         return Room(keys=tuple(dict.fromkeys(chosen)), made_as=self._made_as)
