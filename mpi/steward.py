@@ -61,6 +61,8 @@ class Stewardship:
     ) -> Decided:
         """Give a record a person of its own, and keep it apart from the records it was with.
 
+        It keeps the person's id where the others came to it by a merge.
+
         Raises:
             HieError: NOT_FOUND for an unknown record; CONFLICT when it is alone already.
         """
@@ -79,6 +81,8 @@ class Stewardship:
         actor: Actor,
     ) -> Decided:
         """Give some records of a person a new person together, apart from those that stay.
+
+        They keep the person's id where those that stay came by a merge.
 
         Raises:
             HieError: NOT_FOUND for an unknown person; CONFLICT when a record is another's, or
@@ -193,7 +197,15 @@ class Stewardship:
         staying: Sequence[Link],
         actor: Actor,
     ) -> Decided:
-        """Give records a new person, and hold them apart from those they were with."""
+        """Give records a new person, and hold them apart from those they were with.
+
+        Where only records that came by a merge would stay, these get the new person instead:
+        an id never comes to mean another human.
+        """
+        if await self._are_newcomers(conn, staying) and not await self._are_newcomers(
+            conn, leaving
+        ):
+            leaving, staying = staying, leaving
         writes = self._ledger.writes()
         recorded = await self._ledger.decision(conn, writes, kind, actor)
         target = self._ledger.new_person(writes, actor.now_us)
@@ -201,6 +213,11 @@ class Stewardship:
         here, there = [link.record_id for link in leaving], [link.record_id for link in staying]
         await self._ledger.hold_apart(conn, writes, here, there, recorded)
         return await self._finish(conn, writes, recorded, moved)
+
+    async def _are_newcomers(self, conn: AsyncConnection, found: Sequence[Link]) -> bool:
+        """Whether all these records had another person before."""
+        past = await links.history(conn, [link.record_id for link in found])
+        return all(past[link.record_id][0].person_id != link.person_id for link in found)
 
     async def _finish(
         self,

@@ -164,6 +164,26 @@ async def test_an_unlinked_record_is_never_linked_there_again(each: Index):
     assert (after["links"], after["apart"]) == (before["links"], before["apart"])
 
 
+async def test_an_id_stays_with_the_record_that_had_it_when_the_merged_are_parted(each: Index):
+    index = each
+    first, second = await two_persons(index)
+    await merge(index, first.person_id, second.person_id)
+    before = await ledger(index)
+    async with index.db.transaction() as conn:
+        done = await index.mpi.steward.unlink(conn, first.source_record_id, steward())
+    (move,) = done.moves
+    assert (move.source_record_id, move.from_person) == (second.source_record_id, first.person_id)
+    assert await index.persons(first.source_record_id, second.source_record_id) == [
+        first.person_id,
+        move.to_person,
+    ]
+    async with index.db.reading() as conn:
+        assert await index.mpi.resolve(conn, second.person_id) == move.to_person
+    await undo(index, done.decision_id)
+    after = await ledger(index)
+    assert (after["links"], after["apart"]) == (before["links"], before["apart"])
+
+
 async def test_a_rejected_question_is_not_asked_again(each: Index):
     index = each
     first, second = await two_persons(index)

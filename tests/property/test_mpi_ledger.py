@@ -124,10 +124,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=decisions, one=which)
     def unlink(self, one: int) -> int:
         record, person = self.record(one), self.person(one)
-        is_alone = list(self.persons.values()).count(person) == 1
+        mates = {r for r, p in self.persons.items() if p == person} - {record}
         decision = self.decide("unlink", record)
-        assert bool(decision) != is_alone
-        assert is_alone or self.persons[record] not in {*self.first.values(), person}
+        assert bool(decision) == bool(mates)
+        if mates:
+            alone, (together,) = self.persons[record], {self.persons[r] for r in mates}
+            assert alone != together
+            (new,) = {alone, together} - {person}
+            assert new not in self.first.values()
+            # The id stays with who had it first, where that is one side alone.
+            first = {r for r in (record, *mates) if self.first[r] == person}
+            if first and (first == {record} or record not in first):
+                assert {self.persons[r] for r in first} == {person}
         return decision
 
     @rule(target=decisions, numbers=st.sets(which, min_size=1, max_size=3), of=which)
