@@ -176,7 +176,9 @@ def decide(persons: Iterable[PersonScore], thresholds: Thresholds) -> Decision:
 
 
 def _worth_a_look(person: PersonScore, thresholds: Thresholds) -> float:
-    is_family = Veto.TWIN in person.vetoes or Veto.GENERATION in person.vetoes
+    # A father and his son share a name and a sex; a mother and her son are no question.
+    is_generation = Veto.GENERATION in person.vetoes and Veto.SEX not in person.vetoes
+    is_family = Veto.TWIN in person.vetoes or is_generation
     return min(thresholds.family, thresholds.review) if is_family else thresholds.review
 
 
