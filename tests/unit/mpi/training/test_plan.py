@@ -27,7 +27,7 @@ def test_the_committed_plan_can_be_used():
         ('rules = ["birth", "name", "ssn"]', 'rules = ["birth", "shoe"]', "`rules`: expected comp"),
         ("recall = 0.75", 'recall = "much"', "`recall`: expected a number"),
         ("changed = 0.02", "", "`gates.changed`: expected a number"),
-        ("worth = 5.0", "worth = [", "cannot be read"),
+        ("worth = 5.0", "worth = [", "must be TOML"),
     ],
 )
 def test_a_fault_of_the_plan_names_its_key(line: str, written: str, fault: str, tmp_path: Path):
