@@ -14,7 +14,7 @@ Method: Fellegi and Sunter 1969; Winkler 1988 (EM).
 
 import math
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -33,7 +33,7 @@ MOST_ROUNDS = 200
 #: With fewer records or pairs the committed weights know more than the file.
 FEWEST_RECORDS = 500
 FEWEST_PAIRS = 100
-#: Names held by fewer records are not written into the model: they might point at somebody.
+#: Names of fewer birth dates are not written into the model: they might point at somebody.
 FEWEST_HOLDERS = 10
 #: A level that no pair reached still may: pseudo-counts keep its weight finite.
 _PSEUDO = 0.3
@@ -79,6 +79,8 @@ class Sample:
         all_pairs: of the file; the prior is the share of matches among them.
         blocked_share: of the blocked pairs, the share that was compared.
         names: per field of `LinkageModel.frequencies`, how many records hold each name.
+        common: the names of them that `FEWEST_HOLDERS` birth dates go with: ten records of one
+            human are not ten holders of a rare name.
     """
 
     blocked: Mapping[Pattern, int]
@@ -86,6 +88,7 @@ class Sample:
     all_pairs: float
     blocked_share: float = 1.0
     names: Mapping[str, Mapping[str, int]]
+    common: Mapping[str, Collection[str]]
 
 
 class Fitter:
@@ -149,6 +152,7 @@ class Fitter:
             all_pairs=len(records) * (len(records) - 1) / 2,
             blocked_share=len(taken) / len(blocked),
             names=_names(records),
+            common=_common(records),
         )
 
 
@@ -189,7 +193,7 @@ def fit_sample(sample: Sample, model: LinkageModel, version: str) -> Fitted:
             version=version,
             prior_bits=math.log2(found.match_share / (1 - found.match_share)),
             levels=levels,
-            frequencies=_frequencies(model.frequencies, sample.names),
+            frequencies=_frequencies(model.frequencies, sample),
             text="",
         ),
         matches=found.match_share * sample.all_pairs,
@@ -247,20 +251,18 @@ def _ratio(block: tuple[list[str], float, float]) -> float:
     return block[1] / block[2]
 
 
-def _frequencies(
-    rules: Mapping[str, TermFrequency], names: Mapping[str, Mapping[str, int]]
-) -> Mapping[str, TermFrequency]:
+def _frequencies(rules: Mapping[str, TermFrequency], sample: Sample) -> Mapping[str, TermFrequency]:
     """The rules with the shares of the file's own names."""
     fitted = {}
     for field, rule in rules.items():
-        counts = names.get(field, {})
+        counts, common = sample.names.get(field, {}), sample.common.get(field, ())
         total = sum(counts.values())
         if not total:
             fitted[field] = rule
             continue
         # Two strangers agree on a name as often as its holders meet.
         average = sum((count / total) ** 2 for count in counts.values())
-        shares = {n: c / total for n, c in sorted(counts.items()) if c >= FEWEST_HOLDERS}
+        shares = {n: c / total for n, c in sorted(counts.items()) if n in common}
         fitted[field] = replace(
             rule, average=average, shares=MappingProxyType(shares), rarest=1.5 / total
         )
@@ -273,6 +275,22 @@ def _names(records: Iterable[Demographics]) -> dict[str, Counter[str]]:
         counted["first"].update(record.given[:1])
         counted["last"].update(record.surnames[:1])
     return counted
+
+
+def _common(records: Iterable[Demographics]) -> dict[str, frozenset[str]]:
+    births: dict[str, defaultdict[str, set[str]]] = {
+        "first": defaultdict(set),
+        "last": defaultdict(set),
+    }
+    for record in records:
+        for part, values in (("first", record.given[:1]), ("last", record.surnames[:1])):
+            for name in values if record.birth_date else ():
+                if len(births[part][name]) < FEWEST_HOLDERS:
+                    births[part][name].add(record.birth_date)
+    return {
+        part: frozenset(name for name, dates in found.items() if len(dates) == FEWEST_HOLDERS)
+        for part, found in births.items()
+    }
 
 
 def _strangers(

@@ -71,6 +71,7 @@ def fitted(matches: int = 3_000, households: int = 0, seed: int = 1) -> Fitted:
         strangers=drawn(STRANGERS, 50_000, seed + 3),
         all_pairs=ALL_PAIRS,
         names={"first": {"maria": 40, "ida": 10, "zelda": 1}, "last": {}},
+        common={"first": ["maria", "ida"], "last": []},
     )
     return fit_sample(sample, MODEL, "test")
 
@@ -121,6 +122,18 @@ def test_names_that_few_hold_stay_out_of_the_model():
     assert 0 < first.rarest < min(first.shares.values())
     # A field that no record holds keeps what was known before.
     assert fitted().model.frequencies["last"] == MODEL.frequencies["last"]
+
+
+def test_ten_records_of_one_human_do_not_write_a_rare_name_into_the_model():
+    records = [demographics(family="Zoltowska", given=["Perpetua"])] * 40
+    records += [
+        demographics(family="Reed", given=["Ida"], born=f"19{40 + n % 50}-03-{n % 28 + 1:02d}")
+        for n in range(600)
+    ]
+    pairs = [(n, n + 1) for n in range(len(records) - 1)]
+    model = Fitter(COMPARER, MODEL).fit(records, pairs, "test").model
+    assert set(model.frequencies["last"].shares) == {"reed"}
+    assert set(model.frequencies["first"].shares) == {"ida"}
 
 
 def test_thresholds_keys_and_rules_stay_as_they_were():
