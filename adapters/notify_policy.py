@@ -119,7 +119,10 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
         table.fault("url", "an https address")
     secret, authorities = table.text("secret_file", required=True), table.text("authorities")
     if secret and not _is_secret(Path(secret)):
-        table.fault("secret_file", f"a file with {_SECRET_BYTES} bytes or more that is there")
+        kind = (
+            f"a file with {_SECRET_BYTES} bytes or more that its owner alone may read (mode 0600)"
+        )
+        table.fault("secret_file", kind)
     if authorities and not Path(authorities).is_file():
         table.fault("authorities", "a PEM file that is there")
     return WebhookNotices(
@@ -130,4 +133,7 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
 
 
 def _is_secret(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size >= _SECRET_BYTES
+    if not path.is_file():
+        return False
+    found = path.stat()
+    return found.st_size >= _SECRET_BYTES and not found.st_mode & 0o077

@@ -414,6 +414,7 @@ class Hook:
 async def test_a_webhook_is_signed_and_tells_ids_alone(tmp_path) -> None:
     hook, secret = Hook(), tmp_path / "secret"
     secret.write_bytes(b"k" * 32)
+    secret.chmod(0o600)
     app = web.Application()
     app.router.add_post("/told", hook.handle)
     runner = web.AppRunner(app)

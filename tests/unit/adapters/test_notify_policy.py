@@ -22,6 +22,7 @@ def test_a_file_that_says_nothing_is_answered_and_told_nothing(tmp_path: Path):
 def test_a_file_says_what_its_source_is_told_and_how(tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"s" * 32)
+    secret.chmod(0o600)
     notify = source_with(
         tmp_path,
         f"""
@@ -64,6 +65,16 @@ def test_a_fault_names_file_table_key_and_what_was_expected(tmp_path: Path, more
     with pytest.raises(HieError) as caught:
         load_sources(tmp_path, allow_adhoc=False)
     assert fault in caught.value.text
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * 32)
+    secret.chmod(0o644)
+    more = f'[notify.webhook]\nurl = "https://x/"\nsecret_file = "{secret}"'
+    (tmp_path / "lab.toml").write_text(LEAST + more, encoding="utf-8")
+    with pytest.raises(HieError, match="owner alone"):
+        load_sources(tmp_path, allow_adhoc=False)
 
 
 @pytest.mark.parametrize(
