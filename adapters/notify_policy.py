@@ -120,7 +120,7 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
     secret, authorities = table.text("secret_file", required=True), table.text("authorities")
     if secret and not _is_secret(Path(secret)):
         kind = (
-            f"a file with {_SECRET_BYTES} bytes or more that its owner alone may read (mode 0600)"
+            f"a file with {_SECRET_BYTES} bytes or more for its owner alone (mode 0600)"
         )
         table.fault("secret_file", kind)
     if authorities and not Path(authorities).is_file():
