@@ -119,9 +119,7 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
         table.fault("url", "an https address")
     secret, authorities = table.text("secret_file", required=True), table.text("authorities")
     if secret and not _is_secret(Path(secret)):
-        kind = (
-            f"a file with {_SECRET_BYTES} bytes or more for its owner alone (mode 0600)"
-        )
+        kind = f"a file with {_SECRET_BYTES} bytes or more for its owner alone (mode 0600)"
         table.fault("secret_file", kind)
     if authorities and not Path(authorities).is_file():
         table.fault("authorities", "a PEM file that is there")
