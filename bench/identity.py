@@ -53,6 +53,7 @@ class Run:
     """What was measured on one database: title and seconds of each step."""
 
     title: str
+    is_linked: bool = True
     stages: dict[str, float] = field(default_factory=dict)
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -84,19 +85,25 @@ class Town:
     person_of: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
-def measure(folder: Path, *, count: int) -> None:
+def lookup(folder: Path, *, count: int) -> None:
+    """Print the same tables without the time of linking: whose each record is, is given."""
+    measure(folder, count=count, is_linked=False)
+
+
+def measure(folder: Path, *, count: int, is_linked: bool = True) -> None:
     """Print the tables of identities.
 
     Args:
         folder: for the data of this run.
         count: persons.
+        is_linked: whether the registry is linked, or whose each record is, is given.
     """
     population = Population()
     records = list(population.records(count))
     town = Town(population=population, records=records, sample=population.sampled(ASKED))
     # One key file: records keep their ids, so they are read and linked once for both.
     settings = {"HIE_KEY_FILE": str(folder / "kek.json"), "HIE_HOME": str(folder / "sqlite")}
-    asyncio.run(_measure(Run(title="SQLite"), settings, town))
+    asyncio.run(_measure(Run(title="SQLite", is_linked=is_linked), settings, town))
     with running_server(is_durable=True) as server:
         url = server.url("postgres")
         settings |= {"HIE_HOME": str(folder / "postgresql"), "HIE_DATABASE_URL": url}
@@ -131,10 +138,14 @@ async def _load(run: Run, services: Services, town: Town) -> None:
     if not town.read:
         with run.stage("normalise"):
             town.read.extend(registry.read(town.records, jobs))
-        with run.stage("link"):
-            linked = registry.link(town.read, jobs)
-            town.person_of.update({row[0]: row[1:4] for row in linked.links()})
-        print(f"  {linked.compared / len(town.read):.1f} pairs compared a record")
+        if run.is_linked:
+            with run.stage("link"):
+                linked = registry.link(town.read, jobs=jobs)
+                town.person_of.update({row[0]: row[1:4] for row in linked.links()})
+            print(f"  {linked.compared / len(town.read):.1f} pairs compared a record")
+        else:
+            for record, one in zip(town.records, town.read, strict=True):
+                town.person_of[one.arrival.record_id] = (str(record.person), "", "")
     with run.stage("write"):
         await registry.write(town.read, town.person_of)
 

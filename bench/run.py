@@ -16,6 +16,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "everything": (everything.measure, 300),
     "match": (match.measure, 300),
     "identity": (identity.measure, 20_000),
+    "lookup": (identity.lookup, 20_000),
 }
 
 
