@@ -17,6 +17,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 
 from mpi.compare import Comparer, Comparison
@@ -38,6 +39,8 @@ FEWEST_HOLDERS = 10
 #: A level that no pair reached still may: pseudo-counts keep its weight finite.
 _PSEUDO = 0.3
 _LEAST, _MOST = 1e-9, 1 - 1e-9
+#: Passes over orders that meet in a level; hardly anything is left to put right after them.
+_MOST_PASSES = 100
 #: Weights that differ by rounding only stand in order.
 _EQUAL = 1 - 1e-9
 
@@ -209,10 +212,8 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
     levels = {}
     for comparison in COMPARISONS:
         m, u = dict(found.match[comparison]), found.other[comparison]
-        # One order may undo another, so they are gone through until all hold.
-        for order in ORDERS.get(comparison, ()) * len(m):
-            changed = in_order(m, u, [level.value for level in order])
-            pooled += [f"{comparison}.{level}" for level in changed]
+        orders = [[level.value for level in order] for order in ORDERS.get(comparison, ())]
+        pooled += [f"{comparison}.{level}" for level in in_orders(m, u, orders)]
         levels[comparison] = MappingProxyType(
             {
                 level: Level(
@@ -222,6 +223,30 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
             }
         )
     return MappingProxyType(levels), tuple(dict.fromkeys(pooled))
+
+
+def in_orders(
+    m: dict[str, float], u: Mapping[str, float], orders: Sequence[Sequence[str]]
+) -> list[str]:
+    """Makes m/u fall along every order; the pooled levels.
+
+    One order may undo a little of another, less each time; what is left at the end is raised.
+    """
+    pooled: dict[str, None] = {}
+    for _ in range(_MOST_PASSES):
+        changed = [level for order in orders for level in in_order(m, u, order)]
+        if not changed:
+            break
+        pooled |= dict.fromkeys(changed)
+    _lift(m, u, orders)
+    return list(pooled)
+
+
+def _lift(m: dict[str, float], u: Mapping[str, float], orders: Sequence[Sequence[str]]) -> None:
+    """Raises what still weighs a little less than a level below it; ends, for it only raises."""
+    for order in [*orders] * len(m):
+        for better, worse in reversed([*pairwise(order)]):
+            m[better] = max(m[better], u[better] * (m[worse] / u[worse]))
 
 
 def in_order(m: dict[str, float], u: Mapping[str, float], order: Sequence[str]) -> list[str]:

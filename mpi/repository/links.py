@@ -60,19 +60,23 @@ async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> l
     return found
 
 
+#: Looks for a link that find nothing, before the record counts as unknown: each may have met
+#: another move of the record.
+_PATIENCE = 4
+
+
 async def held_links(conn: AsyncConnection, records: Collection[str]) -> list[Link]:
     """The open links of these records, kept open until the commit.
 
     SQLite has one writer. On PostgreSQL a record that another is moving is waited for; its old
-    link is then closed, and a second look finds the new one.
+    link is then closed, and a second look finds the new one: so nothing found says nothing yet.
     """
     found: list[Link] = []
-    missing = set(records)
-    while missing:
+    missing, looks_in_vain = set(records), 0
+    while missing and looks_in_vain < _PATIENCE:
         condition = and_(_link.c.record_id.in_(sorted(missing)), _IS_OPEN)
         more = await _links(conn, condition, is_held=True)
-        if not more:
-            break
+        looks_in_vain = 0 if more else looks_in_vain + 1
         found += more
         missing -= {link.record_id for link in more}
     return found

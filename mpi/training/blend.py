@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mpi.fit import in_order
+from mpi.fit import in_orders
 from mpi.settings import Level
 
 #: Probabilities are kept within these: a model file has six digits, and 1 is none.
@@ -82,12 +82,9 @@ def ordered(levels: Mapping[str, Level], orders: Orders) -> tuple[dict[str, Leve
     """
     m = {label: level.m for label, level in levels.items()}
     u = {label: level.u for label, level in levels.items()}
-    pooled: list[str] = []
-    # One order may undo another, so they are gone through until all hold.
-    for order in orders * len(levels):
-        pooled += in_order(m, u, [level.value for level in order if level.value in levels])
-    found = {label: _level(m[label], u[label]) for label in levels}
-    return found, list(dict.fromkeys(pooled))
+    named = [[level.value for level in order if level.value in levels] for order in orders]
+    pooled = in_orders(m, u, named)
+    return {label: _level(m[label], u[label]) for label in levels}, pooled
 
 
 def _level(m: float, u: float) -> Level:
