@@ -12,8 +12,8 @@ from mpi.training.suite import Rates
 
 #: The gate that whoever activates a model may leave open with open eyes.
 LINKS = "today's links"
-#: Weights that differ by rounding only stand in order.
-_EQUAL_BITS = 1e-6
+#: Weights that differ by the six digits of a file only stand in order.
+_EQUAL_BITS = 1e-4
 #: Of a category of two persons that stewards are asked about, they see more than this share.
 _MOSTLY = 0.5
 #: Rates that differ by rounding only are equal.
