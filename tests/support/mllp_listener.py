@@ -34,7 +34,7 @@ class MllpListener:
             await self._server.wait_closed()
             self._server = None
 
-    async def until(self, count: int, seconds: float = 20) -> None:
+    async def until(self, count: int, seconds: float = 90.0) -> None:
         """Wait until so many messages came."""
         async with asyncio.timeout(seconds):
             while len(self.taken) < count:  # noqa: ASYNC110 - the hub sends when it likes
