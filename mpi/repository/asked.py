@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from hie.kernel.ids import SourceRecordId
 from mpi import tables
 from mpi.model import Member
+from mpi.repository.member import COLUMNS, member_of
 
 #: Ids in one IN list.
 CHUNK = 500
@@ -20,14 +21,7 @@ _UNDER = select(_block.c.key, _block.c.record_id).where(
     _block.c.key.in_(bindparam("keys", expanding=True))
 )
 _NAMED = (
-    select(
-        _record.c.id,
-        _link.c.person_id,
-        _record.c.source_id,
-        _record.c.is_active,
-        _record.c.key_id,
-        _record.c.norm,
-    )
+    select(*COLUMNS)
     .join(_link, and_(_link.c.record_id == _record.c.id, _link.c.valid_to_us.is_(None)))
     .where(_record.c.id.in_(bindparam("records", expanding=True)))
     .order_by(_record.c.id)
@@ -53,17 +47,7 @@ async def named(conn: AsyncConnection, records: Sequence[str]) -> list[Member]:
     found: list[Member] = []
     for start in range(0, len(records), CHUNK):
         rows = await conn.execute(_NAMED, {"records": records[start : start + CHUNK]})
-        found += [
-            Member(
-                record_id=SourceRecordId(record),
-                person_id=PersonId(person),
-                source_id=SourceId(source),
-                is_active=is_active,
-                key_id=key_id,
-                sealed=norm or b"",
-            )
-            for record, person, source, is_active, key_id, norm in rows
-        ]
+        found += map(member_of, rows)
     return found
 
 

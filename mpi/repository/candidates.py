@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import ARRAY, Select, String, bindparam, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from hie.kernel.ids import PersonId
 from mpi import tables
 from mpi.model import Member
+from mpi.repository.member import COLUMNS, RECORD_COLUMNS, member_of
 
 #: Records named beside the first ones of a person, at most.
 MOST_NAMED = 500
@@ -47,22 +48,11 @@ async def members(
         found.setdefault(PersonId(row.person_id), []).append(row)
     return {
         person: Held(
-            members=[_member(row) for row in of_person],
+            members=[*map(member_of, of_person)],
             total=of_person[0].total or len(of_person),
         )
         for person, of_person in found.items()
     }
-
-
-def _member(row: Any) -> Member:
-    return Member(
-        record_id=SourceRecordId(row.id),
-        person_id=PersonId(row.person_id),
-        source_id=SourceId(row.source_id),
-        is_active=row.is_active,
-        key_id=row.key_id,
-        sealed=row.norm or b"",
-    )
 
 
 _link, _record = tables.identity_link, tables.source_record
@@ -70,15 +60,8 @@ _link, _record = tables.identity_link, tables.source_record
 # all of it, instead of looking up these persons.
 _IS_OPEN = func.coalesce(_link.c.valid_to_us, 0) == 0
 _IS_OF_PERSON = (_IS_OPEN, _link.c.person_id.in_(bindparam("persons", expanding=True)))
-_COLUMNS = (
-    _record.c.id,
-    _record.c.source_id,
-    _record.c.is_active,
-    _record.c.key_id,
-    _record.c.norm,
-)
 _OPEN: Select[Any] = (
-    select(_link.c.person_id, literal(0).label("total"), *_COLUMNS)
+    select(literal(0).label("total"), *COLUMNS)
     .join(_record, _record.c.id == _link.c.record_id)
     .where(_IS_OPEN)
     .order_by(_link.c.id)
@@ -99,7 +82,7 @@ _counted = (
     .subquery()
 )
 _FIRST: Select[Any] = (
-    select(_counted.c.person_id, _counted.c.total, *_COLUMNS)
+    select(_counted.c.person_id, _counted.c.total, *RECORD_COLUMNS)
     .join(_record, _record.c.id == _counted.c.record_id)
     .where(
         or_(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.kernel.ids import PersonId, SourceId, SourceRecordId
+from hie.kernel.ids import SourceRecordId
 from mpi import tables
 from mpi.model import Member
+from mpi.repository.member import COLUMNS, member_of
 
 #: Records read at a time.
 PAGE = 1_000
@@ -147,17 +148,7 @@ async def linked_records(conn: AsyncConnection) -> AsyncIterator[list[Member]]:
     last = ""
     while True:
         rows = await conn.execute(_PAGE, {"after": last})
-        page = [
-            Member(
-                record_id=SourceRecordId(record),
-                person_id=PersonId(person),
-                source_id=SourceId(source),
-                is_active=True,
-                key_id=key_id,
-                sealed=norm,
-            )
-            for record, person, source, key_id, norm in rows
-        ]
+        page = [*map(member_of, rows)]
         if not page:
             return
         yield page
@@ -165,7 +156,7 @@ async def linked_records(conn: AsyncConnection) -> AsyncIterator[list[Member]]:
 
 
 _PAGE = (
-    select(_record.c.id, _link.c.person_id, _record.c.source_id, _record.c.key_id, _record.c.norm)
+    select(*COLUMNS)
     .join(_link, and_(_link.c.record_id == _record.c.id, _link.c.valid_to_us.is_(None)))
     .where(_record.c.id > bindparam("after"), _record.c.is_active, _record.c.norm.is_not(None))
     .order_by(_record.c.id)

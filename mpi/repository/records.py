@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.kernel.ids import PersonId, SourceId, SourceRecordId
 from mpi import tables
 from mpi.model import LinkState, Member, Record
+from mpi.repository.member import COLUMNS, member_of
 
 #: Ids in one IN list.
 CHUNK = 500
@@ -221,29 +222,12 @@ async def members(conn: AsyncConnection, persons: Collection[str]) -> list[Membe
     wanted = list(persons)
     for start in range(0, len(wanted), CHUNK):
         rows = await conn.execute(_MEMBERS, {"persons": wanted[start : start + CHUNK]})
-        found += [
-            Member(
-                record_id=SourceRecordId(record),
-                person_id=PersonId(person),
-                source_id=SourceId(source),
-                is_active=is_active,
-                key_id=key_id,
-                sealed=norm or b"",
-            )
-            for record, person, source, is_active, key_id, norm in rows
-        ]
+        found += map(member_of, rows)
     return found
 
 
 _MEMBERS = (
-    select(
-        _record.c.id,
-        _link.c.person_id,
-        _record.c.source_id,
-        _record.c.is_active,
-        _record.c.key_id,
-        _record.c.norm,
-    )
+    select(*COLUMNS)
     .join(_link, and_(_link.c.record_id == _record.c.id, _IS_OPEN))
     .where(_link.c.person_id.in_(bindparam("persons", expanding=True)))
     .order_by(_link.c.id)
