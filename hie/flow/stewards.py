@@ -22,25 +22,17 @@ from hie.flow.deciding import Deciding
 from hie.flow.decisions import (
     Batch,
     BatchItem,
-    Confirm,
     Done,
-    Link,
-    Merge,
-    Overlay,
     Preview,
-    Reject,
     Request,
-    ReviewConsents,
-    Split,
     Steward,
     Undo,
-    Unlink,
 )
 from hie.golden import GoldenPatients
 from hie.kernel.clock import Clock
 from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
-from hie.kernel.ids import PersonId, SourceRecordId
+from hie.kernel.ids import PersonId
 from hie.store.residual import Residual
 from mpi.service import Mpi
 
@@ -80,62 +72,6 @@ class Stewards:
         self._corrections = corrections
         self._audit = audit
         self._clock = clock
-
-    async def merge(
-        self, steward: Steward, kept: PersonId, gone: PersonId, *, task: int | None = None
-    ) -> Done:
-        """Make two persons one."""
-        return await self.decide(steward, Merge(kept=kept, gone=gone, task=task))
-
-    async def link(
-        self,
-        steward: Steward,
-        record: SourceRecordId,
-        person: PersonId,
-        *,
-        task: int | None = None,
-    ) -> Done:
-        """Move a record to a person."""
-        return await self.decide(steward, Link(record=record, person=person, task=task))
-
-    async def unlink(
-        self, steward: Steward, record: SourceRecordId, *, task: int | None = None
-    ) -> Done:
-        """Give a record a person of its own."""
-        return await self.decide(steward, Unlink(record=record, task=task))
-
-    async def split(
-        self,
-        steward: Steward,
-        person: PersonId,
-        records: Iterable[SourceRecordId],
-        *,
-        task: int | None = None,
-    ) -> Done:
-        """Give some records of a person a new person together."""
-        return await self.decide(
-            steward, Split(person=person, records=frozenset(records), task=task)
-        )
-
-    async def reject(
-        self, steward: Steward, one: PersonId, other: PersonId, *, task: int | None = None
-    ) -> Done:
-        """Two persons are two humans."""
-        return await self.decide(steward, Reject(one=one, other=other, task=task))
-
-    async def confirm(
-        self, steward: Steward, record: SourceRecordId, *, task: int | None = None
-    ) -> Done:
-        """A record is where it belongs."""
-        return await self.decide(steward, Confirm(record=record, task=task))
-
-    async def overlay(self, steward: Steward, task: int, *, is_accepted: bool) -> Done:
-        """Take over the demographics that an overlay task holds back, or refuse them."""
-        return await self.decide(steward, Overlay(task=task, is_accepted=is_accepted))
-
-    async def review_consents(self, steward: Steward, decision: int) -> Done:
-        """Let the consents of the persons a decision changed hold as they are."""
-        return await self.decide(steward, ReviewConsents(decision=decision))
 
     async def undo(self, steward: Steward, decision: int, *, task: int | None = None) -> Done:
         """Take a decision back, an undo too; what was touched since is left, and named."""

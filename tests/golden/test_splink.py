@@ -15,11 +15,11 @@ from mpi.levels import COMPARISONS
 from mpi.model_text import model_text
 from mpi.score import Scorer
 from mpi.settings import LinkageModel, read_model
-from mpi.training.check import score_both
 from mpi.training.engine import Function, duckdb_engine
 from mpi.training.fields import Knowledge, comparer, level_functions, term_functions
 from mpi.training.splink_settings import splink_settings
 from tests.support.mpi import MODEL, SETTINGS
+from tests.support.splink_scores import score_both
 from tests.support.training import known_pairs, shares_of
 
 FILE = Path(__file__).parent / "splink" / "weights.json"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from hie.db import Database
-from hie.flow.decisions import Steward
+from hie.flow.decisions import Merge, Steward
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.model import Identified
@@ -169,7 +169,7 @@ async def test_what_is_filed_while_persons_change_is_the_records_persons(
         async def decide() -> None:
             for kept, gone in (persons[:2], persons[1:]) * 4:
                 try:
-                    done = await stewards.merge(who, kept, gone)
+                    done = await stewards.decide(who, Merge(kept=kept, gone=gone))
                     await stewards.undo(who, done.decision_id)
                 except HieError as error:
                     if error.category is not Category.CONFLICT:

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from adapters.hl7v2.tls import TlsSettings, server_context
 from adapters.source_files import load_sources
 from hie.commands.notices import notices
-from hie.flow.decisions import Steward
+from hie.flow.decisions import Merge, Steward
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.ids import PersonId, SourceId
 from hie.notify.deliver import Pace
@@ -78,7 +78,8 @@ class Told(World):
             return record, (await self.hub.mpi.person_of(conn, [record]))[record]
 
     async def merge(self, kept: str, gone: str) -> int:
-        done = await self.hub.stewards.merge(steward(), PersonId(kept), PersonId(gone))
+        asked = Merge(kept=PersonId(kept), gone=PersonId(gone))
+        done = await self.hub.stewards.decide(steward(), asked)
         return done.decision_id
 
     async def settled(self) -> None:

@@ -8,7 +8,17 @@ import pytest
 from sqlalchemy import text
 
 from hie.flow.corrections import as_csv
-from hie.flow.decisions import Confirm, Link, Merge, Reject, Request, Steward, Unlink
+from hie.flow.decisions import (
+    Confirm,
+    Link,
+    Merge,
+    Overlay,
+    Reject,
+    Request,
+    ReviewConsents,
+    Steward,
+    Unlink,
+)
 from hie.flow.standing import StandingNumbers
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
@@ -115,7 +125,7 @@ async def test_a_merge_taken_back_restores_every_answer_and_every_row(feed: Feed
     # The same of a merge by a steward, twice, and here every row.
     seen, rows = await asked(feed, own), await ledger(feed)
     for _ in range(2):
-        done = await stewards.merge(KIM, one, two)
+        done = await stewards.decide(KIM, Merge(kept=one, gone=two))
         assert (await feed.person("1"), await feed.person("2")) == (one, one)
         assert done.resources["Condition"] == 1
         assert set(done.persons) == {one, two}
@@ -146,7 +156,7 @@ def without_marks(seen: list[list[str]]) -> list[list[str]]:
 
 async def test_what_arrives_while_a_merge_stands_goes_back_with_its_record(local: Feed):
     one, two = await two_patients(local)
-    done = await local.hub.hub.stewards.merge(KIM, one, two)
+    done = await local.hub.hub.stewards.decide(KIM, Merge(kept=one, gone=two))
     await local.send("A01", pid(JANE, "2"), pv1("V3"))
     assert await local.whole("1") == await local.whole("2")
     undone = await local.hub.hub.stewards.undo(KIM, done.decision_id)
@@ -175,7 +185,7 @@ async def test_patients_tokens_end_with_the_next_request(local: Feed):
     await local.undo(await local.decision())
     before = await tokens()
     assert 401 not in await states(before)
-    done = await stewards.merge(KIM, one, two)
+    done = await stewards.decide(KIM, Merge(kept=one, gone=two))
     assert await states(before) == [401, 401]
     merged = await tokens()
     await stewards.undo(KIM, done.decision_id)
@@ -189,7 +199,7 @@ async def test_an_unmerge_lists_every_disclosure_and_who_was_told(local: Feed):
     stewards = local.hub.hub.stewards
     staff = await local.hub.token(WHO, user="Practitioner/d1")
     await local.hub.ask(staff, f"Condition?patient={one}")  # before: nothing to correct
-    done = await stewards.merge(KIM, one, two)
+    done = await stewards.decide(KIM, Merge(kept=one, gone=two))
     headers = {"X-Request-Id": "corr-1"}
     _, bundle = await local.hub.ask(staff, f"Condition?patient={one}", headers=headers)
     problems = [entry["resource"]["id"] for entry in bundle["entry"]]
@@ -240,7 +250,7 @@ async def test_a_preview_shows_both_sides_and_changes_nothing(local: Feed):
     numbers = [len((side[one] or {})["identifier"]) for side in (before, after)]
     assert numbers == [1, 2]
     # What was made in the transaction that was rolled back is not used afterwards.
-    await stewards.merge(KIM, one, two)
+    await stewards.decide(KIM, Merge(kept=one, gone=two))
     assert len((await local.bundle("Patient?identifier=1"))[0]["identifier"]) == 2
 
 
@@ -275,7 +285,7 @@ async def test_a_batch_reports_each_item_and_is_taken_back_as_one(local: Feed):
 async def test_every_decision_is_on_record_for_everybody_it_touched(local: Feed):
     one, two = await two_patients(local)
     stewards = local.hub.hub.stewards
-    done = await stewards.merge(KIM, one, two)
+    done = await stewards.decide(KIM, Merge(kept=one, gone=two))
     await stewards.undo(Steward(name="lee", words="two humans"), done.decision_id)
     async with local.hub.hub.db.reading() as conn:
         events = [await local.hub.hub.audit.access_log(conn, [person]) for person in (one, two)]
@@ -294,10 +304,10 @@ async def test_a_decision_on_a_task_closes_it_and_opens_it_when_taken_back(local
     async with local.hub.hub.db.transaction() as conn:
         await review.claim(conn, task.id, "lee")
     with pytest.raises(HieError) as raised:
-        await stewards.reject(KIM, one, two, task=task.id)
+        await stewards.decide(KIM, Reject(one=one, other=two, task=task.id))
     assert raised.value.category is Category.CONFLICT
     lee = Steward(name="lee")
-    done = await stewards.reject(lee, one, two, task=task.id)
+    done = await stewards.decide(lee, Reject(one=one, other=two, task=task.id))
     async with local.hub.hub.db.reading() as conn:
         closed = await conn.scalar(
             text("SELECT closed_by FROM review_task WHERE id = :id"), {"id": task.id}
@@ -354,10 +364,10 @@ async def test_an_overlay_is_taken_over_refused_and_taken_back(local: Feed):
     await local.send("A08", pid(OVERLAID, "1"))
     assert await said() == ("PETER", "1951-07-09")
     task = await overlay()
-    refused = await stewards.overlay(KIM, task, is_accepted=False)
+    refused = await stewards.decide(KIM, Overlay(task=task, is_accepted=False))
     assert await said() == ("PETER", "1951-07-09")
     await stewards.undo(KIM, refused.decision_id)
-    accepted = await stewards.overlay(KIM, await overlay(), is_accepted=True)
+    accepted = await stewards.decide(KIM, Overlay(task=await overlay(), is_accepted=True))
     assert await said() == ("WALTER", "1980-01-02")
     assert await local.bundle("Patient?given=PETER") == []
     undone = await stewards.undo(KIM, accepted.decision_id)
@@ -403,7 +413,7 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == []
     await feed.consent(first, "permit")
     assert await seen_by_clinic(feed) == ["V1"]
-    merged = await stewards.merge(KIM, one, two)
+    merged = await stewards.decide(KIM, Merge(kept=one, gone=two))
     assert await seen_by_clinic(feed) == ["V1"]
     assert await told_to_clinic(feed, one) == {first}
     # Nor is whom a hidden patient was merged with told to who asks by the id it had.
@@ -414,11 +424,11 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     # A record that comes later is on no side: the permit was not given for it.
     await feed.send("A01", pid(JANE, "2"), pv1("V3"))
     assert await seen_by_clinic(feed) == ["V1"]
-    review = await stewards.review_consents(KIM, merged.decision_id)
+    review = await stewards.decide(KIM, ReviewConsents(decision=merged.decision_id))
     assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
     assert (await feed.hub.ask(clinic, f"Patient/{two}"))[0] == 200
     with pytest.raises(HieError) as raised:
-        await stewards.review_consents(KIM, merged.decision_id)
+        await stewards.decide(KIM, ReviewConsents(decision=merged.decision_id))
     assert raised.value.category is Category.CONFLICT
     undone = await stewards.undo(KIM, review.decision_id)
     assert await seen_by_clinic(feed) == ["V1"]
@@ -431,13 +441,13 @@ async def test_a_consent_opens_nothing_of_the_other_side_until_it_is_reviewed(fe
     assert await seen_by_clinic(feed) == ["V1", "V2", "V3"]
     await stewards.undo(KIM, unmerge.decision_id)
     assert await stewards.unreviewed() == [merged.decision_id]
-    await stewards.review_consents(KIM, merged.decision_id)
+    await stewards.decide(KIM, ReviewConsents(decision=merged.decision_id))
     # A denial of the one holds for both, and when they part it still does until it is reviewed.
     await feed.consent(first, "deny")
     assert await seen_by_clinic(feed) == []
-    parted = await stewards.unlink(KIM, second)
+    parted = await stewards.decide(KIM, Unlink(record=second))
     assert await seen_by_clinic(feed) == []
-    await stewards.review_consents(KIM, parted.decision_id)
+    await stewards.decide(KIM, ReviewConsents(decision=parted.decision_id))
     assert await seen_by_clinic(feed) == ["V2", "V3"]
 
 
@@ -445,8 +455,8 @@ async def test_an_old_id_leads_to_its_own_records_wherever_they_are_taken(feed: 
     one, two = await two_patients(feed)
     stewards = feed.hub.hub.stewards
     second = await record_of(feed, two)
-    await stewards.merge(KIM, one, two)
-    parted = await stewards.unlink(KIM, second)
+    await stewards.decide(KIM, Merge(kept=one, gone=two))
+    parted = await stewards.decide(KIM, Unlink(record=second))
     (visit,) = await feed.bundle(f"Encounter?patient={two}")
     assert visit["identifier"][0]["value"] == "V2"
     undone = await stewards.undo(KIM, parted.decision_id)

@@ -17,7 +17,6 @@ from mpi.models import Why
 from mpi.redecide import lines
 from mpi.settings import LinkageModel, MpiSettings
 from mpi.training import gates
-from mpi.training.check import score_both
 from mpi.training.engine import Engine, Function, duckdb_engine, spark_engine
 from mpi.training.fields import Knowledge, level_functions, term_functions
 from mpi.training.finish import finished
@@ -29,6 +28,7 @@ from tests.conftest import IS_LONG
 from tests.support.memory_index import MemoryIndex
 from tests.support.mpi import MODEL, SETTINGS, START_US, Index
 from tests.support.people import population
+from tests.support.splink_scores import score_both
 from tests.support.training import known_pairs, shares_of, town
 from tests.support.tree import ROOT
 
