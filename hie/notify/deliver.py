@@ -201,7 +201,9 @@ class Deliverer:
         way = self._way_to(source, address[1]) if source else None
         try:
             while (head := await self._book.head(address)) and head.due_us <= self._clock.now_us():
-                if not await self._try(head, source, way):
+                if source is None or way is None:
+                    await self._park(head, _UNSUBSCRIBED)
+                elif not await self._try(head, source, way):
                     return
         except Exception as error:  # noqa: BLE001 - a defect here must not stop the others' notices
             _log.error("notice.failed", source=address[0], error=type(error).__name__)
@@ -211,29 +213,27 @@ class Deliverer:
                 await way.close()
             self._wake.set()
 
-    async def _try(self, one: Notice, source: Source | None, way: Way | None) -> bool:
+    async def _try(self, one: Notice, source: Source, way: Way) -> bool:
         """Try one; whether the next may be tried."""
-        if source is None or way is None:
-            await self._park(one, _UNSUBSCRIBED)
-            return True
         if not await self._book.claim(one):
             return False
-        news = await self._desk.news(one, source)
-        if news is None or not news.is_new:
-            await self._no_news(one, news)
+        if not await self._news(one, source):
             return True
         try:
             await way.reach()
+            # A connection may take its time: what was taken back meanwhile is never told.
+            if not (news := await self._news(one, source)):
+                return True
             letter = await self._desk.letter(one, news, self._pace.processing_id)
             await self._desk.disclose(one, source, news)
             verdict = await way.send(letter)
         except HieError as error:
-            verdict = Verdict(is_taken=False, reason=error.text)
-        if verdict.is_taken:
-            await self._book.delivered(one, news.sight.person_id, news.digest)
-            self.on_settled(one.source_id, one.channel, State.DELIVERED.value)
-            return True
-        return await self._failed(one, source, verdict)
+            return await self._failed(one, source, Verdict(is_taken=False, reason=error.text))
+        if not verdict.is_taken:
+            return await self._failed(one, source, verdict)
+        await self._book.delivered(one, news.sight.person_id, news.digest)
+        self.on_settled(one.source_id, one.channel, State.DELIVERED.value)
+        return True
 
     async def _failed(self, one: Notice, source: Source, verdict: Verdict) -> bool:
         waited = (self._clock.now_us() - one.created_us) / SECOND_US
@@ -261,10 +261,15 @@ class Deliverer:
         self.on_settled(one.source_id, one.channel, State.PARKED.value)
         _log.warning("notice.parked", source=one.source_id, reason=reason)
 
-    async def _no_news(self, one: Notice, news: News | None) -> None:
+    async def _news(self, one: Notice, source: Source) -> News | None:
+        """What is new to the receiver now; None where nothing is, and the notice is settled."""
+        news = await self._desk.news(one, source)
+        if news is not None and news.is_new:
+            return news
         async with self._db.transaction() as conn:
             if news is not None:
                 known = Told(person_id=news.sight.person_id, digest=news.digest)
                 await self._book.knows(conn, one, known)
             await self._book.settle(conn, one, State.NO_NEWS)
         self.on_settled(one.source_id, one.channel, State.NO_NEWS.value)
+        return None
