@@ -57,8 +57,9 @@ def test_two_mistakes_at_once_are_linked_or_shown():
 
 def test_no_twins_are_linked_and_none_are_hidden():
     found = [decision for _, decision in decisions(twin_pairs(seed=103, count=500 * SCALE))]
-    # One in two thousand draws Lisa and Melissa: one of them bears the other's short form.
-    assert sum(map(is_linked, found)) <= len(found) // 2_000
+    # Some are drawn as Lisa and Melissa, or as Jayden and a mistyped Kayden: each reads as the
+    # other. The bound of the design is 1 in 200 (docs/adr/0023-evidence-and-guard.md).
+    assert sum(map(is_linked, found)) <= len(found) // 500
     assert share(d.outcome is Outcome.REVIEW for d in found) >= 0.995
 
 
