@@ -63,6 +63,7 @@ class Run:
         started = time.perf_counter()
         yield
         self.stages[name] = time.perf_counter() - started
+        print(f"  {self.title}: {name} {self.stages[name]:.0f} s", flush=True)
 
     def times(self, name: str, seconds: Sequence[float], elapsed: float, target: str = "") -> None:
         """Keep how long one of many took, and how many there were a second."""
