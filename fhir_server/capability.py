@@ -27,11 +27,6 @@ TYPE_INTERACTIONS: Final = (
 #: What `POST [base]` takes.
 SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
 WRITING: Final = frozenset({"update", "create", "delete"})
-OPERATIONS: Final = {
-    "everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
-    "match": ("Patient", "https://profiles.ihe.net/ITI/PDQm/OperationDefinition/PDQmMatch"),
-    "ihe-pix": ("Patient", "https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix"),
-}
 #: Parameters every type has.
 EVERYWHERE: Final = (
     {
@@ -57,6 +52,16 @@ class Routed(Protocol):
         """FHIR's name, `search-type`, or the operation's, `everything`."""
         ...
 
+    @property
+    def of_type(self) -> str:
+        """The resource type an operation stands at."""
+        ...
+
+    @property
+    def definition(self) -> str:
+        """The OperationDefinition; "" for an interaction."""
+        ...
+
 
 def capability_statement(
     routes: Iterable[Routed], index: SearchIndex, settings: FhirSettings, now_us: int
@@ -69,11 +74,15 @@ def capability_statement(
         settings: where the server is.
         now_us: when the statement was made: the start of the server.
     """
-    offered = {route.interaction for route in routes}
+    listed = list(routes)
+    offered = {route.interaction for route in listed}
     rest: dict[str, Any] = {
         "mode": "server",
         "security": _security(settings),
-        "resource": [_resource(name, offered, index) for name in index.types],
+        "resource": [
+            _resource(name, offered, index) | _operations(name, listed) for name in index.types
+        ],
+        **_operations("", listed),
     }
     system = [code for name in SYSTEM_INTERACTIONS if name in offered for code in _codes(name)]
     if system:
@@ -118,7 +127,7 @@ def _security(settings: FhirSettings) -> dict[str, Any]:
 
 def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any]:
     refused = WRITING if name in READ_ONLY_TYPES else frozenset()
-    told: dict[str, Any] = {
+    return {
         "type": name,
         "interaction": [
             {"code": code} for code in TYPE_INTERACTIONS if code in offered and code not in refused
@@ -132,14 +141,17 @@ def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any
         "referencePolicy": ["literal", "local"],
         "searchParam": [*EVERYWHERE, *(_param(param) for param in index.params(name))],
     }
-    operations = [
-        {"name": operation, "definition": definition}
-        for operation, (of_type, definition) in OPERATIONS.items()
-        if operation in offered and of_type == name
-    ]
-    if operations:
-        told["operation"] = operations
-    return told
+
+
+def _operations(of_type: str, routes: Iterable[Routed]) -> dict[str, Any]:
+    """The operations that stand at a type, or (of type "") at the server; once each."""
+    found = {
+        route.interaction: route.definition
+        for route in routes
+        if route.definition and route.of_type == of_type
+    }
+    told = [{"name": name, "definition": definition} for name, definition in found.items()]
+    return {"operation": told} if told else {}
 
 
 def _param(param: SearchParam) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class Door(Protocol):
         """One page of what the caller may see."""
         ...
 
+
+class Records(Protocol):
+    """The way to whole records, through the same door (`hie.record`)."""
+
     async def everything(
         self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None, /
     ) -> Page:
@@ -134,6 +138,7 @@ class Call:
 
     Attributes:
         interaction: FHIR's name of it, `search-type`.
+        method: of HTTP; a HEAD is answered as the GET it stands for.
         type: resource type of the URL.
         id: of the URL.
         version: of the URL.
@@ -143,6 +148,7 @@ class Call:
 
     ctx: RequestContext
     interaction: str
+    method: str = "GET"
     type: str = ""
     id: str = ""
     version: str = ""
@@ -153,11 +159,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One FHIR response; an empty body has no content type."""
+    """One FHIR response.
+
+    Attributes:
+        body: an empty one has no content type.
+        content_type: "" = FHIR JSON.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +177,7 @@ class Edge:
     """What the handlers work with."""
 
     door: Door
+    records: Records
     identities: Identities
     writer: FhirWriter
     index: SearchIndex

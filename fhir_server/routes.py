@@ -11,7 +11,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -19,20 +19,10 @@ from aiohttp import hdrs, web
 
 from fhir_server import negotiate, outcome
 from fhir_server.capability import capability_statement
-from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identities
-from fhir_server.interactions.create import create
-from fhir_server.interactions.delete import delete
-from fhir_server.interactions.history import history
-from fhir_server.interactions.read import read
-from fhir_server.interactions.search import search
-from fhir_server.interactions.transaction import transaction
-from fhir_server.interactions.update import update
-from fhir_server.interactions.vread import vread
-from fhir_server.operations.everything import everything
-from fhir_server.operations.match import match
-from fhir_server.operations.pix import cross_reference
+from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identities, Records
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
+from fhir_server.table import ROUTES, Route
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
@@ -56,7 +46,6 @@ PROTECTED: Final[Mapping[str, str]] = {
 #: Headers of a refusal that the client needs.
 TOLD_HEADERS: Final = ("WWW-Authenticate", "Retry-After", "Allow")
 
-Handler = Callable[[Edge, Call], Awaitable[Answer]]
 #: The caller of a request, once known; for whoever watches refusals.
 CALLER: Final = web.RequestKey("caller", Caller)
 
@@ -71,89 +60,11 @@ class Watcher(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One address of the API.
-
-    Attributes:
-        interaction: FHIR's name, or the operation's.
-        action: the SMART action a scope must grant on the type; "" = the handler checks.
-        of_type: resource type where the path names none.
-    """
-
-    method: str
-    path: str
-    interaction: str
-    handler: Handler
-    action: str = ""
-    of_type: str = ""
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/Patient/{id}/$everything",
-        interaction="everything",
-        handler=everything,
-        action="r",
-        of_type="Patient",
-    ),
-    Route(
-        method="POST",
-        path="/Patient/$match",
-        interaction="match",
-        handler=match,
-        action="s",
-        of_type="Patient",
-    ),
-    *(
-        Route(
-            method=method,
-            path="/Patient/$ihe-pix",
-            interaction="ihe-pix",
-            handler=cross_reference,
-            action="s",
-            of_type="Patient",
-        )
-        for method in ("GET", "POST")
-    ),
-    Route(
-        method="GET",
-        path="/{type}/{id}/_history/{version}",
-        interaction="vread",
-        handler=vread,
-        action="r",
-    ),
-    Route(
-        method="GET",
-        path="/{type}/{id}/_history",
-        interaction="history-instance",
-        handler=history,
-        action="r",
-    ),
-    Route(
-        method="POST",
-        path="/{type}/_search",
-        interaction="search-type",
-        handler=search,
-        action="s",
-    ),
-    Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
-    Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),
-    Route(method="DELETE", path="/{type}/{id}", interaction="delete", handler=delete, action="d"),
-    Route(method="GET", path="/{type}", interaction="search-type", handler=search, action="s"),
-    Route(method="POST", path="/{type}", interaction="create", handler=create, action="c"),
-    Route(method="PUT", path="/{type}", interaction="update", handler=update, action="u"),
-    Route(method="DELETE", path="/{type}", interaction="delete", handler=delete, action="d"),
-    Route(method="POST", path="/", interaction="transaction", handler=transaction),
-    Route(method="POST", path="", interaction="transaction", handler=transaction),
-)
-
-
 def setup(  # noqa: PLR0913 - what the composition root has made
     app: web.Application,
     *,
     door: Door,
+    records: Records,
     identities: Identities,
     writer: FhirWriter,
     token_checker: TokenChecker,
@@ -166,6 +77,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
         door=door,
+        records=records,
         identities=identities,
         writer=writer,
         index=index,
@@ -263,6 +175,7 @@ class Rim:
         call = Call(
             ctx=ctx,
             interaction=route.interaction,
+            method=route.method,
             type=route.of_type or found.get("type", ""),
             id=found.get("id", ""),
             version=found.get("version", ""),
@@ -270,7 +183,7 @@ class Rim:
             headers=request.headers,
         )
         self._require_scope(route, call)
-        if request.method in (hdrs.METH_POST, hdrs.METH_PUT):
+        if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
             body = await self._body(request)
             is_search = route.interaction == "search-type"
             call = (
@@ -349,7 +262,10 @@ async def _respond(request: web.Request, answer: Answer) -> web.Response:
     if not answer.body:
         return response
     body = answer.body
-    response.content_type, response.charset = negotiate.FHIR_JSON, "utf-8"
+    if answer.content_type:
+        response.headers["Content-Type"] = answer.content_type
+    else:
+        response.content_type, response.charset = negotiate.FHIR_JSON, "utf-8"
     if len(body) >= GZIP_FROM_BYTES and negotiate.takes_gzip(
         request.headers.get("Accept-Encoding")
     ):

@@ -57,7 +57,9 @@ from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 from hie.overview import Overview
+from hie.record import Records
 from hie.settings import Settings
+from hie.sight import Sight
 from hie.store.changes import Changes
 from hie.store.criteria import Criteria
 from hie.store.moved import MoveLog
@@ -135,9 +137,9 @@ class Services:
         self.sequencer = Sequencer(self.db, signing, heads)
         self.verifier = Verifier(self.db, signing.public_key(), heads)
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
-        self.door = Door(
-            self.db, self.repository, self.consent, self.mpi, self.golden, self.disclosures
-        )
+        sight = Sight(self.repository, self.consent, self.mpi, self.golden)
+        self.door = Door(self.db, self.repository, sight, self.golden, self.disclosures)
+        self.records = Records(self.db, self.repository, sight, self.golden, self.disclosures)
         self.identities = Identities(
             self.db,
             self.repository,

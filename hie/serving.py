@@ -98,6 +98,7 @@ class Site:
         routes.setup(
             app,
             door=services.door,
+            records=services.records,
             identities=services.identities,
             writer=SourceWriter(receiver, base),
             token_checker=services.tokens,

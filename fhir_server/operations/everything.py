@@ -17,7 +17,7 @@ async def everything(edge: Edge, call: Call) -> Answer:
     address = f"Patient/{call.id}/$everything"
     place = paging.asked(edge, call, address)
     count = paging.requested_count(edge, call, place.params)
-    page = await edge.door.everything(call.ctx, call.id, count, place.position or None)
+    page = await edge.records.everything(call.ctx, call.id, count, place.position or None)
     base = edge.settings.base_url
     body = bundle.searchset(
         within_scopes(page, call.ctx.caller),

@@ -176,6 +176,7 @@ async def running_api() -> AsyncIterator[Hub]:
     setup(
         app,
         door=door,
+        records=door,
         identities=FakeIdentities(),
         writer=writer,
         token_checker=Tokens(),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fhir_server.capability import capability_statement
-from fhir_server.routes import ROUTES
 from fhir_server.settings import FhirSettings
+from fhir_server.table import ROUTES
 from fhir_server.validate import validate
 from hie.store.index import load_index
 

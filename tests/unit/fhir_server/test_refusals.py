@@ -218,9 +218,11 @@ async def test_a_form_has_a_bounded_number_of_fields(hub: Hub):
 
 async def test_a_server_that_nobody_watches_refuses_all_the_same():
     app = web.Application()
+    door = FakeDoor(INDEX)
     setup(
         app,
-        door=FakeDoor(INDEX),
+        door=door,
+        records=door,
         identities=FakeIdentities(),
         writer=FakeWriter(),
         token_checker=Tokens(),

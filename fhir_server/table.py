@@ -1,0 +1,109 @@
+"""The table of the FHIR API: every address, what it means and who answers it.
+
+`fhir_server.routes` listens to it; the CapabilityStatement is made from it. Addresses are tried
+from the top: what is more special stands first.
+Spec: https://hl7.org/fhir/R4/http.html, https://hl7.org/fhir/R4/operations.html
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.interactions.create import create
+from fhir_server.interactions.delete import delete
+from fhir_server.interactions.history import history
+from fhir_server.interactions.read import read
+from fhir_server.interactions.search import search
+from fhir_server.interactions.transaction import transaction
+from fhir_server.interactions.update import update
+from fhir_server.interactions.vread import vread
+from fhir_server.operations.everything import everything
+from fhir_server.operations.match import match
+from fhir_server.operations.pix import cross_reference
+
+Handler = Callable[[Edge, Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One address of the API.
+
+    Attributes:
+        interaction: FHIR's name, or the operation's.
+        action: the SMART action a scope must grant on the type; "" = the handler checks.
+        of_type: resource type where the path names none.
+        definition: of an operation: its OperationDefinition, told in the CapabilityStatement.
+    """
+
+    method: str
+    path: str
+    interaction: str
+    handler: Handler
+    action: str = ""
+    of_type: str = ""
+    definition: str = ""
+
+
+ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/Patient/{id}/$everything",
+        interaction="everything",
+        handler=everything,
+        action="r",
+        of_type="Patient",
+        definition="http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    ),
+    Route(
+        method="POST",
+        path="/Patient/$match",
+        interaction="match",
+        handler=match,
+        action="s",
+        of_type="Patient",
+        definition="https://profiles.ihe.net/ITI/PDQm/OperationDefinition/PDQmMatch",
+    ),
+    *(
+        Route(
+            method=method,
+            path="/Patient/$ihe-pix",
+            interaction="ihe-pix",
+            handler=cross_reference,
+            action="s",
+            of_type="Patient",
+            definition="https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
+        )
+        for method in ("GET", "POST")
+    ),
+    Route(
+        method="GET",
+        path="/{type}/{id}/_history/{version}",
+        interaction="vread",
+        handler=vread,
+        action="r",
+    ),
+    Route(
+        method="GET",
+        path="/{type}/{id}/_history",
+        interaction="history-instance",
+        handler=history,
+        action="r",
+    ),
+    Route(
+        method="POST",
+        path="/{type}/_search",
+        interaction="search-type",
+        handler=search,
+        action="s",
+    ),
+    Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
+    Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),
+    Route(method="DELETE", path="/{type}/{id}", interaction="delete", handler=delete, action="d"),
+    Route(method="GET", path="/{type}", interaction="search-type", handler=search, action="s"),
+    Route(method="POST", path="/{type}", interaction="create", handler=create, action="c"),
+    Route(method="PUT", path="/{type}", interaction="update", handler=update, action="u"),
+    Route(method="DELETE", path="/{type}", interaction="delete", handler=delete, action="d"),
+    Route(method="POST", path="/", interaction="transaction", handler=transaction),
+    Route(method="POST", path="", interaction="transaction", handler=transaction),
+)
