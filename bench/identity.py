@@ -4,6 +4,7 @@ Run at a million persons: `make bench BENCH_ARGS="identity --scale 50"`.
 """
 
 import asyncio
+import gc
 import http
 import json
 import os
@@ -22,7 +23,7 @@ import aiohttp
 from bench.machine import percentile, print_table
 from bench.population import Population, Registered, Somebody
 from bench.process import memory_mb, running_hub
-from bench.registry import SOURCE, Read, Registry
+from bench.registry import SOURCE, Readings, Registry
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
@@ -80,9 +81,9 @@ class Town:
     """
 
     population: Population
-    records: Sequence[Registered]
+    count: int
+    readings: Readings
     sample: Sequence[Somebody]
-    read: list[Read] = field(default_factory=list)
     person_of: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -99,29 +100,56 @@ def measure(folder: Path, *, count: int, is_linked: bool = True) -> None:
         count: persons.
         is_linked: whether the registry is linked, or whose each record is, is given.
     """
-    population = Population()
-    records = list(population.records(count))
-    town = Town(population=population, records=records, sample=population.sampled(ASKED))
     # One key file: records keep their ids, so they are read and linked once for both.
     settings = {"HIE_KEY_FILE": str(folder / "kek.json"), "HIE_HOME": str(folder / "sqlite")}
-    asyncio.run(_measure(Run(title="SQLite", is_linked=is_linked), settings, town))
+    run = Run(title="SQLite", is_linked=is_linked)
+    town = asyncio.run(_town(run, settings, count, folder / "readings"))
+    # Nothing of it goes away any more: looking for garbage in it would take longer than the work.
+    gc.freeze()
+    asyncio.run(_measure(run, settings, town))
     with running_server(is_durable=True) as server:
         url = server.url("postgres")
         settings |= {"HIE_HOME": str(folder / "postgresql"), "HIE_DATABASE_URL": url}
         asyncio.run(_measure(Run(title="PostgreSQL"), settings, town))
 
 
+async def _town(run: Run, settings: dict[str, str], count: int, path: Path) -> Town:
+    """Read the records of so many persons, and link them or be told whose they are."""
+    population, jobs = Population(), os.cpu_count() or 1
+    async with _services(settings) as services:
+        registry = _registry(services)
+        with run.stage("normalise"):
+            readings = registry.read(population.records(count), path, jobs)
+        if run.is_linked:
+            with run.stage("link"):
+                linked = registry.link(readings, jobs)
+                person_of: dict[str, Sequence[str]] = {row[0]: row[1:4] for row in linked.links()}
+            print(f"  {linked.compared / len(readings.persons):.1f} pairs compared a record")
+        else:
+            owners = zip(readings.record_ids, readings.persons, strict=True)
+            person_of = {record_id: (str(person), "", "") for record_id, person in owners}
+    sample = population.sampled(ASKED)
+    return Town(
+        population=population, count=count, readings=readings, sample=sample, person_of=person_of
+    )
+
+
+def _registry(services: Services) -> Registry:
+    return Registry(services.db, services.ring, services.keys, services.config.mpi)
+
+
 async def _measure(run: Run, settings: dict[str, str], town: Town) -> None:
     async with _services(settings) as services:
-        await _load(run, services, town)
+        with run.stage("write"):
+            await _registry(services).write(town.readings, town.person_of)
         if services.db.is_sqlite:
             _in_memory(run, services.config.mpi, town)
         await _identify(run, services, town)
         await _show(services, town)
     await _match(run, settings, town)
     header = ("", "p50 ms", "p99 ms", "a second", "target")
-    persons = len({record.person for record in town.records})
-    print_table(f"{run.title}: {persons} persons, {len(town.records)} records", header, run.rows)
+    title = f"{run.title}: {town.count} persons, {len(town.readings.persons)} records"
+    print_table(title, header, run.rows)
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run.stages.items())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"  bulk load {sum(run.stages.values()):.0f} s ({stages}); peak memory {peak} MB")
@@ -133,31 +161,14 @@ async def _services(settings: dict[str, str]) -> AsyncIterator[Services]:
         yield services
 
 
-async def _load(run: Run, services: Services, town: Town) -> None:
-    registry = Registry(services.db, services.ring, services.keys, services.config.mpi)
-    jobs = os.cpu_count() or 1
-    if not town.read:
-        with run.stage("normalise"):
-            town.read.extend(registry.read(town.records, jobs))
-        if run.is_linked:
-            with run.stage("link"):
-                linked = registry.link(town.read, jobs=jobs)
-                town.person_of.update({row[0]: row[1:4] for row in linked.links()})
-            print(f"  {linked.compared / len(town.read):.1f} pairs compared a record")
-        else:
-            for record, one in zip(town.records, town.read, strict=True):
-                town.person_of[one.arrival.record_id] = (str(record.person), "", "")
-    with run.stage("write"):
-        await registry.write(town.read, town.person_of)
-
-
 def _in_memory(run: Run, settings: MpiSettings, town: Town) -> None:
     """The same steps over dictionaries: keys, comparison, decision; the floor."""
     model, matcher = settings.model, Matcher(settings)
     normalizer = Normalizer(settings.forms, settings.defaults)
     under: dict[int, list[int]] = defaultdict(list)
-    for place, record in enumerate(town.read):
-        for key in blocking_keys(record.demographics, model.keys, _plain, model.keys_per_record):
+    known = town.readings.demographics
+    for place, demographics in enumerate(known):
+        for key in blocking_keys(demographics, model.keys, _plain, model.keys_per_record):
             if len(under[key.value]) < model.key_cap:
                 under[key.value].append(place)
     taken = []
@@ -173,7 +184,7 @@ def _in_memory(run: Run, settings: MpiSettings, town: Town) -> None:
             (
                 judge_person(
                     PersonId(str(place)),
-                    [matcher.pair(SourceRecordId(""), asked, town.read[place].demographics)],
+                    [matcher.pair(SourceRecordId(""), asked, known[place])],
                     model.thresholds,
                 )
                 for place in best
@@ -232,10 +243,10 @@ async def _show(services: Services, town: Town) -> None:
     """Store the Patients of some persons, as their messages would have."""
     persons = {one.number for one in town.sample[:SHOWN]}
     origin = Origin(source_id=SOURCE, message_id=MessageId(0), now_us=services.clock.now_us())
-    for record, one in zip(town.records, town.read, strict=True):
-        if record.person in persons:
-            placed = one.arrival.record_id
-            patient = {**record.patient, "id": placed}
+    for person, record_id, given in town.readings.shown:
+        if person in persons:
+            placed = SourceRecordId(record_id)
+            patient = {**given, "id": placed}
             async with services.db.transaction() as conn:
                 placement = Placement(type="Patient", id=placed, resource=patient, owner=placed)
                 await services.placer.place(conn, origin, [placement])

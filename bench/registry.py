@@ -5,15 +5,17 @@ links, decisions, blocking keys, identifiers - made by the same code; they go to
 COPY and to SQLite by one prepared statement a table. Review tasks are counted, not opened.
 """
 
+import pickle
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bench.population import Registered
+from bench.population import KEPT, Registered
 from hie.crypto import KeyRing
 from hie.db import Database, metadata
 from hie.kernel.clock import SystemClock
@@ -50,6 +52,41 @@ class Read:
     keys: tuple[tuple[int, int | None], ...]
 
 
+@dataclass(slots=True, kw_only=True)
+class Readings:
+    """A registry in comparable form; what linking needs in memory, the rest in a file.
+
+    Attributes:
+        path: of the file, a page of `Read` after the other.
+        persons: by place, the number of the person a record is really about.
+        shown: person, record id and Patient of those who may be asked for later.
+    """
+
+    path: Path
+    record_ids: list[str] = field(default_factory=list)
+    demographics: list[Demographics] = field(default_factory=list)
+    persons: list[int] = field(default_factory=list)
+    shown: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+
+    def pages(self) -> Iterator[list[Read]]:
+        """The records again, as they were read."""
+        with self.path.open("rb") as file:
+            for _ in range(0, len(self.persons), PAGE):
+                yield pickle.load(file)
+
+    def take(self, records: Sequence[Registered], reads: Sequence[Read]) -> None:
+        """Keep a page."""
+        with self.path.open("ab") as file:
+            pickle.dump(reads, file)
+        for record, read in zip(records, reads, strict=True):
+            record_id = str(read.arrival.record_id)
+            self.record_ids.append(record_id)
+            self.demographics.append(read.demographics)
+            self.persons.append(record.person)
+            if record.person % KEPT == 0:
+                self.shown.append((record.person, record_id, record.patient))
+
+
 class Registry:
     """Loads records into the index of one database."""
 
@@ -65,15 +102,24 @@ class Registry:
         self._under: Counter[int] = Counter()
         self._persons: dict[str, PersonId] = {}
 
-    def read(self, records: Sequence[Registered], jobs: int) -> list[Read]:
+    def read(self, records: Iterable[Registered], path: Path, jobs: int) -> Readings:
         """The records in comparable form, read by so many processes."""
         now_us = SystemClock().now_us()
+        readings = Readings(path=path)
+        given: list[list[Registered]] = []
 
-        def page(start: int) -> list[Read]:
-            return [self._read_one(record, now_us) for record in records[start : start + PAGE]]
+        def pages() -> Iterator[list[Registered]]:
+            whole = iter(records)
+            while page := list(islice(whole, PAGE)):
+                given.append(page)
+                yield page
 
-        pages = in_order(page, range(0, len(records), PAGE), jobs)
-        return [read for found in pages for read in found]
+        def read(page: list[Registered]) -> list[Read]:
+            return [self._read_one(record, now_us) for record in page]
+
+        for reads in in_order(read, pages(), jobs):
+            readings.take(given.pop(0), reads)
+        return readings
 
     def _read_one(self, record: Registered, now_us: int) -> Read:
         arrival = self._intake.arrival(
@@ -89,20 +135,19 @@ class Registry:
         pairs = tuple((key.value, overflow_key(key, self._blind)) for key in keys)
         return Read(arrival=arrival, demographics=demographics, keys=pairs)
 
-    def link(self, records: Sequence[Read], jobs: int) -> Linked:
+    def link(self, readings: Readings, jobs: int) -> Linked:
         """Which records are one person."""
-        named = {str(record.arrival.record_id): record.demographics for record in records}
+        named = dict(zip(readings.record_ids, readings.demographics, strict=True))
         return link(named, self._settings, lambda *_: None, jobs)
 
-    async def write(self, records: Sequence[Read], person_of: Mapping[str, Sequence[str]]) -> None:
+    async def write(self, readings: Readings, person_of: Mapping[str, Sequence[str]]) -> None:
         """Write the records and their links, a page a transaction.
 
         Args:
-            records: read before.
+            readings: read before.
             person_of: by record id: person, grade and bits, as `Linked.links` gives them.
         """
-        pages = iter(records)
-        while page := list(islice(pages, PAGE)):
+        for page in readings.pages():
             async with self._db.transaction() as conn:
                 owners = [record.arrival.record_id for record in page]
                 await self._keys.for_owners(conn, KeyKind.RECORD, owners)
