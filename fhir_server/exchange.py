@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
+from fhir_server.terminology.vocabulary import Vocabulary
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
@@ -183,3 +184,4 @@ class Edge:
     index: SearchIndex
     settings: FhirSettings
     sealer: Sealer
+    vocabulary: Vocabulary

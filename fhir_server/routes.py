@@ -23,6 +23,7 @@ from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identitie
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
 from fhir_server.table import ROUTES, Route
+from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
@@ -73,6 +74,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     clock: Clock,
     sealer: Sealer,
     watcher: Watcher | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> web.Application:
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
@@ -83,6 +85,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         index=index,
         settings=settings,
         sealer=sealer,
+        vocabulary=vocabulary or Vocabulary((), ()),
     )
     rim = Rim(edge, token_checker, clock, watcher)
     sub = web.Application(middlewares=[rim.answer_errors])

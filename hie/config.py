@@ -21,6 +21,8 @@ from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
 from consent.settings import load_consent_settings
+from fhir_server.terminology.load import load_vocabulary
+from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import HieError
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
@@ -43,6 +45,9 @@ class Config:
         elements = load_elements(folder / "fhir" / "elements.json")
         refuse(in_files(faults_of_maps(maps, elements), folder / "hl7v2" / "segments"))
         self.terminology = maps.terminology
+        self.vocabulary: Vocabulary = load_vocabulary(
+            folder / "fhir" / "terminology", maps.terminology
+        )
         self.lifecycles = maps.lifecycles
         table = folder / "hl7v2" / "sensitivity.toml"
         self.sensitivity = load_sensitivity(table, maps.terminology)

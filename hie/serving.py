@@ -103,6 +103,7 @@ class Site:
             writer=SourceWriter(receiver, base),
             token_checker=services.tokens,
             index=services.config.index,
+            vocabulary=services.config.vocabulary,
             settings=FhirSettings(
                 base_url=base,
                 default_count=settings.limits.search_count,

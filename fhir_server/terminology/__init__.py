@@ -1,0 +1,1 @@
+"""Codes the hub knows: local code systems and value sets, and the operations on them."""
