@@ -121,6 +121,7 @@ class Query:
             resource the person's own: any of these ids (person ids, or source record ids
             the caller may use). None = not asked; () = nothing can match. Of type Patient
             `_id` is asked for here.
+        is_own: they must be the resource's own person, none of its further ones.
         criteria: all must hold.
         count: matches a page may have; 0 asks for the total alone.
         cursor: where the page before ended, as the repository wrote it in `Page`.
@@ -132,6 +133,7 @@ class Query:
 
     type: str
     persons: tuple[str, ...] | None = None
+    is_own: bool = False
     criteria: tuple[Criterion, ...] = ()
     sort: tuple[Sort, ...] = ()
     count: int = 20
