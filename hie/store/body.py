@@ -10,6 +10,7 @@ Spec: https://hl7.org/fhir/R4/json.html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -19,6 +20,8 @@ from hie.kernel.fhir import FhirJson
 
 _MARK: Final = b"\x01"
 _ID: Final = orjson.Fragment(b'"\x01I\x01"')
+#: Resources of one message have one time; writing it out takes as long as filling a body.
+_instant = lru_cache(maxsize=4096)(instant)
 _FILLED_META: Final = frozenset({"versionId", "lastUpdated", "security"})
 
 
@@ -49,37 +52,45 @@ def encode(
     return stored
 
 
-def serve(
-    stored: bytes,
-    *,
-    resource_id: str,
-    version: str,
-    last_updated_us: int,
-    security: bytes,
-    persons: Sequence[str],
-) -> bytes:
-    """The finished JSON.
+class Opened:
+    """A stored body, cut at its splices.
 
-    Args:
-        stored: what `encode` made.
-        resource_id: the FHIR id.
-        version: the version id.
-        last_updated_us: when the version came to be.
-        security: the label codings, JSON objects joined by commas; never empty.
-        persons: person ids by ordinal.
+    Attributes:
+        persons: how many persons must be known to fill it.
     """
-    segments = stored.split(_MARK)
-    for position in range(1, len(segments), 2):
-        splice = segments[position]
-        if splice == b"I":
-            segments[position] = resource_id.encode()
-        elif splice == b"M":
-            segments[position] = (
-                f'"versionId":"{version}","lastUpdated":"{instant(last_updated_us)}","security":['
-            ).encode() + security
-        else:
-            segments[position] = b"Patient/" + persons[int(splice[1:])].encode()
-    return b"".join(segments)
+
+    __slots__ = ("_segments", "persons")
+
+    def __init__(self, stored: bytes) -> None:
+        self._segments = stored.split(_MARK)
+        self.persons = max(
+            (int(s[1:]) + 1 for s in self._segments[1::2] if s[:1] == b"P"), default=0
+        )
+
+    def filled(
+        self,
+        resource_id: str,
+        version: int | str,
+        last_updated_us: int,
+        security: bytes,
+        persons: Sequence[str],
+    ) -> bytes:
+        """The finished JSON.
+
+        Args:
+            resource_id: the FHIR id.
+            version: the version id.
+            last_updated_us: when the version came to be.
+            security: the label codings, JSON objects joined by commas; never empty.
+            persons: person ids by ordinal.
+        """
+        meta = f'"versionId":"{version}","lastUpdated":"{_instant(last_updated_us)}","security":['
+        fills = {b"I": resource_id.encode(), b"M": meta.encode() + security}
+        for ordinal, person in enumerate(persons):
+            fills[b"P%d" % ordinal] = b"Patient/" + person.encode()
+        segments = self._segments
+        segments[1::2] = [fills[splice] for splice in segments[1::2]]
+        return b"".join(segments)
 
 
 def decode(stored: bytes, *, resource_id: str, records: Sequence[str]) -> FhirJson:
@@ -100,8 +111,7 @@ def decode(stored: bytes, *, resource_id: str, records: Sequence[str]) -> FhirJs
 
 def persons_named(stored: bytes) -> int:
     """How many persons must be known to serve the body."""
-    splices = stored.split(_MARK)[1::2]
-    return max((int(s[1:]) + 1 for s in splices if s[:1] == b"P"), default=0)
+    return Opened(stored).persons
 
 
 def dump(value: Any) -> bytes:

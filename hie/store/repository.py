@@ -13,14 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
 from hie.keystore import KeyStore
-from hie.store.body import persons_named, serve
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
-from hie.store.loader import ResourceLoader, Rows
 from hie.store.origins import VersionOrigin
 from hie.store.predicate import Visibility, bound, padded, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
+from hie.store.serving import ResourceServer
 from hie.store.statements import Statements, current
 from hie.store.tables import resource, resource_version
 
@@ -37,7 +36,7 @@ class Found:
     next_cursor: str | None
 
 
-class ResourceRepository(ResourceLoader):
+class ResourceRepository(ResourceServer):
     """Reads resources for a residual.
 
     Args:
@@ -52,10 +51,9 @@ class ResourceRepository(ResourceLoader):
         criteria: Criteria,
         security: Callable[[int], bytes],
     ) -> None:
-        super().__init__(keys, index)
+        super().__init__(keys, index, security)
         self._visibility = visibility
         self._criteria = criteria
-        self._security = security
         self._statements = Statements(index, visibility)
 
     async def read(
@@ -65,7 +63,7 @@ class ResourceRepository(ResourceLoader):
         values = {"type_id": self._index.type_id(type_name), "id": resource_id}
         query = self._statements.read(shape_of(residual))
         rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-        served = await self._serve(conn, rows)
+        served = await self.serve(conn, rows)
         return served[0] if served else None
 
     async def versions(  # noqa: PLR0913 - one history, narrowed by keywords
@@ -93,7 +91,7 @@ class ResourceRepository(ResourceLoader):
         found: list[Served] = []
         while True:
             rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-            found += await self._serve(conn, rows)
+            found += await self.serve(conn, rows)
             if len(rows) < count or len(found) >= count:
                 return found[:count]
             values["last"] = rows[-1].version - 1
@@ -135,7 +133,7 @@ class ResourceRepository(ResourceLoader):
         rows = (await conn.execute(base, bound(residual))).all()
         page = rows[: query.count]
         cursor = plan.cursor(page[-1]) if len(rows) > query.count and page else None
-        return Found(served=tuple(await self._serve(conn, page)), next_cursor=cursor)
+        return Found(served=tuple(await self.serve(conn, page)), next_cursor=cursor)
 
     async def count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
         """How many resources of a search the caller may see."""
@@ -180,7 +178,7 @@ class ResourceRepository(ResourceLoader):
         values = {f"person_{n}": person for n, person in enumerate(listed)}
         rows = (await conn.execute(query, {**values, **bound(residual)})).all()
         found: dict[str, list[Served]] = {}
-        for served in await self._serve(conn, rows):
+        for served in await self.serve(conn, rows):
             found.setdefault(served.person_id, []).append(served)
         return found
 
@@ -240,7 +238,7 @@ class ResourceRepository(ResourceLoader):
         rows = (await conn.execute(query, values)).all()
         page = rows if count is None else rows[:count]
         following = page[-1].pk if len(rows) > len(page) else None
-        return await self._serve(conn, page), following
+        return await self.serve(conn, page), following
 
     def _where(self, r: Any, residual: Residual, query: Query) -> list[Any]:
         return [
@@ -283,35 +281,3 @@ class ResourceRepository(ResourceLoader):
                 same = other.c.person_id == r.c.person_id
                 where.append(exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r)))
         return where
-
-    async def _serve(self, conn: AsyncConnection, rows: Rows) -> list[Served]:
-        keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
-        opened = [b"" if row.deleted else self._open(row, keys) for row in rows]
-        named = [persons_named(body) for body in opened]
-        others = await self._others(conn, rows, named)
-        # A version about somebody whom the resource is no more about is nobody's to see.
-        return [
-            Served(
-                type=self._index.type_name(row.type_id),
-                id=row.id,
-                version=str(row.version),
-                last_updated_us=row.last_updated_us,
-                source_id=row.source_id,
-                person_id=row.person_id or "",
-                source_record_id=row.source_record_id or "",
-                label_mask=row.label_mask,
-                is_deleted=bool(row.deleted),
-                body=b""
-                if row.deleted
-                else serve(
-                    body,
-                    resource_id=row.id,
-                    version=str(row.version),
-                    last_updated_us=row.last_updated_us,
-                    security=self._security(row.label_mask),
-                    persons=[row.person_id or "", *(p for p, _ in others.get(row.pk, ()))],
-                ),
-            )
-            for row, body, count in zip(rows, opened, named, strict=True)
-            if count <= 1 + len(others.get(row.pk, ()))
-        ]
