@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -200,25 +201,79 @@ sp_ref = Table(
     sqlite_with_rowid=False,
 )
 
-#: Values of one composite parameter that stand in the same element share `group_no`.
+#: Values of a composite parameter that stand in the same element: one whole row for each
+#: combination, numbered from 0 by `group_no`. The first component is a token, in `system` and
+#: `code`. The second is, by its type: a token (and the unit of a quantity), uri, reference (type
+#: and id) or text in `value_system` and `value_code`; a number or quantity in `lo` and `hi`; a
+#: date in `lo_us` and `hi_us`. A third is a number, in `lo2` and `hi2`.
 sp_composite = Table(
     "sp_composite",
     metadata,
     Column("resource_pk", Key, nullable=False),
     Column("param_id", SmallInteger, nullable=False),
     Column("group_no", SmallInteger, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
     Column("system", String(200), nullable=False),
     Column("code", String(200), nullable=False),
     Column("value_system", String(200), nullable=False),
-    Column("value_code", String(200), nullable=False),
+    Column("value_code", String(300), nullable=False),
     Column("lo", Numeric(30, 10, asdecimal=True)),
     Column("hi", Numeric(30, 10, asdecimal=True)),
     Column("lo_us", BigInteger),
     Column("hi_us", BigInteger),
-    Column("type_id", SmallInteger, nullable=False),
-    Column("person_id", String(32)),
+    Column("lo2", Numeric(30, 10, asdecimal=True)),
+    Column("hi2", Numeric(30, 10, asdecimal=True)),
     PrimaryKeyConstraint("resource_pk", "param_id", "group_no"),
-    Index("ix_sp_composite_value", "param_id", "type_id", "code", "value_code", "resource_pk"),
+    Index("ix_sp_composite_value", "param_id", "code", "type_id", "value_code", "resource_pk"),
+)
+
+#: The texts that rows of `sp_token` name by keyed hash (`text`), by every hash they are asked for
+#: with (`key`): see `hie.store.blind.text_keys`. A text has its rows once, however many resources
+#: say it; two writers at once may write them twice, which changes no answer.
+sp_text = Table(
+    "sp_text",
+    metadata,
+    Column("key", String(26), nullable=False),
+    Column("text", String(26), nullable=False),
+    Index("ix_sp_text_key", "key", "text"),
+)
+
+#: Where a place is (Location `near`), as the unit vector from the middle of the earth.
+sp_place = Table(
+    "sp_place",
+    metadata,
+    Column("resource_pk", Key, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("type_id", SmallInteger, nullable=False),
+    Column("x", Double, nullable=False),
+    Column("y", Double, nullable=False),
+    Column("z", Double, nullable=False),
+    PrimaryKeyConstraint("resource_pk", "param_id"),
+    Index("ix_sp_place_value", "param_id", "type_id", "z"),
+)
+
+#: By which definition the rows of a parameter (or of one of its faces) were written.
+search_param = Table(
+    "search_param",
+    metadata,
+    Column("type_id", SmallInteger, nullable=False),
+    Column("param_id", SmallInteger, nullable=False),
+    Column("definition", String(16), nullable=False),
+    PrimaryKeyConstraint("type_id", "param_id"),
+)
+
+#: How far bringing old rows up to the table of search parameters is: one row while it is under
+#: way. Resources up to `done_pk` have been read again, of those up to `last_pk`.
+search_rebuild = Table(
+    "search_rebuild",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+    Column("done_pk", BigInteger, nullable=False),
+    Column("last_pk", BigInteger, nullable=False),
+    Column("resources", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
 )
 
 #: What a source merged or moved, by the decision that keeps it: what to take back to undo it.

@@ -24,7 +24,6 @@ from hie.store.tables import (
     resource,
     resource_version,
     source_alias,
-    sp_composite,
     sp_date,
     sp_token,
 )
@@ -348,7 +347,7 @@ class ResourceWriter:
     async def _move_index(
         self, conn: AsyncConnection, pks: Sequence[int], old: str, new: str
     ) -> None:
-        for table in (sp_token, sp_date, sp_composite):
+        for table in (sp_token, sp_date):
             for start in range(0, len(pks), _CHUNK):
                 await conn.execute(
                     update(table)
