@@ -4,7 +4,7 @@ Handlers know nothing of sockets: `fhir_server.routes` makes the `Call` and send
 `Answer`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -165,12 +165,14 @@ class Answer:
     Attributes:
         body: an empty one has no content type.
         content_type: "" = FHIR JSON.
+        stream: the body in parts, where it is too large to be held; `body` is then empty.
     """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = ""
+    stream: AsyncIterator[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 Spec: https://hl7.org/fhir/R4/http.html#mime-type, https://hl7.org/fhir/R4/http.html#versioning
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Final
@@ -20,8 +20,15 @@ SHORT_FORMATS: Final = frozenset({"json"})
 FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
 
 
-def require_json_accepted(accept: str | None, format_param: str | None) -> None:
+def require_json_accepted(
+    accept: str | None, format_param: str | None, also: Collection[str] = ()
+) -> None:
     """Make sure that the client takes FHIR JSON of R4; `_format` overrides Accept.
+
+    Args:
+        accept: the header.
+        format_param: `_format`.
+        also: media types that the address gives as well.
 
     Raises:
         HieError: NOT_ACCEPTABLE otherwise.
@@ -33,6 +40,8 @@ def require_json_accepted(accept: str | None, format_param: str | None) -> None:
             return
         raise HieError(Category.NOT_ACCEPTABLE, f"`_format`: only `{FHIR_JSON}` is offered")
     if accept is None or not accept.strip():
+        return
+    if any(name in also for name, _ in _media(accept)):
         return
     if not any(_is_json(*part) for part in _media(accept)):
         raise HieError(Category.NOT_ACCEPTABLE, f"`Accept`: only `{FHIR_JSON}` of R4 is offered")

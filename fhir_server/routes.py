@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
-from fhir_server import negotiate, outcome
+from fhir_server import negotiate, outcome, streaming
 from fhir_server.capability import capability_statement
 from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identities, Records
 from fhir_server.search.cursor import Sealer
@@ -126,7 +126,11 @@ class Rim:
 
         async def handled(request: web.Request) -> web.StreamResponse:
             call = await self._call(route, request)
-            return await _respond(request, await route.handler(self._edge, call))
+            answer = await route.handler(self._edge, call)
+            if answer.stream is not None:
+                named = {"X-Request-Id": request[REQUEST_ID], **PROTECTED}
+                return await streaming.stream(request, answer, named)
+            return await _respond(request, answer)
 
         handled.__name__ = route.interaction
         return handled
@@ -196,7 +200,7 @@ class Rim:
             )
         formats = [value for name, value in call.params if name == "_format"]
         negotiate.require_json_accepted(
-            request.headers.get("Accept"), formats[-1] if formats else None
+            request.headers.get("Accept"), formats[-1] if formats else None, route.gives
         )
         return call
 
