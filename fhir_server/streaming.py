@@ -49,7 +49,7 @@ async def stream(
     except ConnectionError:
         raise  # the client went away
     except Exception as error:  # noqa: BLE001 - whatever it is, the body must not look whole
-        LOG.warning(  # noqa: TRY400 - its text may hold data; its type and place do not
+        LOG.warning(  # its text may hold data; type and place do not
             "fhir.stream_cut", extra={"error": type(error).__name__, "frames": frames_of(error)}
         )
         if request.transport is not None:

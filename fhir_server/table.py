@@ -34,6 +34,7 @@ class Route:
         action: the SMART action a scope must grant on the type; "" = the handler checks.
         of_type: resource type where the path names none.
         definition: of an operation: its OperationDefinition, told in the CapabilityStatement.
+        gives: media types it answers with besides FHIR JSON.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Route:
     action: str = ""
     of_type: str = ""
     definition: str = ""
+    gives: frozenset[str] = frozenset()
 
 
 ROUTES: Final = (
