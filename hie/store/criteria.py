@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, false, func, not_, or_, select
+from sqlalchemy import Row, Select, Table, and_, false, func, not_, or_, select
 from sqlalchemy import exists as sql_exists
 
 from hie.crypto import KeyRing
 from hie.kernel.errors import Category, HieError
 from hie.store import query as q
 from hie.store.index import SearchIndex
+from hie.store.joins import Expr, Joins, Persons, Visible, about, nobody
 from hie.store.tables import (
+    sp_composite,
     sp_date,
     sp_number,
     sp_quantity,
@@ -27,8 +29,6 @@ from hie.store.tables import (
     sp_uri,
 )
 
-Expr = ColumnElement[bool]
-Persons = Sequence[str] | None
 _TABLES: dict[str, Table] = {
     "token": sp_token,
     "blind": sp_token,
@@ -38,6 +38,7 @@ _TABLES: dict[str, Table] = {
     "quantity": sp_quantity,
     "uri": sp_uri,
     "ref": sp_ref,
+    "composite": sp_composite,
 }
 #: From this breadth on a criterion is no place to begin a search at.
 _BROAD = 8
@@ -82,22 +83,32 @@ class Order:
         return or_(*ways, and_(*equal, self.pk > pk))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class At:
+    """Where a criterion is put.
+
+    Attributes:
+        r: an alias of `resource`.
+        visible: whether the caller may know of the resource of another alias.
+        persons: whose resources are asked for, to pick the index; None = anybody's.
+        type_id: of a nested alias, which is sought from its index rows on; None = its rows are
+            looked at one by one.
+    """
+
+    r: Any
+    visible: Visible
+    persons: Persons = None
+    type_id: int | None = None
+
+
 class Criteria:
     """Turns criteria into expressions."""
 
     def __init__(self, index: SearchIndex, ring: KeyRing) -> None:
         self._index = index
         self._ring = ring
-
-    def expression(self, r: Any, criterion: q.Criterion, persons: Persons) -> Expr:
-        """Whether a resource meets a criterion.
-
-        Args:
-            r: the alias of `resource`.
-            criterion: what is asked.
-            persons: whose resources are asked for, to pick the index; None = anybody's.
-        """
-        build: dict[type, Callable[[Any, Any, Persons], Expr]] = {
+        self._joins = Joins(index, self._nested)
+        self._build: dict[type, Callable[[At, Any], Expr]] = {
             q.Token: self._token,
             q.Keyed: self._keyed,
             q.Date: self._date,
@@ -105,12 +116,42 @@ class Criteria:
             q.Number: self._number,
             q.Quantity: self._quantity,
             q.Uri: self._uri,
+            q.Composite: self._composite,
             q.Reference: self._reference,
             q.Missing: self._missing,
-            q.Ids: lambda row, c, _: row.c.id.in_(c.values),
+            q.Ids: lambda at, c: at.r.c.id.in_(c.values),
             q.LastUpdated: self._last_updated,
+            q.About: lambda at, c: about(at.r, c.persons, is_own=not c.is_any),
+            q.Chain: lambda at, c: self._joins.chain(at.r, c, at.persons, at.visible),
+            q.Has: lambda at, c: self._joins.has(at.r, c, at.persons, at.visible),
         }
-        return build[type(criterion)](r, criterion, persons)
+
+    def expression(
+        self, r: Any, criterion: q.Criterion, persons: Persons, visible: Visible = nobody
+    ) -> Expr:
+        """Whether a resource meets a criterion.
+
+        Args:
+            r: the alias of `resource`.
+            criterion: what is asked.
+            persons: whose resources are asked for, to pick the index; None = anybody's.
+            visible: put on every other resource that the criterion goes through.
+        """
+        return self._build[type(criterion)](At(r=r, visible=visible, persons=persons), criterion)
+
+    def _nested(self, r: Any, nested: q.Nested, visible: Visible, *, is_sought: bool) -> list[Expr]:
+        """What an alias must meet to be one of `nested`, and to be seen."""
+        type_id = self._index.type_id(nested.type)
+        at = At(
+            r=r,
+            visible=visible,
+            persons=nested.persons,
+            type_id=type_id if is_sought else None,
+        )
+        where = [r.c.type_id == type_id, r.c.deleted.is_(False), visible(r)]
+        if nested.persons is not None:
+            where.append(about(r, nested.persons, is_own=nested.is_own))
+        return [*where, *(self._build[type(c)](at, c) for c in nested.criteria)]
 
     def leading(self, criteria: Sequence[q.Criterion]) -> q.Keyed | None:
         """The criterion that fewest persons meet, as far as its keys tell; None = none stands out.
@@ -143,25 +184,23 @@ class Criteria:
             directions.append(key.is_descending)
         return Order(tuple(columns), tuple(directions), r.c.pk)
 
-    def _token(self, r: Any, c: q.Token, persons: Persons) -> Expr:
-        values = [_token_value(v) for v in c.values]
-        met = self._rows(sp_token, r, c.param_ids, or_(false(), *values), persons)
-        return not_(met) if c.is_not else met
+    def _token(self, at: At, c: q.Token) -> Expr:
+        met = _tokens(sp_token.c.system, sp_token.c.code, c.values)
+        return self._rows(at, sp_token, c.param_ids, met, is_not=c.is_not)
 
-    def _keyed(self, r: Any, c: q.Keyed, persons: Persons) -> Expr:
+    def _keyed(self, at: At, c: q.Keyed) -> Expr:
         codes = sp_token.c.code.in_(self._hashes(c))
-        met = self._rows(sp_token, r, c.param_ids, codes, persons)
-        return not_(met) if c.is_not else met
+        return self._rows(at, sp_token, c.param_ids, codes, is_not=c.is_not)
 
     def _hashes(self, c: q.Keyed) -> list[str]:
         return [self._ring.blind("sp", str(param), key) for param in c.param_ids for key in c.keys]
 
-    def _date(self, r: Any, c: q.Date, persons: Persons) -> Expr:
+    def _date(self, at: At, c: q.Date) -> Expr:
         t = sp_date.c
         values = [ranges(t.lo_us, t.hi_us, v.prefix, v.lo_us, v.hi_us) for v in c.values]
-        return self._rows(sp_date, r, c.param_ids, or_(false(), *values), persons)
+        return self._rows(at, sp_date, c.param_ids, or_(false(), *values))
 
-    def _string(self, r: Any, c: q.String, _: Persons) -> Expr:
+    def _string(self, at: At, c: q.String) -> Expr:
         column = sp_string.c.value
         by_mode: dict[q.StringMode, Callable[[str], Expr]] = {
             q.StringMode.STARTS: lambda v: column.startswith(v, autoescape=True),
@@ -169,62 +208,62 @@ class Criteria:
             q.StringMode.EXACT: lambda v: column == v,
         }
         values = [by_mode[c.mode](v) for v in c.values]
-        return self._rows(sp_string, r, c.param_ids, or_(false(), *values))
+        return self._rows(at, sp_string, c.param_ids, or_(false(), *values))
 
-    def _number(self, r: Any, c: q.Number, _: Persons) -> Expr:
-        t = sp_number.c
-        values = [ranges(t.lo, t.hi, v.prefix, v.lo, v.hi) for v in c.values]
-        return self._rows(sp_number, r, c.param_ids, or_(false(), *values))
+    def _number(self, at: At, c: q.Number) -> Expr:
+        values = [_numbers(sp_number.c.lo, sp_number.c.hi, v) for v in c.values]
+        return self._rows(at, sp_number, c.param_ids, or_(false(), *values))
 
-    def _quantity(self, r: Any, c: q.Quantity, _: Persons) -> Expr:
+    def _quantity(self, at: At, c: q.Quantity) -> Expr:
         t = sp_quantity.c
-        values = [
-            and_(
-                ranges(t.lo, t.hi, v.number.prefix, v.number.lo, v.number.hi),
-                *([t.code == v.code] if v.code is not None else []),
-                *([t.system == v.system] if v.system is not None else []),
-            )
-            for v in c.values
-        ]
-        return self._rows(sp_quantity, r, c.param_ids, or_(false(), *values))
+        values = [_quantities(t.lo, t.hi, t.system, t.code, v) for v in c.values]
+        return self._rows(at, sp_quantity, c.param_ids, or_(false(), *values))
 
-    def _uri(self, r: Any, c: q.Uri, _: Persons) -> Expr:
-        return self._rows(sp_uri, r, c.param_ids, sp_uri.c.value.in_(c.values))
+    def _uri(self, at: At, c: q.Uri) -> Expr:
+        value = sp_uri.c.value
+        below = [value.startswith(f"{v}/", autoescape=True) for v in c.below]
+        return self._rows(at, sp_uri, c.param_ids, or_(value.in_(c.values), *below))
 
-    def _reference(self, r: Any, c: q.Reference, _: Persons) -> Expr:
-        t = sp_ref.c
-        values = [
-            and_(
-                t.target_id == v.id,
-                *(
-                    [t.target_type_id.in_([self._index.type_id(name) for name in v.types])]
-                    if v.types
-                    else []
-                ),
-            )
-            for v in c.values
-        ]
-        return self._rows(sp_ref, r, c.param_ids, or_(false(), *values))
+    def _composite(self, at: At, c: q.Composite) -> Expr:
+        met = or_(false(), *map(_composed, c.values))
+        return self._rows(at, sp_composite, c.param_ids, met)
 
-    def _missing(self, r: Any, c: q.Missing, _: Persons) -> Expr:
+    def _reference(self, at: At, c: q.Reference) -> Expr:
+        values = [self._joins.points_to(sp_ref, value, at.visible) for value in c.values]
+        return self._rows(at, sp_ref, c.param_ids, or_(false(), *values))
+
+    def _missing(self, at: At, c: q.Missing) -> Expr:
         table = _TABLES[c.kind]
-        has = sql_exists().where(table.c.resource_pk == r.c.pk, table.c.param_id.in_(c.param_ids))
+        has: Expr = (
+            sql_exists()
+            .where(table.c.resource_pk == at.r.c.pk, table.c.param_id.in_(c.param_ids))
+            .correlate(at.r)
+        )
+        if c.is_person:
+            has = or_(at.r.c.person_id.is_not(None), has)
         return not_(has) if c.is_missing else has
 
-    def _last_updated(self, r: Any, c: q.LastUpdated, _: Persons) -> Expr:
-        at = r.c.last_updated_us
-        return or_(*(ranges(at, at + 1, v.prefix, v.lo_us, v.hi_us) for v in c.values))
+    def _last_updated(self, at: At, c: q.LastUpdated) -> Expr:
+        now = at.r.c.last_updated_us
+        return or_(*(ranges(now, now + 1, v.prefix, v.lo_us, v.hi_us) for v in c.values))
 
     def _rows(
-        self, table: Table, r: Any, params: Sequence[int], met: Expr, persons: Persons = None
+        self, at: At, table: Table, params: Sequence[int], met: Expr, *, is_not: bool = False
     ) -> Expr:
-        """Whether the resource has an index row that meets `met`."""
+        """Whether the resource has an index row that meets `met`, or (`is_not`) has none."""
+        r = at.r
+        type_id = r.c.type_id if at.type_id is None else at.type_id
         rows = select(table.c.resource_pk).where(
-            table.c.param_id.in_(params), table.c.type_id == r.c.type_id, met
+            table.c.param_id.in_(params), table.c.type_id == type_id, met
         )
-        if persons is not None and "person_id" in table.c:
-            return r.c.pk.in_(rows.where(table.c.person_id.in_(persons)))  # type: ignore[no-any-return]
-        return sql_exists(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
+        found: Expr
+        if at.persons is not None and "person_id" in table.c:
+            found = r.c.pk.in_(rows.where(table.c.person_id.in_(at.persons)).correlate(r))
+        elif at.persons is None and at.type_id is not None and not is_not:
+            found = r.c.pk.in_(rows.correlate(None))
+        else:
+            found = sql_exists(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
+        return not_(found) if is_not else found
 
 
 def _breadth(criterion: q.Keyed) -> int:
@@ -245,12 +284,51 @@ def _width(key: str) -> int:
     return {10: 1, 7: 4}.get(len(text), 6)  # a day, a month, a year
 
 
-def _token_value(value: q.TokenValue) -> Expr:
+def _tokens(system: Any, code: Any, values: Sequence[q.TokenValue]) -> Expr:
+    """Whether a row has one of some coded values; those of one system in one list."""
+    listed: dict[str, list[str]] = {}
+    ways: list[Expr] = []
+    for value in values:
+        if isinstance(value.system, str) and isinstance(value.code, str):
+            listed.setdefault(value.system, []).append(value.code)
+        else:
+            ways.append(_token_value(system, code, value))
+    ways += [and_(system == name, code.in_(codes)) for name, codes in listed.items()]
+    return or_(false(), *ways)
+
+
+def _token_value(system: Any, code: Any, value: q.TokenValue) -> Expr:
     parts = []
     if value.system is not None:
-        parts.append(sp_token.c.system == value.system)
+        parts.append(system == value.system)
     if value.code is not None:
-        parts.append(sp_token.c.code == value.code)
+        parts.append(code == value.code)
+    return and_(*parts)
+
+
+def _numbers(lo: Any, hi: Any, value: q.NumberValue) -> Expr:
+    return ranges(lo, hi, value.prefix, value.lo, value.hi)
+
+
+def _quantities(lo: Any, hi: Any, system: Any, code: Any, value: q.QuantityValue) -> Expr:
+    unit = q.TokenValue(system=value.system, code=value.code)
+    return and_(_numbers(lo, hi, value.number), _token_value(system, code, unit))
+
+
+def _composed(value: q.CompositeValue) -> Expr:
+    t = sp_composite.c
+    parts = [_token_value(t.system, t.code, value.first)]
+    match value.second:
+        case q.QuantityValue() as second:
+            parts.append(_quantities(t.lo, t.hi, t.value_system, t.value_code, second))
+        case q.NumberValue() as second:
+            parts.append(_numbers(t.lo, t.hi, second))
+        case q.DateValue() as second:
+            parts.append(ranges(t.lo_us, t.hi_us, second.prefix, second.lo_us, second.hi_us))
+        case q.TokenValue() as second:
+            parts.append(_token_value(t.value_system, t.value_code, second))
+    if value.third is not None:
+        parts.append(_numbers(t.lo2, t.hi2, value.third))
     return and_(*parts)
 
 

@@ -197,15 +197,17 @@ class Keyed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompositeValue:
-    """Two values that must stand in the same element, `code$value`.
+    """Values that must stand in the same element, `code$value`.
 
     Attributes:
         first: of the parameter's first component.
         second: of the second, by its type: a coded value, quantity, number or date.
+        third: of a third, a number.
     """
 
     first: TokenValue
     second: TokenValue | QuantityValue | NumberValue | DateValue
+    third: NumberValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
