@@ -5,7 +5,7 @@ from the top: what is more special stands first.
 Spec: https://hl7.org/fhir/R4/http.html, https://hl7.org/fhir/R4/operations.html
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,14 @@ from fhir_server.interactions.vread import vread
 from fhir_server.operations.everything import everything
 from fhir_server.operations.match import match
 from fhir_server.operations.pix import cross_reference
+from fhir_server.operations.terminology import (
+    expand,
+    lookup,
+    read_local,
+    subsumes,
+    validate_in_set,
+    validate_in_system,
+)
 
 Handler = Callable[[Edge, Call], Awaitable[Answer]]
 
@@ -47,7 +55,42 @@ class Route:
     gives: frozenset[str] = frozenset()
 
 
+#: Operations on the local codes: type, whether of one resource too, name, who answers.
+_TERMINOLOGY: Final[tuple[tuple[str, bool, str, Handler], ...]] = (
+    ("ValueSet", True, "expand", expand),
+    ("ValueSet", True, "validate-code", validate_in_set),
+    ("CodeSystem", False, "lookup", lookup),
+    ("CodeSystem", False, "validate-code", validate_in_system),
+    ("CodeSystem", False, "subsumes", subsumes),
+)
+
+
+def _terminology() -> Iterator[Route]:
+    for of_type, has_instances, name, handler in _TERMINOLOGY:
+        for path in (f"/{of_type}/${name}", *[f"/{of_type}/{{id}}/${name}"] * has_instances):
+            for method in ("GET", "POST"):
+                yield Route(
+                    method=method,
+                    path=path,
+                    interaction=name,
+                    handler=handler,
+                    action="r",
+                    of_type=of_type,
+                    definition=f"http://hl7.org/fhir/OperationDefinition/{of_type}-{name}",
+                )
+    for of_type in ("ValueSet", "CodeSystem"):
+        yield Route(
+            method="GET",
+            path=f"/{of_type}/{{id}}",
+            interaction="read",
+            handler=read_local,
+            action="r",
+            of_type=of_type,
+        )
+
+
 ROUTES: Final = (
+    *_terminology(),
     Route(
         method="GET",
         path="/Patient/{id}/$everything",

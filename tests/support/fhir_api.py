@@ -10,8 +10,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from adapters.terminology import Terminology
 from fhir_server.routes import setup
 from fhir_server.settings import FhirSettings
+from fhir_server.terminology.load import load_vocabulary
 from fhir_server.validate import validate
 from hie.crypto import KeyRing
 from hie.kernel.context import Caller, RequestContext, Scope
@@ -21,6 +23,9 @@ from hie.store.index import load_index
 from tests.support.fake_door import FakeDoor, FakeIdentities
 
 INDEX = load_index(Path(__file__).resolve().parents[2] / "config/fhir")
+VOCABULARY = load_vocabulary(
+    Path(__file__).resolve().parents[2] / "config/fhir/terminology", Terminology({})
+)
 BASE = "https://hub.test/fhir"
 NOW_US = 1_769_851_800_000_000
 LIMIT_BYTES = 4096
@@ -185,6 +190,7 @@ async def running_api() -> AsyncIterator[Hub]:
         clock=StillClock(),
         sealer=KeyRing.ephemeral().sealing_key("cursor"),
         watcher=refused,
+        vocabulary=VOCABULARY,
     )
     async with TestClient(TestServer(app), auto_decompress=False) as http:
         yield Hub(http, door, writer, refused)
