@@ -18,7 +18,7 @@ from hie.store.tables import compartment, resource, resource_version, sp_ref
 def current(r: Any) -> Select[Any]:
     """Current versions with their bodies, from an alias of `resource`."""
     b = resource_version.alias(f"{r.name}_body")
-    return select(*_columns(r, r, b)).join_from(
+    return select(*columns(r, r, b)).join_from(
         r, b, and_(b.c.resource_pk == r.c.pk, b.c.version == r.c.body_version)
     )
 
@@ -46,7 +46,7 @@ class Statements:
         """`type_id`, `id`, `first`, `last` version, `count`."""
         r, v, b = resource.alias("r"), resource_version.alias("v"), resource_version.alias("b")
         return (
-            select(*_columns(r, v, b))
+            select(*columns(r, v, b))
             .join_from(r, v, v.c.resource_pk == r.c.pk)
             .join(b, and_(b.c.resource_pk == r.c.pk, b.c.version == v.c.body_version))
             .where(
@@ -130,7 +130,7 @@ def _named(r: Any) -> list[Any]:
     ]
 
 
-def _columns(r: Any, version: Any, body: Any) -> list[Any]:
+def columns(r: Any, version: Any, body: Any) -> list[Any]:
     """What a served version is made of: where it is, which version, and its body."""
     return [
         r.c.pk,

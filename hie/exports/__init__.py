@@ -1,0 +1,1 @@
+"""Bulk exports: jobs that list what a caller may see, and files read from the lists."""
