@@ -2,8 +2,8 @@
 
 The index and the search make their texts here, so that they meet: a value is stored as the
 hashes of `*_keys`, and asked for by the hashes of `*_asked`. What can be asked is string
-prefixes to 12 characters and whole strings, `value` and `system|value` tokens, and date
-ranges made of years, months and days.
+prefixes to 12 characters (texts: 24) and whole strings, `value` and `system|value` tokens,
+identifiers of a type, and date ranges made of years, months and days.
 """
 
 import unicodedata
@@ -15,6 +15,10 @@ from hie.kernel.clock import EPOCH
 from hie.store.query import Prefix, StringMode
 
 PREFIX_LENGTH: Final = 12
+#: Of texts kept once for all resources that say them.
+TEXT_PREFIX_LENGTH: Final = 24
+#: Domain of the keyed hashes of `sp_text`, in place of a parameter's number.
+TEXTS: Final = "text"
 #: The years an open range of dates is covered for; a date outside is found by eq alone.
 FIRST_DAY: Final = date(1850, 1, 1)
 LAST_DAY: Final = date(2101, 1, 1)
@@ -41,23 +45,48 @@ def contact(value: str) -> str:
     return digits[1:] if len(digits) == 11 and digits.startswith("1") else digits
 
 
-def string_keys(value: str) -> tuple[str, ...]:
+def string_keys(value: str, longest: int = PREFIX_LENGTH) -> tuple[str, ...]:
     """The keys of a stored string: its folded prefixes, its folded and its exact whole."""
     folded = fold(value)
-    lengths = range(1, min(len(folded), PREFIX_LENGTH) + 1)
+    lengths = range(1, min(len(folded), longest) + 1)
     prefixes = dict.fromkeys(f"p:{folded[:length].rstrip()}" for length in lengths)
     return (*prefixes, f"f:{folded}", f"x:{value}") if folded else (f"x:{value}",)
 
 
-def string_asked(value: str, mode: StringMode) -> str:
+def string_asked(value: str, mode: StringMode, longest: int = PREFIX_LENGTH) -> str:
     """The key that a searched string must meet.
 
-    Beyond 12 characters prefixes are not kept, so the folded whole must be equal.
+    Beyond `longest` characters prefixes are not kept, so the folded whole must be equal.
     """
     if mode is StringMode.EXACT:
         return f"x:{value}"
     folded = fold(value)
-    return f"p:{folded}" if len(folded) <= PREFIX_LENGTH else f"f:{folded}"
+    return f"p:{folded}" if len(folded) <= longest else f"f:{folded}"
+
+
+def text_keys(value: str) -> tuple[str, ...]:
+    """The keys of a text of `sp_text`; hashed under `TEXTS`; `text_own_key` among them."""
+    return string_keys(value, TEXT_PREFIX_LENGTH)
+
+
+def text_own_key(value: str) -> str:
+    """The key whose hash is a text's name in the rows of resources: the text as written."""
+    return f"x:{value}"
+
+
+def text_asked(value: str, mode: StringMode) -> str:
+    """The key that a searched text must meet, prefixes being kept to 24 characters."""
+    return string_asked(value, mode, TEXT_PREFIX_LENGTH)
+
+
+def of_type_key(system: str, code: str, value: str) -> str:
+    """The key of an identifier by the coding of its type and its value, stored and searched."""
+    return f"o:{system}|{code}|{value}"
+
+
+def elsewhere_key(address: str) -> str:
+    """The key of a reference to what is not of this hub, by its whole address."""
+    return f"u:{address}"
 
 
 def token_keys(system: str | None, code: str) -> tuple[str, ...]:

@@ -1,35 +1,50 @@
-"""Elements of a resource to search values: the path language and the converters.
+"""Elements of a resource to search values: the converters (pure).
 
-A path is dotted element names below the resource; lists are entered, choice types are named
-in full (`valueQuantity`), and `[name=text]` after a name keeps the elements that hold that
-text. Paths are compiled once; a converter reads what it finds by its shape and passes over
-what has none it knows, because a feed may hold anything.
+A converter reads what it finds by its shape and passes over what has none it knows, because a
+feed may hold anything. Beside its values a token or reference has faces, the values that its
+modifiers ask for, under parameter numbers of their own: `TEXT`, `OF_TYPE`, `LOGICAL`.
 Spec: https://hl7.org/fhir/R4/search.html#table
 """
 
-import re
+import math
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
+import jellyfish
+
 from hie.kernel.fhir import FhirJson, split_reference
 from hie.store import blind, dates
+from hie.store.numbers import number, number_range, sampled_range
 from hie.store.query import StringMode
 
-Kind = Literal["token", "date", "string", "number", "quantity", "uri", "ref", "blind"]
+Kind = Literal[
+    "token",
+    "date",
+    "string",
+    "number",
+    "quantity",
+    "uri",
+    "ref",
+    "blind",
+    "text",
+    "composite",
+    "place",
+]
 
-SEGMENT: Final = re.compile(r"(?P<name>\w+)(\[(?P<key>\w+)=(?P<text>[^\]]*)\])?(\.|$)")
+#: Added to the number of a token parameter: the texts of its codes, for `:text`.
+TEXT: Final = 10_000
+#: Added to the number of a reference parameter: references by identifier, for `:identifier`,
+#: and by the address of another server; always keyed hashes.
+LOGICAL: Final = 10_000
+#: Added to the number of a token parameter: identifiers with their type, for `:of-type`.
+OF_TYPE: Final = 20_000
 #: Widths of the index columns; longer values are cut alike when stored and when asked for.
 TOKEN_WIDTH: Final = 200
 UNIT_WIDTH: Final = 100
 STRING_WIDTH: Final = 300
-#: Bounds of an open range of numbers.
-MAX_NUMBER: Final = Decimal(10) ** 19
 #: The system of the code of a Money.
 CURRENCIES: Final = "urn:iso:std:iso:4217"
-
-#: From the value of a path's first element to the values at its end.
-Walk = Callable[[Any], Iterable[Any]]
 
 
 class IndexValue(NamedTuple):
@@ -44,9 +59,12 @@ class IndexValue(NamedTuple):
         code: of token and quantity (the unit).
         lo_us: with `hi_us`, the range of a date.
         lo: with `hi`, the range of a number or quantity.
-        value: of string (folded, or `=` and the text as written) and uri.
+        value: of string (folded, or `=` and the text as written), uri, and text: as written,
+            patient data, of which only a keyed hash is stored.
         target: of ref: type and id.
         keys: of blind: clear texts, patient data; only their keyed hashes are stored.
+        parts: of composite: the values of its components, which stand together.
+        at: of place: its unit vector from the middle of the earth.
     """
 
     param: str
@@ -61,6 +79,8 @@ class IndexValue(NamedTuple):
     value: str = ""
     target: tuple[str, str] | None = None
     keys: tuple[str, ...] = ()
+    parts: tuple["IndexValue", ...] = ()
+    at: tuple[float, float, float] | None = None
 
     @property
     def is_blind(self) -> bool:
@@ -82,55 +102,6 @@ class Field(NamedTuple):
 Convert = Callable[[Field, Any], Iterator[IndexValue]]
 
 
-def compile_path(path: str) -> tuple[str, Walk]:
-    """The path's first element name, and the walk from its value to the path's end.
-
-    Raises:
-        ValueError: the text is not a path.
-    """
-    segments, at = [], 0
-    while at < len(path):
-        found = SEGMENT.match(path, at)
-        if found is None:
-            raise ValueError(path)
-        segments.append(found)
-        at = found.end()
-    if not segments or path.endswith("."):
-        raise ValueError(path)
-    walk: Walk = _items
-    for found in reversed(segments[1:]):
-        walk = _child(found["name"], _kept(found, walk))
-    return segments[0]["name"], _kept(segments[0], walk)
-
-
-def _items(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list) else (value,)
-
-
-def _kept(found: re.Match[str], then: Walk) -> Walk:
-    key, text = found["key"], found["text"]
-    if key is None:
-        return then
-
-    def keep(value: Any) -> Iterable[Any]:
-        return then([v for v in _items(value) if isinstance(v, dict) and v.get(key) == text])
-
-    return keep
-
-
-def _child(name: str, then: Walk) -> Walk:
-    def enter(value: Any) -> Iterable[Any]:
-        if isinstance(value, dict):
-            inner = value.get(name)
-            return () if inner is None else then(inner)
-        if not isinstance(value, list):
-            return ()
-        inners = (v.get(name) for v in value if isinstance(v, dict))
-        return [leaf for inner in inners if inner is not None for leaf in then(inner)]
-
-    return enter
-
-
 def tokens(field: Field, value: Any) -> Iterator[IndexValue]:
     """Rows of a code, Coding, CodeableConcept, Identifier, ContactPoint, boolean or string."""
     for system, code in _codes(field, value):
@@ -141,6 +112,51 @@ def tokens(field: Field, value: Any) -> Iterator[IndexValue]:
             yield IndexValue(
                 field.param, field.param_id, "token", system[:TOKEN_WIDTH], code[:TOKEN_WIDTH]
             )
+    if isinstance(value, dict) and not field.is_contact:
+        for text in _texts(value):
+            yield IndexValue(field.param, field.param_id + TEXT, "text", value=text)
+        if "value" in value and "type" in value:
+            yield from _of_type(field, value)
+
+
+def _texts(value: FhirJson) -> Iterable[str]:
+    """The texts of a CodeableConcept, Coding or Identifier, each once."""
+    holder = value.get("type") if "value" in value else value
+    if not isinstance(holder, dict):
+        return ()
+    codings = holder.get("coding")
+    parts = [p for p in codings if isinstance(p, dict)] if isinstance(codings, list) else []
+    shown = (holder.get("text"), holder.get("display"), *(p.get("display") for p in parts))
+    return dict.fromkeys(t for t in shown if isinstance(t, str) and t.strip())
+
+
+def _of_type(field: Field, identifier: FhirJson) -> Iterator[IndexValue]:
+    """Rows of an Identifier by the coding of its type and its value."""
+    kind, value = identifier["type"], _text(identifier, "value")
+    codings = kind.get("coding") if isinstance(kind, dict) else None
+    for coding in codings if isinstance(codings, list) and value else ():
+        code = _text(coding, "code") if isinstance(coding, dict) else ""
+        if not code:
+            continue
+        system, number = _text(coding, "system"), field.param_id + OF_TYPE
+        if field.is_blind:
+            key = blind.of_type_key(system, code, value)
+            yield IndexValue(field.param, number, "blind", keys=(key,))
+        else:
+            typed = of_type_code(code, value)
+            yield IndexValue(field.param, number, "token", system[:TOKEN_WIDTH], typed)
+
+
+def of_type_code(code: str, value: str) -> str:
+    """A clear identifier as its `:of-type` row holds it, beside the system of its type."""
+    return f"{code}|{value}"[:TOKEN_WIDTH]
+
+
+def deceased(field: Field, patient: Any) -> Iterator[IndexValue]:
+    """The row of a Patient: whether it is known to have died, `true` or `false`."""
+    stated = patient.get("deceasedBoolean")
+    is_known = stated is True or isinstance(patient.get("deceasedDateTime"), str)
+    yield IndexValue(field.param, field.param_id, "token", code="true" if is_known else "false")
 
 
 def _codes(field: Field, value: Any) -> Iterator[tuple[str, str]]:
@@ -198,6 +214,27 @@ def strings(field: Field, value: Any) -> Iterator[IndexValue]:
         yield IndexValue(field.param, field.param_id, "string", value=clear_string(value, mode))
 
 
+def texts(field: Field, value: Any) -> Iterator[IndexValue]:
+    """The row of free text of a record: one keyed hash, asked for through `sp_text`."""
+    if isinstance(value, str) and value.strip():
+        yield IndexValue(field.param, field.param_id, "text", value=value)
+
+
+def sounds(field: Field, value: Any) -> Iterator[IndexValue]:
+    """Rows of a name by how its words sound."""
+    for sound in sounds_of(value) if isinstance(value, str) else ():
+        if field.is_blind:
+            yield IndexValue(field.param, field.param_id, "blind", keys=(f"f:{sound}",))
+        else:
+            yield IndexValue(field.param, field.param_id, "string", value=f"={sound}")
+
+
+def sounds_of(text: str) -> tuple[str, ...]:
+    """How the words of a name sound, once each; () where it has no letters."""
+    words = (jellyfish.metaphone(word) for word in blind.fold(text).split())
+    return tuple(dict.fromkeys(sound for sound in words if sound))
+
+
 def clear_string(value: str, mode: StringMode) -> str:
     """A clear string as its rows hold it: folded, or after `=` (which folding removes) exact."""
     text = f"={value}" if mode is StringMode.EXACT else blind.fold(value)
@@ -212,11 +249,15 @@ def numbers(field: Field, value: Any) -> Iterator[IndexValue]:
 
 
 def quantities(field: Field, value: Any) -> Iterator[IndexValue]:
-    """Rows of a Quantity, Money or Range: by its coded unit, and by the printed one."""
-    found = number_range(value)
-    if not found or not isinstance(value, dict):
+    """Rows of a Quantity, Money, Range or SampledData: by its coded unit, and the printed one."""
+    if not isinstance(value, dict):
         return
-    unit = value if "value" in value else value.get("low") or value.get("high")
+    found = sampled_range(value) if "origin" in value else number_range(value)
+    if not found:
+        return
+    unit = value
+    if "value" not in value:
+        unit = value.get("origin") or value.get("low") or value.get("high") or {}
     for system, code in _units(unit if isinstance(unit, dict) else {}):
         yield IndexValue(
             field.param,
@@ -240,50 +281,65 @@ def _units(quantity: FhirJson) -> Iterator[tuple[str, str]]:
             yield "", printed
 
 
-def number_range(value: Any) -> tuple[Decimal, Decimal] | None:
-    """The closed range of a number, a Quantity (with its comparator) or a Range."""
-    if isinstance(value, dict):
-        if "low" in value or "high" in value:
-            low, high = number_range(value.get("low")), number_range(value.get("high"))
-            return (low[0] if low else -MAX_NUMBER), (high[1] if high else MAX_NUMBER)
-        exact = _number(value.get("value"))
-        if exact is None:
-            return None
-        comparator = value.get("comparator", "")
-        lo = -MAX_NUMBER if comparator in ("<", "<=") else exact
-        return lo, MAX_NUMBER if comparator in (">", ">=") else exact
-    exact = _number(value)
-    return None if exact is None else (exact, exact)
-
-
-def _number(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
-        return None
-    number = value if isinstance(value, Decimal) else Decimal(str(value))
-    return number if number.is_finite() and abs(number) <= MAX_NUMBER else None
-
-
 def _text(value: FhirJson, name: str) -> str:
     found = value.get(name)
     return found if isinstance(found, str) else ""
 
 
 def uris(field: Field, value: Any) -> Iterator[IndexValue]:
-    """Rows of a uri, url, oid or canonical."""
-    if isinstance(value, str) and value:
-        yield IndexValue(field.param, field.param_id, "uri", value=value)
+    """Rows of a uri, url, oid or canonical; one that names a version also without it."""
+    if not isinstance(value, str) or not value:
+        return
+    yield IndexValue(field.param, field.param_id, "uri", value=value)
+    plain, _, version = value.partition("|")
+    if version and plain:
+        yield IndexValue(field.param, field.param_id, "uri", value=plain)
 
 
 def refs(field: Field, value: Any) -> Iterator[IndexValue]:
-    """Rows of a Reference to a resource of the hub.
+    """Rows of a Reference: to a resource of the hub, by identifier, to another server.
 
     A reference to the resource's own Patient has no row: `resource.person_id` says it, and
-    follows merges.
+    follows merges. What is contained is no resource of the hub and has none either.
     """
-    literal = value.get("reference") if isinstance(value, dict) else None
-    target = split_reference(literal) if isinstance(literal, str) else None
-    if target and not (field.is_person and target[0] == "Patient"):
+    if not isinstance(value, dict):
+        return
+    literal, identifier = _text(value, "reference"), value.get("identifier")
+    target = split_reference(literal)
+    keys: tuple[str, ...] = ()
+    if target is None:
+        keys += (blind.elsewhere_key(literal),) if ":" in literal else ()
+    elif not (field.is_person and target[0] == "Patient"):
         yield IndexValue(field.param, field.param_id, "ref", target=target)
+    if isinstance(identifier, dict) and (number := _text(identifier, "value")):
+        keys += blind.token_keys(_text(identifier, "system"), number)
+    if keys:
+        yield IndexValue(field.param, field.param_id + LOGICAL, "blind", keys=keys)
+
+
+def places(field: Field, value: Any) -> Iterator[IndexValue]:
+    """The row of the position of a Location."""
+    if not isinstance(value, dict):
+        return
+    latitude, longitude = number(value.get("latitude")), number(value.get("longitude"))
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return
+    at = unit_vector(float(latitude), float(longitude))
+    yield IndexValue(field.param, field.param_id, "place", at=at)
+
+
+def unit_vector(latitude: float, longitude: float) -> tuple[float, float, float]:
+    """A place on the earth, in degrees, as the unit vector from its middle.
+
+    Two places are 2 R asin(c / 2) apart, c being the distance of their vectors: a search near
+    a place needs no trigonometry of the database.
+    """
+    north, east = math.radians(latitude), math.radians(longitude)
+    return (
+        math.cos(north) * math.cos(east),
+        math.cos(north) * math.sin(east),
+        math.sin(north),
+    )
 
 
 #: Converter and index table by FHIR search type.
@@ -295,4 +351,13 @@ CONVERTERS: Final[dict[str, tuple[Convert, Kind]]] = {
     "quantity": (quantities, "quantity"),
     "uri": (uris, "uri"),
     "reference": (refs, "ref"),
+}
+#: The same where a row of the table says `as`: instead of those of its type.
+CONVERTERS_AS: Final[dict[str, tuple[Convert, Kind]]] = {
+    "contact": (tokens, "token"),
+    "canonical": (uris, "uri"),
+    "deceased": (deceased, "token"),
+    "place": (places, "place"),
+    "sound": (sounds, "string"),
+    "text": (texts, "text"),
 }

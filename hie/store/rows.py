@@ -1,20 +1,25 @@
 """Index values as rows of the `sp_*` tables; patient data as keyed hashes only (pure)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import String, Table, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KeyRing
 from hie.kernel.fhir import FhirJson, objects, split_reference
+from hie.store import blind
 from hie.store.index import IndexValue, SearchIndex
 from hie.store.tables import (
     sp_composite,
     sp_date,
     sp_number,
+    sp_place,
     sp_quantity,
     sp_ref,
     sp_string,
+    sp_text,
     sp_token,
     sp_uri,
 )
@@ -28,21 +33,46 @@ INDEX_TABLES: Final = (
     sp_uri,
     sp_ref,
     sp_composite,
+    sp_place,
 )
 #: `sp_token.param_id` of codes that no parameter of the type reads: a deny by code sees them.
 BEYOND: Final = 0
 #: `sp_ref.param_id` of what a resource refers to outside every patient's compartment.
 SUPPORTING: Final = 0
 
+#: The parameter whose values may stand in `resource.label_mask` instead.
+SECURITY: Final = "_security"
+
 Rows = Iterator[tuple[Table, dict[str, Any]]]
+
+_CHUNK: Final = 500
+# Built once: building a statement takes as long as running it.
+_KNOWN_TEXTS: Final = select(sp_text.c.key).where(
+    sp_text.c.key.in_(bindparam("keys", type_=String, expanding=True)),
+    sp_text.c.text == sp_text.c.key,
+)
+#: Columns of `sp_composite` that a row may leave empty.
+_NOTHING: Final[dict[str, Any]] = {
+    "value_system": "",
+    "value_code": "",
+    **dict.fromkeys(("lo", "hi", "lo_us", "hi_us", "lo2", "hi2")),
+}
 
 
 class IndexRows:
-    """Makes the index rows of a resource."""
+    """Makes the index rows of a resource.
 
-    def __init__(self, index: SearchIndex, ring: KeyRing) -> None:
+    Args:
+        is_label: whether a security coding is held by `resource.label_mask`; `_security` has
+            rows of the sender's others alone.
+    """
+
+    def __init__(
+        self, index: SearchIndex, ring: KeyRing, is_label: Callable[[FhirJson], bool]
+    ) -> None:
         self._index = index
         self._ring = ring
+        self._is_label = is_label
         self._by_kind: dict[str, Callable[[IndexValue, Sequence[str]], Rows]] = {
             "token": _token,
             "date": _date,
@@ -51,32 +81,47 @@ class IndexRows:
             "number": lambda v, _: iter([(sp_number, {"lo": v.lo, "hi": v.hi})]),
             "quantity": _quantity,
             "ref": self._reference,
+            "text": self._text,
+            "place": lambda v, _: iter([(sp_place, dict(zip("xyz", v.at or (), strict=False)))]),
         }
 
-    def of(self, type_name: str, resource: FhirJson, persons: Sequence[str]) -> Rows:
+    def of(
+        self, type_name: str, resource: FhirJson, persons: Sequence[str], texts: dict[str, str]
+    ) -> Rows:
         """Every row but for its `resource_pk`, once each.
 
         Args:
             type_name: its FHIR type.
             resource: references resolved to hub ids.
             persons: in whose compartments the resource is.
+            texts: gains the texts that rows name, by keyed hash, for `keep_texts`.
         """
         owners = list(dict.fromkeys(persons)) or [""]
         type_id = self._index.type_id(type_name)
         seen: set[tuple[Any, ...]] = set()
-        for table, row in self._rows(resource, owners):
+        for table, row in self._rows(resource, owners, texts):
             identity = (table, *row.values())
             if identity not in seen:
                 seen.add(identity)
                 row["type_id"] = type_id
                 yield table, row
 
-    def _rows(self, resource: FhirJson, owners: Sequence[str]) -> Rows:
+    def _rows(self, resource: FhirJson, owners: Sequence[str], texts: dict[str, str]) -> Rows:
         codes: set[tuple[str, str]] = set()
+        groups: Counter[int] = Counter()
         for value in self._index.values(resource):
-            build = self._blind if value.is_blind else self._by_kind[value.kind]
-            if value.kind == "token":
+            if value.kind == "composite":
+                row = {"param_id": value.param_id, "group_no": groups[value.param_id]}
+                groups[value.param_id] += 1
+                yield sp_composite, row | self._combined(value.parts, texts)
+                continue
+            if value.kind == "text":
+                texts[self._text_hash(value.value)] = value.value
+            elif value.kind == "token":
+                if value.param == SECURITY and self._is_label(_coding(value)):
+                    continue
                 codes.add((value.system, value.code))
+            build = self._blind if value.is_blind else self._by_kind[value.kind]
             for table, row in build(value, owners):
                 row["param_id"] = value.param_id
                 yield table, row
@@ -111,6 +156,52 @@ class IndexRows:
             for person in owners:
                 yield sp_token, {"system": "", "code": code, "person_id": person}
 
+    def _text(self, value: IndexValue, owners: Sequence[str]) -> Rows:
+        code = self._text_hash(value.value)
+        for person in owners:
+            yield sp_token, {"system": "", "code": code, "person_id": person}
+
+    def _text_hash(self, text: str) -> str:
+        return self._ring.blind(blind.TEXTS, blind.text_own_key(text))
+
+    def _combined(self, parts: Sequence[IndexValue], texts: dict[str, str]) -> dict[str, Any]:
+        """The columns of a composite row."""
+        first, second, *third = parts
+        row = _NOTHING | {"system": first.system, "code": first.code}
+        if second.kind == "text":
+            row["value_code"] = self._text_hash(second.value)
+            texts[row["value_code"]] = second.value
+        elif second.target:
+            row["value_system"], row["value_code"] = second.target
+        elif second.kind == "date":
+            row["lo_us"], row["hi_us"] = second.lo_us, second.hi_us
+        else:
+            row["value_system"], row["value_code"] = second.system, second.code or second.value
+            row["lo"], row["hi"] = second.lo, second.hi
+        if third:
+            row["lo2"], row["hi2"] = third[0].lo, third[0].hi
+        return row
+
+    async def keep_texts(self, conn: AsyncConnection, texts: Mapping[str, str]) -> None:
+        """Let texts be asked for: their rows of `sp_text`, where they have none yet.
+
+        Args:
+            conn: an open transaction, for a text must not be known before it is kept.
+            texts: by keyed hash, as `of` found them.
+        """
+        hashes = list(texts)
+        for start in range(0, len(hashes), _CHUNK):
+            part = hashes[start : start + _CHUNK]
+            known = set(await conn.scalars(_KNOWN_TEXTS, {"keys": part}))
+            rows = [
+                {"key": self._ring.blind(blind.TEXTS, key), "text": text}
+                for text in part
+                if text not in known
+                for key in blind.text_keys(texts[text])
+            ]
+            if rows:
+                await conn.execute(sp_text.insert(), rows)
+
     def _reference(self, value: IndexValue, _: Sequence[str]) -> Rows:
         if value.target is not None:
             target_type, target_id = value.target
@@ -132,3 +223,7 @@ def _date(value: IndexValue, owners: Sequence[str]) -> Rows:
 def _quantity(value: IndexValue, _: Sequence[str]) -> Rows:
     row = {"system": value.system or "", "code": (value.code or "")[:100]}
     yield sp_quantity, {**row, "lo": value.lo, "hi": value.hi}
+
+
+def _coding(value: IndexValue) -> FhirJson:
+    return {"system": value.system, "code": value.code}

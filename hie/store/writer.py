@@ -91,9 +91,10 @@ class Written:
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows by table, gathered for one insert each."""
+    """Rows by table, gathered for one insert each, and the texts they name."""
 
     rows: dict[Table, list[dict[str, Any]]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table, **row: Any) -> None:
         self.rows.setdefault(table, []).append(row)
@@ -119,7 +120,7 @@ class ResourceWriter:
         self._ring = ring
         self._index = index
         self._is_label = is_label
-        self._rows = IndexRows(index, ring)
+        self._rows = IndexRows(index, ring, is_label)
 
     async def write(
         self, conn: AsyncConnection, items: Sequence[NewVersion], now_us: int
@@ -250,7 +251,7 @@ class ResourceWriter:
                 person_id=person,
                 source_record_id=record,
             )
-        for table, row in self._rows.of(item.type, item.resource, persons):
+        for table, row in self._rows.of(item.type, item.resource, persons, batch.texts):
             batch.add(table, resource_pk=pk, **row)
 
     async def _apply(
@@ -265,6 +266,8 @@ class ResourceWriter:
                 await conn.execute(
                     update(resource).where(resource.c.pk == row["pk"]).values(**values)
                 )
+        if batch.texts:
+            await self._rows.keep_texts(conn, batch.texts)
         for table, rows in batch.rows.items():
             await conn.execute(table.insert(), rows)
 
