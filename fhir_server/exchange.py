@@ -16,6 +16,7 @@ from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
+from hie.store.portion import Choose, Portion, Wanted
 from hie.store.query import Page, Query, Served
 
 
@@ -53,9 +54,34 @@ class Records(Protocol):
     """The way to whole records, through the same door (`hie.record`)."""
 
     async def everything(
-        self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None, /
+        self, ctx: RequestContext, person_id: str, portion: Portion, cursor: str | None, /
     ) -> Page:
-        """The person's compartment and what it refers to, once each; count None = all."""
+        """The person's compartment and what it refers to, once each."""
+        ...
+
+    async def visit(
+        self, ctx: RequestContext, encounter_id: str, portion: Portion, cursor: str | None, /
+    ) -> Page:
+        """The Encounter, its Patient, what refers to it and what those refer to, once each."""
+        ...
+
+    async def chosen(
+        self, ctx: RequestContext, operation: str, query: Query, choose: Choose, /
+    ) -> Page:
+        """Of what a search finds for the caller, what `choose` keeps."""
+        ...
+
+    async def composed(
+        self,
+        ctx: RequestContext,
+        operation: str,
+        person_id: str,
+        types: frozenset[str],
+        choose: Choose,
+        wanted: Wanted,
+        /,
+    ) -> Page:
+        """The golden Patient, what of the compartment `choose` keeps, and what those need."""
         ...
 
 

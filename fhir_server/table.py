@@ -91,14 +91,18 @@ def _terminology() -> Iterator[Route]:
 
 ROUTES: Final = (
     *_terminology(),
-    Route(
-        method="GET",
-        path="/Patient/{id}/$everything",
-        interaction="everything",
-        handler=everything,
-        action="r",
-        of_type="Patient",
-        definition="http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    *(
+        Route(
+            method=method,
+            path=f"/{of_type}/{{id}}/$everything",
+            interaction="everything",
+            handler=everything,
+            action="r",
+            of_type=of_type,
+            definition=f"http://hl7.org/fhir/OperationDefinition/{of_type}-everything",
+        )
+        for of_type in ("Patient", "Encounter")
+        for method in ("GET", "POST")
     ),
     Route(
         method="POST",

@@ -61,6 +61,7 @@ from hie.record import Records
 from hie.settings import Settings
 from hie.sight import Sight
 from hie.store.changes import Changes
+from hie.store.charts import Charts
 from hie.store.criteria import Criteria
 from hie.store.moved import MoveLog
 from hie.store.predicate import Visibility
@@ -112,10 +113,11 @@ class Services:
             attests=config.sources.attests,
         )
         security = _security(self.labeller)
+        visibility = Visibility({name: index.type_id(name) for name in index.types})
         self.repository = ResourceRepository(
             self.keys,
             index,
-            Visibility({name: index.type_id(name) for name in index.types}),
+            visibility,
             Criteria(index, self.ring),
             security,
         )
@@ -139,7 +141,10 @@ class Services:
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
         sight = Sight(self.repository, self.consent, self.mpi, self.golden)
         self.door = Door(self.db, self.repository, sight, self.golden, self.disclosures)
-        self.records = Records(self.db, self.repository, sight, self.golden, self.disclosures)
+        charts = Charts(index, visibility, self.repository)
+        self.records = Records(
+            self.db, self.repository, charts, sight, self.golden, self.disclosures
+        )
         self.identities = Identities(
             self.db,
             self.repository,

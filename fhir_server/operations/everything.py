@@ -1,31 +1,68 @@
-"""Patient/{id}/$everything: the compartment and what it refers to, once each.
+"""$everything: the whole record of a person, or of a visit, each resource once.
 
-Spec: https://hl7.org/fhir/R4/patient-operation-everything.html
+`_type` and `_since` narrow what is told; `start` and `end` speak of the time of care, and what
+has none is always in. In one page unless `_count` asks for pages, or there is much.
+Spec: https://hl7.org/fhir/R4/patient-operation-everything.html,
+https://hl7.org/fhir/R4/encounter-operation-everything.html
 """
 
 from dataclasses import replace
+from typing import Final
 
 from fhir_server import paging
 from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.operations import asked
 from fhir_server.search import bundle
+from fhir_server.search.cursor import CURSOR_PARAM
+from fhir_server.search.parse import count_of
 from hie.kernel.context import Caller
+from hie.store.portion import Portion
 from hie.store.query import Page
+
+#: A page of who asks for no number: what the hub joins in some 20 ms.
+WHOLE: Final = 1000
+_OF_BOTH: Final = ("_since", "_type", "_count")
+_OF_CARE: Final = ("start", "end")
 
 
 async def everything(edge: Edge, call: Call) -> Answer:
-    """The person's record as a searchset; in one page unless `_count` asks for pages."""
-    address = f"Patient/{call.id}/$everything"
-    place = paging.asked(edge, call, address)
-    count = paging.requested_count(edge, call, place.params)
-    page = await edge.records.everything(call.ctx, call.id, count, place.position or None)
+    """The record as a searchset; the same by GET and POST."""
+    address = f"{call.type}/{call.id}/$everything"
+    place = paging.asked(edge, replace(call, params=asked.params_of(call)), address)
+    known = (*_OF_BOTH, *(_OF_CARE if call.type == "Patient" else ()))
+    params = asked.require_known(call, place.params, known)
+    params = tuple(pair for pair in params if pair[0] != CURSOR_PARAM)
+    portion = portion_of(edge, params)
+    read = edge.records.everything if call.type == "Patient" else edge.records.visit
+    page = await read(call.ctx, call.id, portion, place.position or None)
     base = edge.settings.base_url
     body = bundle.searchset(
         within_scopes(page, call.ctx.caller),
         base=base,
-        self_url=bundle.link(base, address, paging.count_params(count)),
-        next_url=paging.following(edge, call, address, page, paging.count_params(count)),
+        self_url=bundle.link(base, address, params),
+        next_url=paging.following(edge, call, address, page, params),
     )
     return Answer(body=body)
+
+
+def portion_of(edge: Edge, params: asked.Params) -> Portion:
+    """The part of a record that parameters ask for.
+
+    Raises:
+        HieError: INVALID naming the parameter that cannot be read.
+    """
+    types = asked.values(params, "_type")
+    if not all(edge.index.has_type(name) for name in types):
+        raise asked.wrong("_type", "expected resource types of R4, with commas between")
+    since, start, end = (asked.period(params, name) for name in ("_since", "start", "end"))
+    count = asked.last(params, "_count")
+    return Portion(
+        types=frozenset(types) if types else None,
+        since_us=since[0] if since else None,
+        lo_us=start[0] if start else None,
+        hi_us=end[1] if end else None,
+        count=WHOLE if count is None else max(1, count_of(count, edge.settings)),
+    )
 
 
 def within_scopes(page: Page, caller: Caller) -> Page:

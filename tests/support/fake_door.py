@@ -13,6 +13,7 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.store import query as q
 from hie.store.index import IndexValue, SearchIndex
+from hie.store.portion import Choose, Portion, Wanted
 from hie.store.query import Page, Query, Served
 
 
@@ -116,15 +117,42 @@ class FakeDoor:
         return replace(_page(found, query.count, query.cursor), total=total)
 
     async def everything(
-        self, ctx: RequestContext, person_id: str, count: int | None, cursor: str | None, /
+        self, ctx: RequestContext, person_id: str, portion: Portion, cursor: str | None, /
     ) -> Page:
         self._visible("Patient", person_id)
         found = [
             versions[-1]
             for (_, resource_id), versions in self.versions.items()
-            if person_id in (versions[-1].person_id, resource_id) and not versions[-1].is_deleted
+            if person_id in (versions[-1].person_id, resource_id)
+            and not versions[-1].is_deleted
+            and portion.has(versions[-1].type)
         ]
-        return _page(found, count or len(found), cursor)
+        return _page(found, portion.count or len(found), cursor)
+
+    async def visit(
+        self, ctx: RequestContext, encounter_id: str, portion: Portion, cursor: str | None, /
+    ) -> Page:
+        return Page(matches=(self._visible("Encounter", encounter_id)[-1],))
+
+    async def chosen(
+        self, ctx: RequestContext, operation: str, query: Query, choose: Choose, /
+    ) -> Page:
+        found = await self.search(ctx, replace(query, count=1000))
+        return Page(matches=tuple(choose(found.matches)))
+
+    async def composed(
+        self,
+        ctx: RequestContext,
+        operation: str,
+        person_id: str,
+        types: frozenset[str],
+        choose: Choose,
+        wanted: Wanted,
+        /,
+    ) -> Page:
+        whole = await self.everything(ctx, person_id, Portion(types=types | {"Patient"}), None)
+        patient, *members = whole.matches
+        return Page(matches=(patient, *choose(members)))
 
     def _meets(self, served: Served, query: Query) -> bool:
         if query.persons is not None and not {served.person_id, served.id} & set(query.persons):

@@ -1,0 +1,268 @@
+"""Whole records: everything around a person or a visit, each resource once, page by page.
+
+A record has two halves: its members, and what visible members refer to beyond it. Both are read
+in the order they were stored, which no change alters, so a page may follow another whatever is
+written between them. The residual's predicate stands on every alias: what is hidden is neither
+told nor followed.
+Spec: https://hl7.org/fhir/R4/patient-operation-everything.html,
+https://hl7.org/fhir/R4/encounter-operation-everything.html
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, not_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.store.index import SearchIndex
+from hie.store.portion import Portion
+from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
+from hie.store.query import Served
+from hie.store.residual import Residual
+from hie.store.rows import SUPPORTING
+from hie.store.serving import ResourceServer
+from hie.store.statements import current
+from hie.store.tables import compartment, resource, sp_ref
+
+#: Ids in one IN list.
+_NAMED_AT_ONCE: Final = 256
+
+
+class Around(StrEnum):
+    """What a record is the record of."""
+
+    PERSON = "person"
+    VISIT = "visit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What decides a statement's text; its values are bound when it runs."""
+
+    shape: Shape
+    around: Around
+    types: int = 0
+    has_since: bool = False
+    has_lo: bool = False
+    has_hi: bool = False
+    is_limited: bool = False
+
+
+class Charts:
+    """Reads the halves of records for a residual."""
+
+    def __init__(self, index: SearchIndex, visibility: Visibility, server: ResourceServer) -> None:
+        self._index = index
+        self._visible = visibility.visible
+        self._server = server
+        self._patient = index.type_id("Patient")
+        self._encounter = index.type_id("Encounter")
+        self._supporting = sorted(index.supporting_type_ids)
+        self._members = cache(self._members_of)
+        self._beyond = cache(self._beyond_of)
+        self._named = cache(self._named_in)
+
+    async def members(
+        self,
+        conn: AsyncConnection,
+        residual: Residual,
+        around: Around,
+        key: str,
+        portion: Portion,
+        after: int = 0,
+    ) -> tuple[list[Served], int | None]:
+        """What is in the record of a person or visit, the Patient apart.
+
+        Args:
+            conn: an open connection.
+            residual: the caller's.
+            around: what `key` is the id of.
+            key: a person, or an Encounter.
+            portion: which part.
+            after: where the page before ended.
+
+        Returns:
+            A page, and where the next one starts; None on the last.
+        """
+        return await self._page(conn, residual, self._members, around, key, portion, after)
+
+    async def beyond(
+        self,
+        conn: AsyncConnection,
+        residual: Residual,
+        around: Around,
+        key: str,
+        portion: Portion,
+        after: int = 0,
+    ) -> tuple[list[Served], int | None]:
+        """What visible members refer to that is no member itself; see `members`."""
+        return await self._page(conn, residual, self._beyond, around, key, portion, after)
+
+    async def named(
+        self, conn: AsyncConnection, residual: Residual, type_name: str, ids: Sequence[str]
+    ) -> list[Served]:
+        """Current resources of a type (no Patients) with these ids, as they were stored."""
+        found: list[Served] = []
+        for start in range(0, len(ids), _NAMED_AT_ONCE):
+            listed = padded(ids[start : start + _NAMED_AT_ONCE])
+            query = self._named(shape_of(residual), len(listed))
+            values: dict[str, Any] = {f"id_{n}": one for n, one in enumerate(listed)}
+            values["type"] = self._index.type_id(type_name)
+            rows = (await conn.execute(query, {**values, **bound(residual)})).all()
+            found += await self._server.serve(conn, rows)
+        return found
+
+    async def _page(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        conn: AsyncConnection,
+        residual: Residual,
+        query: Callable[[_Form], Select[Any]],
+        around: Around,
+        key: str,
+        portion: Portion,
+        after: int,
+    ) -> tuple[list[Served], int | None]:
+        types = self._types(portion)
+        if types == []:
+            return [], None
+        form = _Form(
+            shape_of(residual),
+            around,
+            len(types or ()),
+            portion.since_us is not None,
+            portion.lo_us is not None,
+            portion.hi_us is not None,
+            portion.count is not None,
+        )
+        values = {"key": key, "after": after, **_bound(portion, types), **bound(residual)}
+        rows = (await conn.execute(query(form), values)).all()
+        page = rows if portion.count is None else rows[: portion.count]
+        following = page[-1].pk if len(rows) > len(page) else None
+        return await self._server.serve(conn, page), following
+
+    def _types(self, portion: Portion) -> list[int] | None:
+        """The numbers of the types wanted, padded so that there are few lengths; None = all."""
+        if portion.types is None:
+            return None
+        numbers = sorted(
+            self._index.type_id(name)
+            for name in portion.types - {"Patient"}
+            if self._index.has_type(name)  # a scope may name what is no type
+        )
+        return [int(n) for n in padded([str(n) for n in numbers])] if numbers else []
+
+    def _members_of(self, form: _Form) -> Select[Any]:
+        r = resource.alias("r")
+        query = current(r).where(*self._is_member(r, form), *_wanted(r, form))
+        return _paged(query, r, is_limited=form.is_limited)
+
+    def _beyond_of(self, form: _Form) -> Select[Any]:
+        r, t, s = (resource.alias(name) for name in "rts")
+        is_named = and_(t.c.type_id == sp_ref.c.target_type_id, t.c.id == sp_ref.c.target_id)
+        targets = (
+            select(t.c.pk)
+            .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
+            .join(t, is_named)
+            .where(*self._is_member(r, form), t.c.type_id != self._patient)
+        )
+        if form.around is Around.PERSON:
+            targets = targets.where(sp_ref.c.param_id == SUPPORTING)
+            is_other: Any = and_(
+                s.c.type_id.in_(self._supporting),
+                or_(s.c.person_id.is_(None), s.c.person_id != _key()),
+                s.c.pk.not_in(_shared()),
+            )
+        else:
+            is_other = not_(self._of_visit(s))
+        query = current(s).where(
+            s.c.pk.in_(targets),
+            is_other,
+            s.c.deleted.is_(False),
+            self._visible(form.shape, s.name),
+            *_wanted(s, form),
+        )
+        return _paged(query, s, is_limited=form.is_limited)
+
+    def _named_in(self, shape: Shape, count: int) -> Select[Any]:
+        r = resource.alias("r")
+        return (
+            current(r)
+            .where(
+                r.c.type_id == bindparam("type", type_=Integer),
+                r.c.id.in_([bindparam(f"id_{n}", type_=String) for n in range(count)]),
+                r.c.type_id != self._patient,
+                r.c.deleted.is_(False),
+                self._visible(shape, r.name),
+            )
+            .order_by(r.c.pk)
+        )
+
+    def _is_member(self, r: Any, form: _Form) -> list[Any]:
+        if form.around is Around.PERSON:
+            belongs: Any = or_(r.c.person_id == _key(), r.c.pk.in_(_shared()))
+        else:
+            belongs = self._of_visit(r)
+        return [
+            belongs,
+            r.c.type_id != self._patient,
+            r.c.deleted.is_(False),
+            self._visible(form.shape, r.name),
+            *_in_care(r, form),
+        ]
+
+    def _of_visit(self, r: Any) -> Any:
+        """The Encounter itself, and whatever refers to it."""
+        pointing = select(sp_ref.c.resource_pk).where(
+            sp_ref.c.target_id == _key(), sp_ref.c.target_type_id == self._encounter
+        )
+        itself = and_(r.c.type_id == self._encounter, r.c.id == _key())
+        return or_(itself, r.c.pk.in_(pointing))
+
+
+def _key() -> Any:
+    return bindparam("key", type_=String)
+
+
+def _shared() -> Any:
+    """Resources of several persons that this one is a further person of."""
+    return select(compartment.c.resource_pk).where(compartment.c.person_id == _key())
+
+
+def _in_care(r: Any, form: _Form) -> list[Any]:
+    """Whether the time of care meets the one asked for; what has none does."""
+    where: list[Any] = []
+    if form.has_lo:
+        ends = r.c.clinical_hi_us
+        where.append(or_(ends.is_(None), ends > bindparam("lo_us", type_=BigInteger)))
+    if form.has_hi:
+        begins = r.c.clinical_lo_us
+        where.append(or_(begins.is_(None), begins < bindparam("hi_us", type_=BigInteger)))
+    return where
+
+
+def _wanted(r: Any, form: _Form) -> list[Any]:
+    where = [r.c.pk > bindparam("after", type_=BigInteger)]
+    if form.types:
+        names = [bindparam(f"type_{n}", type_=Integer) for n in range(form.types)]
+        where.append(r.c.type_id.in_(names))
+    if form.has_since:
+        where.append(r.c.last_updated_us > bindparam("since_us", type_=BigInteger))
+    return where
+
+
+def _bound(portion: Portion, types: Sequence[int] | None) -> Mapping[str, Any]:
+    values: dict[str, Any] = {f"type_{n}": number for n, number in enumerate(types or ())}
+    for name in ("since_us", "lo_us", "hi_us"):
+        if getattr(portion, name) is not None:
+            values[name] = getattr(portion, name)
+    if portion.count is not None:
+        values["count"] = portion.count + 1
+    return values
+
+
+def _paged(query: Select[Any], r: Any, *, is_limited: bool) -> Select[Any]:
+    query = query.order_by(r.c.pk)
+    return query.limit(bindparam("count", type_=Integer)) if is_limited else query
