@@ -15,6 +15,7 @@ from sqlalchemy import exists as sql_exists
 
 from hie.crypto import KeyRing
 from hie.kernel.errors import Category, HieError
+from hie.store import blind
 from hie.store import query as q
 from hie.store.index import SearchIndex
 from hie.store.joins import Expr, Joins, Persons, Visible, about, nobody
@@ -22,9 +23,11 @@ from hie.store.tables import (
     sp_composite,
     sp_date,
     sp_number,
+    sp_place,
     sp_quantity,
     sp_ref,
     sp_string,
+    sp_text,
     sp_token,
     sp_uri,
 )
@@ -39,7 +42,12 @@ _TABLES: dict[str, Table] = {
     "uri": sp_uri,
     "ref": sp_ref,
     "composite": sp_composite,
+    "text": sp_token,
+    "place": sp_place,
 }
+Labels = Callable[[str | None, str | None], Sequence[tuple[int, int]]]
+#: The parameter whose values the hub's own labels are, too.
+SECURITY = "_security"
 #: From this breadth on a criterion is no place to begin a search at.
 _BROAD = 8
 #: What stands in for a missing sort value, after or before everything.
@@ -102,11 +110,17 @@ class At:
 
 
 class Criteria:
-    """Turns criteria into expressions."""
+    """Turns criteria into expressions.
 
-    def __init__(self, index: SearchIndex, ring: KeyRing) -> None:
+    Args:
+        labels: of a system and code (None = any) the label masks that show such a coding in
+            `meta.security`, as (bits that count, how they must be).
+    """
+
+    def __init__(self, index: SearchIndex, ring: KeyRing, labels: Labels = lambda *_: ()) -> None:
         self._index = index
         self._ring = ring
+        self._labels = labels
         self._joins = Joins(index, self._nested)
         self._build: dict[type, Callable[[At, Any], Expr]] = {
             q.Token: self._token,
@@ -116,6 +130,8 @@ class Criteria:
             q.Number: self._number,
             q.Quantity: self._quantity,
             q.Uri: self._uri,
+            q.Text: self._text,
+            q.Near: self._near,
             q.Composite: self._composite,
             q.Reference: self._reference,
             q.Missing: self._missing,
@@ -186,7 +202,13 @@ class Criteria:
 
     def _token(self, at: At, c: q.Token) -> Expr:
         met = _tokens(sp_token.c.system, sp_token.c.code, c.values)
-        return self._rows(at, sp_token, c.param_ids, met, is_not=c.is_not)
+        if c.param != SECURITY:
+            return self._rows(at, sp_token, c.param_ids, met, is_not=c.is_not)
+        mask = at.r.c.label_mask
+        pairs = [pair for v in c.values for pair in self._labels(v.system, v.code)]
+        labelled = [mask.bitwise_and(counted) == wanted for counted, wanted in pairs]
+        found = or_(self._rows(at, sp_token, c.param_ids, met), *labelled)
+        return not_(found) if c.is_not else found
 
     def _keyed(self, at: At, c: q.Keyed) -> Expr:
         codes = sp_token.c.code.in_(self._hashes(c))
@@ -224,9 +246,40 @@ class Criteria:
         below = [value.startswith(f"{v}/", autoescape=True) for v in c.below]
         return self._rows(at, sp_uri, c.param_ids, or_(value.in_(c.values), *below))
 
+    def _text(self, at: At, c: q.Text) -> Expr:
+        return self._rows(at, sp_token, c.param_ids, sp_token.c.code.in_(self._texts(c.keys)))
+
+    def _texts(self, keys: Sequence[str]) -> Select[Any]:
+        """The names of texts that one of the keys asks for."""
+        hashes = [self._ring.blind(blind.TEXTS, key) for key in keys]
+        return select(sp_text.c.text).where(sp_text.c.key.in_(hashes))
+
+    def _near(self, at: At, c: q.Near) -> Expr:
+        met = or_(false(), *(_is_near(place) for place in c.values))
+        return self._rows(at, sp_place, c.param_ids, met)
+
     def _composite(self, at: At, c: q.Composite) -> Expr:
-        met = or_(false(), *map(_composed, c.values))
+        met = or_(false(), *(self._composed(value) for value in c.values))
         return self._rows(at, sp_composite, c.param_ids, met)
+
+    def _composed(self, value: q.CompositeValue) -> Expr:
+        t = sp_composite.c
+        first = _as_token(value.first)
+        parts = [_token_value(t.system, t.code, first)]
+        match value.second:
+            case q.QuantityValue() as second:
+                parts.append(_quantities(t.lo, t.hi, t.value_system, t.value_code, second))
+            case q.NumberValue() as second:
+                parts.append(_numbers(t.lo, t.hi, second))
+            case q.DateValue() as second:
+                parts.append(ranges(t.lo_us, t.hi_us, second.prefix, second.lo_us, second.hi_us))
+            case q.TokenValue() as second:
+                parts.append(_token_value(t.value_system, t.value_code, second))
+            case text:
+                parts.append(t.value_code.in_(self._texts([text])))
+        if value.third is not None:
+            parts.append(_numbers(t.lo2, t.hi2, value.third))
+        return and_(*parts)
 
     def _reference(self, at: At, c: q.Reference) -> Expr:
         values = [self._joins.points_to(sp_ref, value, at.visible) for value in c.values]
@@ -239,6 +292,11 @@ class Criteria:
             .where(table.c.resource_pk == at.r.c.pk, table.c.param_id.in_(c.param_ids))
             .correlate(at.r)
         )
+        if c.logical_ids:
+            logical = sql_exists().where(
+                sp_token.c.resource_pk == at.r.c.pk, sp_token.c.param_id.in_(c.logical_ids)
+            )
+            has = or_(has, logical.correlate(at.r))
         if c.is_person:
             has = or_(at.r.c.person_id.is_not(None), has)
         return not_(has) if c.is_missing else has
@@ -315,21 +373,19 @@ def _quantities(lo: Any, hi: Any, system: Any, code: Any, value: q.QuantityValue
     return and_(_numbers(lo, hi, value.number), _token_value(system, code, unit))
 
 
-def _composed(value: q.CompositeValue) -> Expr:
-    t = sp_composite.c
-    parts = [_token_value(t.system, t.code, value.first)]
-    match value.second:
-        case q.QuantityValue() as second:
-            parts.append(_quantities(t.lo, t.hi, t.value_system, t.value_code, second))
-        case q.NumberValue() as second:
-            parts.append(_numbers(t.lo, t.hi, second))
-        case q.DateValue() as second:
-            parts.append(ranges(t.lo_us, t.hi_us, second.prefix, second.lo_us, second.hi_us))
-        case q.TokenValue() as second:
-            parts.append(_token_value(t.value_system, t.value_code, second))
-    if value.third is not None:
-        parts.append(_numbers(t.lo2, t.hi2, value.third))
-    return and_(*parts)
+def _as_token(value: q.TokenValue | q.ReferenceValue) -> q.TokenValue:
+    """A reference as a composite row holds it."""
+    if isinstance(value, q.TokenValue):
+        return value
+    return q.TokenValue(system=value.types[0] if value.types else None, code=value.id)
+
+
+def _is_near(place: q.Place) -> Expr:
+    t = sp_place.c
+    x, y, z = place.at
+    apart = (t.x - x) * (t.x - x) + (t.y - y) * (t.y - y) + (t.z - z) * (t.z - z)
+    # By the index first: whoever is near is on a near parallel.
+    return and_(t.z.between(z - place.reach, z + place.reach), apart <= place.reach**2)
 
 
 def _sort_value(r: Any, key: q.Sort) -> Any:

@@ -196,17 +196,54 @@ class Keyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Rows that name a text of `sp_text`: free text, and the texts of codes.
+
+    Attributes:
+        param_ids: of the texts: a token parameter's `text_ids`.
+        keys: clear texts of `hie.store.blind.text_asked`; patient data.
+    """
+
+    param: str
+    param_ids: tuple[int, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place, and what is near it.
+
+    Attributes:
+        at: unit vector from the middle of the earth.
+        reach: the longest distance between the vectors, 0 to 2.
+    """
+
+    at: tuple[float, float, float]
+    reach: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """Rows of `sp_place`."""
+
+    param: str
+    param_ids: tuple[int, ...]
+    values: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompositeValue:
     """Values that must stand in the same element, `code$value`.
 
     Attributes:
         first: of the parameter's first component.
-        second: of the second, by its type: a coded value, quantity, number or date.
+        second: of the second, by its type: a coded value, quantity, number, date or text (a
+            key of `hie.store.blind.text_asked`).
         third: of a third, a number.
     """
 
-    first: TokenValue
-    second: TokenValue | QuantityValue | NumberValue | DateValue
+    first: TokenValue | ReferenceValue
+    second: TokenValue | QuantityValue | NumberValue | DateValue | str
     third: NumberValue | None = None
 
 
@@ -295,6 +332,7 @@ class Missing:
         kind: which index table: `token`, `date`, `string`, `number`, `quantity`, `uri`,
             `ref`, `composite` - or `blind`, where the keyed rows are.
         is_person: the resource's person counts as a value.
+        logical_ids: of a reference: where references without an address of the hub are.
     """
 
     param: str
@@ -302,6 +340,7 @@ class Missing:
     kind: str
     is_missing: bool
     is_person: bool = False
+    logical_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +368,8 @@ Criterion = (
     | Uri
     | Reference
     | Keyed
+    | Text
+    | Near
     | Composite
     | About
     | Chain
