@@ -92,6 +92,27 @@ class LabelTable:
         )
         return codings
 
+    def asked(self, system: str | None, code: str | None) -> list[tuple[int, int]]:
+        """The masks whose `codings` hold a coding, as (bits that count, how they must be).
+
+        Args:
+            system: None = any.
+            code: None = any of the system.
+        """
+        sensitivity, ways, later = self._sensitivity, list[tuple[int, int]](), 0
+        if system in (None, sensitivity.confidentiality_system):
+            for level in reversed(sensitivity.levels):
+                own = 0 if level.bit is None else 1 << level.bit
+                if code in (None, level.code):
+                    ways.append((own | later, own))
+                later |= own
+                if level.code == sensitivity.normal:
+                    break  # every mask reaches it: none is below
+        for label in sensitivity.labels:
+            if system in (None, label.system) and code in (None, label.code):
+                ways.append((1 << label.bit, 1 << label.bit))
+        return ways
+
     def mask_of(self, codings: Sequence[Any]) -> int:
         """What a sender's `meta.security` raises; an unknown code is sensitive too."""
         mask = 0
@@ -204,6 +225,10 @@ class Labeller:
         self._known: dict[tuple[str, str], int] = {}
         self._remembered = remembered
 
+    def of_source(self, source_id: str) -> int:
+        """The mask of the labels that everything from a feed carries; 0 for most."""
+        return self.table.raised(self._sensitivity.sources.get(source_id, ()))
+
     def labels(
         self, resource: FhirJson, *, source_id: str = "", beside: Iterable[FhirJson] = ()
     ) -> Labels:
@@ -214,7 +239,7 @@ class Labeller:
             source_id: the feed it comes from; some carry a label on everything.
             beside: resources whose content it takes over, the Medication of a request.
         """
-        mask = self.table.raised(self._sensitivity.sources.get(source_id, ()))
+        mask = self.of_source(source_id)
         for node in (resource, *beside):
             mask |= self._mask(node)
         return Labels(mask)

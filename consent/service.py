@@ -196,6 +196,23 @@ class ConsentService:
             raise HieError(Category.FORBIDDEN, text)
         return self.law.residual(request)
 
+    def reaches(self, ctx: RequestContext, source_id: str, label_mask: int) -> bool:
+        """Whether a caller could see anything of a source, by law and purpose alone.
+
+        No patient's consent is looked at, so the answer tells nothing about anybody.
+
+        Args:
+            ctx: the request.
+            source_id: a feed.
+            label_mask: what everything from it is labelled: a hard label there needs a consent
+                of its own from each patient, and such a source is not spoken of.
+        """
+        request = access_request(ctx, "access")
+        if source_id in request.own_sources or request.self_person is not None:
+            return True
+        is_confined = not request.grantees or self.law.needs_reason(request)
+        return not is_confined and not any(label_mask & bit for bit in self.law.hard_bits)
+
     def directive(self, consent: Recorded) -> Directive:
         """A recorded Consent, read; without rules while it awaits verification."""
         read = self._reader.directive(

@@ -14,6 +14,7 @@ from fhir_server.terminology.vocabulary import Vocabulary
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
+from hie.kernel.errors import Issue
 from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
 from hie.store.portion import Choose, Portion, Wanted
@@ -103,6 +104,22 @@ class Identities(Protocol):
     async def knows_domains(self, ctx: RequestContext, systems: Sequence[str], /) -> bool:
         """Whether each of these assigning authorities is known, as far as the caller may see."""
         ...
+
+
+class Notices(Protocol):
+    """Whose records may be incomplete (`hie.feeds.partial`)."""
+
+    async def of(self, ctx: RequestContext, /) -> Sequence[Issue]:
+        """One warning for each late source this caller could see."""
+        ...
+
+
+class NoNotices:
+    """Every source is on time."""
+
+    async def of(self, ctx: RequestContext, /) -> Sequence[Issue]:
+        """Nothing."""
+        return ()
 
 
 class WriteAnswer(Protocol):
@@ -213,3 +230,4 @@ class Edge:
     settings: FhirSettings
     sealer: Sealer
     vocabulary: Vocabulary
+    notices: Notices

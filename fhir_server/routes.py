@@ -19,7 +19,17 @@ from aiohttp import hdrs, web
 
 from fhir_server import negotiate, outcome, streaming
 from fhir_server.capability import capability_statement
-from fhir_server.exchange import Answer, Call, Door, Edge, FhirWriter, Identities, Records
+from fhir_server.exchange import (
+    Answer,
+    Call,
+    Door,
+    Edge,
+    FhirWriter,
+    Identities,
+    NoNotices,
+    Notices,
+    Records,
+)
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
 from fhir_server.table import ROUTES, Route
@@ -75,6 +85,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     sealer: Sealer,
     watcher: Watcher | None = None,
     vocabulary: Vocabulary | None = None,
+    notices: Notices | None = None,
 ) -> web.Application:
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
@@ -86,6 +97,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         settings=settings,
         sealer=sealer,
         vocabulary=vocabulary or Vocabulary((), ()),
+        notices=notices or NoNotices(),
     )
     rim = Rim(edge, token_checker, clock, watcher)
     sub = web.Application(middlewares=[rim.answer_errors])

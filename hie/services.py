@@ -27,6 +27,7 @@ from hie.corrections.repository import NoticeRepository
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
+from hie.feeds.partial import PartialNotices
 from hie.feeds.watch import SourceWatch
 from hie.flow.asked import Askers, QueryReader
 from hie.flow.assignment import Assignments
@@ -249,6 +250,9 @@ class Services:
         self.journal.on_written = self.worker.notify
         self._join_fhir(log, privacy)
         self.watch = SourceWatch(self.db, config.sources, self.tasks, self.clock)
+        self.partial = PartialNotices(
+            self.db, config.sources, self.consent, self.labeller, self.clock
+        )
         self.care = IndexCare(self.db, self.mpi, self.clock)
         self.overview = Overview(self.db, self.journal, self.mpi, self.repository, self.verifier)
 

@@ -104,6 +104,7 @@ class Site:
             token_checker=services.tokens,
             index=services.config.index,
             vocabulary=services.config.vocabulary,
+            notices=services.partial,
             settings=FhirSettings(
                 base_url=base,
                 default_count=settings.limits.search_count,

@@ -36,6 +36,10 @@ async def search(edge: Edge, call: Call) -> Answer:
         next_url=None
         if parsed.is_count_only
         else paging.following(edge, call, call.type, page, parsed.used),
-        warnings=parsed.warnings,
+        warnings=(
+            parsed.warnings
+            if parsed.is_count_only
+            else (*parsed.warnings, *await edge.notices.of(call.ctx))
+        ),
     )
     return Answer(body=body)

@@ -41,6 +41,7 @@ async def everything(edge: Edge, call: Call) -> Answer:
         base=base,
         self_url=bundle.link(base, address, params),
         next_url=paging.following(edge, call, address, page, params),
+        warnings=await edge.notices.of(call.ctx),
     )
     return Answer(body=body)
 
