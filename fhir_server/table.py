@@ -18,7 +18,9 @@ from fhir_server.interactions.search import search
 from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
+from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
+from fhir_server.operations.lastn import lastn
 from fhir_server.operations.match import match
 from fhir_server.operations.pix import cross_reference
 from fhir_server.operations.terminology import (
@@ -102,6 +104,32 @@ ROUTES: Final = (
             definition=f"http://hl7.org/fhir/OperationDefinition/{of_type}-everything",
         )
         for of_type in ("Patient", "Encounter")
+        for method in ("GET", "POST")
+    ),
+    *(
+        Route(
+            method=method,
+            path=f"/{of_type}/${name}",
+            interaction=name,
+            handler=handler,
+            action="s",
+            of_type=of_type,
+            definition=definition,
+        )
+        for of_type, name, handler, definition in (
+            (
+                "Observation",
+                "lastn",
+                lastn,
+                "http://hl7.org/fhir/OperationDefinition/Observation-lastn",
+            ),
+            (
+                "DocumentReference",
+                "docref",
+                docref,
+                "http://hl7.org/fhir/us/core/OperationDefinition/docref",
+            ),
+        )
         for method in ("GET", "POST")
     ),
     Route(
