@@ -1,0 +1,1 @@
+"""Profiles as facts, and the check of resources against them."""
