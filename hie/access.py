@@ -6,17 +6,16 @@ they cannot be, it raises and nothing leaves.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.db import Database
 from hie.disclosure import Disclosures
-from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
-from hie.kernel.ids import PersonId
+from hie.searching import Searches
 from hie.sight import Sight
 from hie.store.query import Page, Query, Served
 from hie.store.repository import ResourceRepository
@@ -31,13 +30,13 @@ class Door:
         db: Database,
         repository: ResourceRepository,
         sight: Sight,
-        golden: GoldenPatients,
+        searches: Searches,
         disclosures: Disclosures,
     ) -> None:
         self._db = db
         self._repository = repository
         self._sight = sight
-        self._golden = golden
+        self._searches = searches
         self._disclosures = disclosures
 
     async def read(self, ctx: RequestContext, type_name: str, resource_id: str) -> Served:
@@ -118,43 +117,49 @@ class Door:
     async def search(
         self, ctx: RequestContext, query: Query, keep: Callable[[Served], bool] | None = None
     ) -> Page:
-        """One page of what the caller may see of a search.
+        """One page of what the caller may see of a search on one type.
 
         Args:
             ctx: the request.
             query: what is searched for.
             keep: what of the page is told; the rest is not disclosed, nor on record as such.
         """
-        residual = self._sight.residual(ctx)
-        async with self._db.reading() as conn:
-            query = await self._with_current_persons(conn, ctx, residual, query)
-            if query.type == "Patient":
-                page = await self._golden.search(conn, residual, query)
-            else:
-                page = await self._search(conn, residual, query)
-            await self._sight.recheck(conn, ctx, page.matches)
+        page = await self._searched(ctx, [query])
         if keep is not None:
             page = replace(page, matches=tuple(filter(keep, page.matches)))
-        persons = {served.person_id for served in page.matches}
-        await self._disclosures.record(
-            ctx,
-            "E",
-            "search-type",
-            persons,
-            query.type,
-            detail=_described(query),
-            shown=page.matches,
-        )
+        await self._tell(ctx, "search-type", query.type, [query], page)
         return page
 
-    async def _search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
-        total = None
-        if query.is_total_wanted or query.count == 0:
-            total = await self._repository.count(conn, residual, query)
-        if query.count == 0:
-            return Page(total=total)
-        found = await self._repository.search(conn, residual, query)
-        return Page(matches=found.served, next_cursor=found.next_cursor, total=total)
+    async def search_types(self, ctx: RequestContext, queries: Sequence[Query]) -> Page:
+        """The same of a search on several types: one query each, alike in all but criteria."""
+        page = await self._searched(ctx, queries)
+        await self._tell(ctx, "search-system", "", queries, page)
+        return page
+
+    async def _searched(self, ctx: RequestContext, queries: Sequence[Query]) -> Page:
+        residual = self._sight.residual(ctx)
+        async with self._db.reading() as conn:
+            page = await self._searches.page(conn, residual, ctx.caller, queries)
+            await self._sight.recheck(conn, ctx, [*page.matches, *page.included])
+        return page
+
+    async def _tell(
+        self,
+        ctx: RequestContext,
+        subtype: str,
+        type_name: str,
+        queries: Sequence[Query],
+        page: Page,
+    ) -> None:
+        """Put a page on record before it leaves."""
+        shown = [*page.matches, *page.included]
+        persons = {served.person_id for served in shown if served.person_id}
+        if any(not served.person_id for served in page.matches):
+            persons.add("")
+        detail = _described(queries)
+        await self._disclosures.record(
+            ctx, "E", subtype, persons, type_name, detail=detail, shown=shown
+        )
 
     async def _version(
         self,
@@ -170,21 +175,6 @@ class Door:
             conn, residual, type_name, resource_id, only=int(version), count=1
         )
         return found[0] if found else None
-
-    async def _with_current_persons(
-        self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, query: Query
-    ) -> Query:
-        """The query with merged persons followed, and own source records as their person."""
-        if query.persons is None:
-            return query
-        current: list[str] = []
-        for asked in query.persons:
-            person = await self._sight.current(conn, residual, asked)
-            record = await self._repository.read(conn, residual, "Patient", asked)
-            if record and record.source_id in ctx.caller.sources:
-                person = PersonId(record.person_id)
-            current.append(person)
-        return replace(query, persons=tuple(dict.fromkeys(current)))
 
     async def _disclose(
         self,
@@ -204,9 +194,10 @@ class Door:
         return served
 
 
-def _described(query: Query) -> dict[str, str]:
+def _described(queries: Sequence[Query]) -> dict[str, str]:
     """What was asked, for the sealed detail of the audit row."""
-    return {"query": json.dumps(asdict(query), default=str)}
+    asked = [asdict(query) for query in queries]
+    return {"query": json.dumps(asked[0] if len(asked) == 1 else asked, default=str)}
 
 
 def _number(cursor: str) -> int:

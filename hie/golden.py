@@ -6,7 +6,7 @@ A hidden source contributes nothing: no field, identifier, search hit, time or v
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -17,7 +17,8 @@ from hie.kernel.fhir import FhirJson
 from hie.store.body import dump
 from hie.store.index import SearchIndex
 from hie.store.match import matches
-from hie.store.query import Page, Query, Served
+from hie.store.order import After, Key
+from hie.store.query import Query, Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 
@@ -49,7 +50,22 @@ class Explained:
     provenance: Mapping[str, Sequence[tuple[str, ...]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPatients:
+    """A page of golden Patients in order, with the place of each.
+
+    Attributes:
+        end: where the next page begins; None on the last.
+    """
+
+    served: tuple[Served, ...]
+    keys: tuple[Key, ...]
+    end: Key | None
+
+
 _COUNT_PAGE = 500
+#: Times a page of persons is read until a page of golden Patients is full.
+_LOOKS = 20
 #: Says that elements were left out, so that nobody writes the rest back as the whole.
 _SUBSETTED = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
@@ -114,17 +130,51 @@ class GoldenPatients:
         given = [json.loads(record.body, parse_float=Decimal) for record in records]
         return Explained(patient=patient, provenance=self._survivorship.provenance(patient, given))
 
-    async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Page:
-        """Persons whose golden Patient, as this caller sees it, meets the query."""
-        total = None
-        if query.is_total_wanted or query.count == 0:
-            total = await self._count(conn, residual, query)
-        if query.count == 0:
-            return Page(total=total)
-        found, following = await self._page(conn, residual, query)
-        if following is None and query.cursor is None:
-            total = len(found)  # IHE ITI-78 asks for it, and here it costs nothing
-        return Page(matches=tuple(found), next_cursor=following, total=total)
+    async def search(
+        self, conn: AsyncConnection, residual: Residual, query: Query, after: After | None = None
+    ) -> FoundPatients:
+        """Persons whose golden Patient, as this caller sees it, meets the query: one page."""
+        served: list[Served] = []
+        keys: list[Key] = []
+        end: Key | None = None
+        for _ in range(_LOOKS):
+            room = replace(query, count=query.count - len(served))
+            found = await self._repository.persons(conn, residual, room, after)
+            met = await self._met(conn, residual, found.persons, query)
+            served += met.values()
+            keys += [
+                key for person, key in zip(found.persons, found.keys, strict=True) if person in met
+            ]
+            end = found.keys[-1] if found.is_more else None
+            if end is None or len(served) >= query.count:
+                break
+            after = After(key=end, as_of=0)
+        return FoundPatients(served=tuple(served), keys=tuple(keys), end=end)
+
+    async def count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
+        """How many persons a search finds."""
+        total, after = 0, None
+        asked = replace(query, sort=(), count=_COUNT_PAGE)
+        while True:
+            found = await self._repository.persons(conn, residual, asked, after)
+            total += len(await self._met(conn, residual, found.persons, query))
+            if not found.is_more:
+                return total
+            after = After(key=found.keys[-1], as_of=0)
+
+    async def persons(
+        self, conn: AsyncConnection, residual: Residual, query: Query, most: int
+    ) -> tuple[str, ...] | None:
+        """The persons a search finds; None where they are more than `most`."""
+        met: list[str] = []
+        after = None
+        while len(met) <= most:
+            found = await self._repository.persons(conn, residual, query, after)
+            met += await self._met(conn, residual, found.persons, query)
+            if not found.is_more:
+                return tuple(met) if len(met) <= most else None
+            after = After(key=found.keys[-1], as_of=0)
+        return None
 
     def refer(self, record: Served) -> Served:
         """A source record with a link that says which golden Patient it is part of."""
@@ -135,31 +185,17 @@ class GoldenPatients:
         ]
         return _with_body(record, dump(patient))
 
-    async def _count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
-        total, cursor = 0, None
-        while True:
-            page = Query(
-                type="Patient",
-                persons=query.persons,
-                criteria=query.criteria,
-                domains=query.domains,
-                count=_COUNT_PAGE,
-                cursor=cursor,
-            )
-            found, cursor = await self._page(conn, residual, page)
-            total += len(found)
-            if cursor is None:
-                return total
+    async def _met(
+        self, conn: AsyncConnection, residual: Residual, persons: Sequence[str], query: Query
+    ) -> dict[str, Served]:
+        """The golden Patients among persons found that meet the query themselves.
 
-    async def _page(
-        self, conn: AsyncConnection, residual: Residual, query: Query
-    ) -> tuple[list[Served], str | None]:
-        persons, following = await self._repository.persons(conn, residual, query)
+        Two records may each meet a part of the query that their golden Patient does not.
+        """
         records = await self._repository.patients(conn, residual, persons)
         golden = [self.build(person, records[person]) for person in persons if person in records]
-        # Two records may each meet a part of the query that their golden Patient does not.
         met = [g for g in golden if self._meets(g, query)]
-        return (_within(met, query.domains) if query.domains else met), following
+        return {g.id: g for g in (_within(met, query.domains) if query.domains else met)}
 
     def _meets(self, golden: Served, query: Query) -> bool:
         if not query.criteria:

@@ -59,6 +59,7 @@ from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 from hie.overview import Overview
 from hie.record import Records
+from hie.searching import Searches
 from hie.settings import Settings
 from hie.sight import Sight
 from hie.store.changes import Changes
@@ -141,7 +142,8 @@ class Services:
         self.verifier = Verifier(self.db, signing.public_key(), heads)
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
         sight = Sight(self.repository, self.consent, self.mpi, self.golden)
-        self.door = Door(self.db, self.repository, sight, self.golden, self.disclosures)
+        searches = Searches(self.repository, self.golden, index, sight.current)
+        self.door = Door(self.db, self.repository, sight, searches, self.disclosures)
         charts = Charts(index, visibility, self.repository)
         self.records = Records(
             self.db, self.repository, charts, sight, self.golden, self.disclosures

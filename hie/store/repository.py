@@ -8,32 +8,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, distinct, exists, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
 from hie.keystore import KeyStore
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
+from hie.store.linked import LinkedResources
+from hie.store.loader import Rows
+from hie.store.order import After, Key, bound_after
 from hie.store.origins import VersionOrigin
 from hie.store.predicate import Visibility, bound, padded, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
+from hie.store.searches import Built, SearchStatements
 from hie.store.serving import ResourceServer
-from hie.store.statements import Statements, current
+from hie.store.statements import Statements
 from hie.store.tables import resource, resource_version
 
 MAX_VERSION = 2**31 - 1
 #: Source records in one IN list.
 _PERSONS_AT_ONCE = 256
+_NEWEST = select(func.max(resource.c.pk))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Rows of one page: resources in order, and where the next page starts."""
+    """A page of resources in order.
+
+    Attributes:
+        keys: the place of each.
+        end: where the next page begins; None on the last.
+    """
 
     served: tuple[Served, ...]
-    next_cursor: str | None
+    keys: tuple[Key, ...]
+    end: Key | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPersons:
+    """A page of persons in order, with the place of each; `is_more`: a page follows."""
+
+    persons: tuple[str, ...]
+    keys: tuple[Key, ...]
+    is_more: bool
 
 
 class ResourceRepository(ResourceServer):
@@ -52,9 +72,10 @@ class ResourceRepository(ResourceServer):
         security: Callable[[int], bytes],
     ) -> None:
         super().__init__(keys, index, security)
-        self._visibility = visibility
-        self._criteria = criteria
         self._statements = Statements(index, visibility)
+        self._searches = SearchStatements(index, visibility, criteria)
+        #: Follows references, for what a page includes.
+        self.linked = LinkedResources(self, index, visibility)
 
     async def read(
         self, conn: AsyncConnection, residual: Residual, type_name: str, resource_id: str
@@ -122,50 +143,60 @@ class ResourceRepository(ResourceServer):
             for row in rows
         ]
 
-    async def search(self, conn: AsyncConnection, residual: Residual, query: Query) -> Found:
-        """One page of a search over a type other than Patient."""
-        r = resource.alias("r")
-        base = current(r).where(*self._where(r, residual, query))
-        plan = self._criteria.order(r, query)
-        if query.cursor is not None:
-            base = base.where(plan.after(query.cursor))
-        base = base.add_columns(*plan.columns).order_by(*plan.order_by).limit(query.count + 1)
-        rows = (await conn.execute(base, bound(residual))).all()
+    async def search(
+        self, conn: AsyncConnection, residual: Residual, query: Query, after: After | None = None
+    ) -> Found:
+        """One page of a search over a type other than Patient, from behind a place."""
+        built = self._searches.page(query, residual, is_after=after is not None)
+        rows = await self._behind(conn, built, residual, query.count, after)
         page = rows[: query.count]
-        cursor = plan.cursor(page[-1]) if len(rows) > query.count and page else None
-        return Found(served=tuple(await self.serve(conn, page)), next_cursor=cursor)
-
-    async def count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
-        """How many resources of a search the caller may see."""
-        r = resource.alias("r")
-        if query.type == "Patient":
-            counted = select(func.count(distinct(r.c.person_id))).where(
-                *self._persons_where(r, residual, query)
-            )
-        else:
-            counted = select(func.count()).select_from(r).where(*self._where(r, residual, query))
-        return int((await conn.execute(counted, bound(residual))).scalar_one())
+        served = tuple(await self.serve(conn, page))
+        keys = {row.id: Key(values=built.order.keys(row), tie=row.pk) for row in page}
+        return Found(
+            served=served,
+            keys=tuple(keys[one.id] for one in served),
+            end=keys[page[-1].id] if len(rows) > len(page) else None,
+        )
 
     async def persons(
-        self, conn: AsyncConnection, residual: Residual, query: Query
-    ) -> tuple[list[str], str | None]:
+        self, conn: AsyncConnection, residual: Residual, query: Query, after: After | None = None
+    ) -> FoundPersons:
         """Persons whom a Patient search finds through records the caller may see, paged.
 
         Each criterion may be met by another record of the same person.
         """
-        r = resource.alias("r")
-        found = (
-            select(r.c.person_id)
-            .where(*self._persons_where(r, residual, query))
-            .distinct()
-            .order_by(r.c.person_id)
-            .limit(query.count + 1)
+        built = self._searches.persons(query, residual, is_after=after is not None)
+        rows = await self._behind(conn, built, residual, query.count, after)
+        page = rows[: query.count]
+        return FoundPersons(
+            persons=tuple(row.person_id for row in page),
+            keys=tuple(Key(values=built.order.keys(row), tie=row.person_id) for row in page),
+            is_more=len(rows) > query.count,
         )
-        if query.cursor is not None:
-            found = found.where(r.c.person_id > query.cursor)
-        ids = [row.person_id for row in await conn.execute(found, bound(residual))]
-        page = ids[: query.count]
-        return page, page[-1] if len(ids) > query.count and page else None
+
+    async def _behind(
+        self,
+        conn: AsyncConnection,
+        built: Built,
+        residual: Residual,
+        count: int,
+        after: After | None,
+    ) -> Rows:
+        """The rows of a page, and one more where there is one."""
+        place = {} if after is None else bound_after(after)
+        values = {**built.values, **place, **bound(residual), "count": count + 1}
+        rows: Rows = (await conn.execute(built.statement, values)).all()
+        return rows
+
+    async def newest(self, conn: AsyncConnection) -> int:
+        """The greatest primary key there is: what is stored later has a greater one."""
+        return int((await conn.execute(_NEWEST)).scalar_one() or 0)
+
+    async def count(self, conn: AsyncConnection, residual: Residual, query: Query) -> int:
+        """How many resources of a search over a type other than Patient the caller may see."""
+        built = self._searches.count(query, residual)
+        counted = await conn.execute(built.statement, {**built.values, **bound(residual)})
+        return int(counted.scalar_one())
 
     async def patients(
         self, conn: AsyncConnection, residual: Residual, persons: Sequence[str]
@@ -239,45 +270,3 @@ class ResourceRepository(ResourceServer):
         page = rows if count is None else rows[:count]
         following = page[-1].pk if len(rows) > len(page) else None
         return await self.serve(conn, page), following
-
-    def _where(self, r: Any, residual: Residual, query: Query) -> list[Any]:
-        return [
-            r.c.type_id == self._index.type_id(query.type),
-            r.c.deleted.is_(False),
-            *self._person_filter(r, query.persons),
-            *(self._criteria.expression(r, c, query.persons) for c in query.criteria),
-            self._visibility.visible(shape_of(residual), r.name),
-        ]
-
-    def _person_filter(self, r: Any, persons: Sequence[str] | None) -> list[Any]:
-        if persons is None:
-            return []
-        return [or_(r.c.person_id.in_(persons), self._shared_with(r, persons))]
-
-    def _persons_where(self, r: Any, residual: Residual, query: Query) -> list[Any]:
-        patient = self._index.type_id("Patient")
-        where = [
-            r.c.type_id == patient,
-            r.c.deleted.is_(False),
-            self._visibility.visible(shape_of(residual), r.name),
-        ]
-        if query.persons is not None:
-            where.append(r.c.person_id.in_(query.persons))
-        leading = self._criteria.leading(query.criteria) if query.persons is None else None
-        for position, criterion in enumerate(query.criteria):
-            other = resource.alias(f"r{position}")
-            is_theirs: list[Any] = [
-                other.c.type_id == patient,
-                other.c.deleted.is_(False),
-                self._visibility.visible(shape_of(residual), other.name),
-            ]
-            if criterion is leading:
-                # Begin at its index rows: the others are asked of the few persons found there.
-                rows = self._criteria.resources(leading, patient)
-                found = select(other.c.person_id).where(other.c.pk.in_(rows), *is_theirs)
-                where.append(r.c.person_id.in_(found))
-            else:
-                met = self._criteria.expression(other, criterion, None)
-                same = other.c.person_id == r.c.person_id
-                where.append(exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r)))
-        return where

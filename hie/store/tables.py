@@ -54,6 +54,7 @@ resource = Table(
     Index("ix_resource_person", "person_id", "type_id", "pk"),
     Index("ix_resource_record", "source_record_id", "type_id"),
     Index("ix_resource_type", "type_id", "pk"),
+    Index("ix_resource_updated", "type_id", "last_updated_us", "pk"),
     Index("ix_resource_source", "source_id", "type_id", "pk"),
 )
 
