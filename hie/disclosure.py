@@ -91,7 +91,7 @@ class Disclosures:
                 person_id=person or None,
                 resource_type=type_name,
                 resource_id=resource_id,
-                detail={**(detail or {}), **_shown(person, shown)},
+                detail={**(detail or {}), **shown_of(person, shown)},
             )
             for person in sorted(persons) or [""]
         ]
@@ -104,7 +104,7 @@ class Disclosures:
         return [None] * len(batches)
 
 
-def _shown(person: str, served: Sequence[Served]) -> FhirJson:
+def shown_of(person: str, served: Sequence[Served]) -> FhirJson:
     """What left of a person, by source record and type: `[record, type, count, ids]`."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in served:

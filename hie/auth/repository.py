@@ -38,6 +38,11 @@ class TokenRepository:
         row = (await conn.execute(query)).first()
         return _token(row) if row else None
 
+    async def by_pk(self, conn: AsyncConnection, pk: int) -> AccessToken | None:
+        """The token of that number; None once it is forgotten."""
+        row = (await conn.execute(select(access_token).where(access_token.c.pk == pk))).first()
+        return _token(row) if row else None
+
     async def revoke(self, conn: AsyncConnection, pk: int, now_us: int) -> AccessToken | None:
         """Revoke a token; the token, or None where it did not hold any more."""
         table = access_token

@@ -128,6 +128,20 @@ class TokenService:
             raise HieError(Category.UNAUTHENTICATED, _REFUSED)
         return self._caller(token)
 
+    async def standing(self, token_id: str) -> Caller | None:
+        """Whom a token stands for, as of now, expired or not; None once revoked or forgotten.
+
+        For work that a token began and that outlives it: what the work gives goes only to
+        whoever brings a token that holds.
+        """
+        try:
+            pk = int(token_id, 16)
+        except ValueError:
+            return None
+        async with self._db.reading() as conn:
+            token = await self._tokens.by_pk(conn, pk) if pk < 1 << 63 else None
+        return None if token is None or token.revoked_us is not None else self._caller(token)
+
     async def revoke(self, conn: AsyncConnection, token_id: str) -> bool:
         """Revoke a token by the id that audit events give it; False where none held."""
         try:
