@@ -85,7 +85,7 @@ def of_type_key(system: str, code: str, value: str) -> str:
 
 
 def elsewhere_key(address: str) -> str:
-    """The key of a reference to what is not of this hub, by its whole address."""
+    """The key of a uri, or of a reference to what is not of this hub, by the whole address."""
     return f"u:{address}"
 
 

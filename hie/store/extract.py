@@ -159,6 +159,12 @@ def deceased(field: Field, patient: Any) -> Iterator[IndexValue]:
     yield IndexValue(field.param, field.param_id, "token", code="true" if is_known else "false")
 
 
+def known(field: Field, value: Any) -> Iterator[IndexValue]:
+    """The row of what is said either as a boolean or more exactly."""
+    code = "false" if value is False else "true"
+    yield IndexValue(field.param, field.param_id, "token", code=code)
+
+
 def _codes(field: Field, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, bool):
         yield "", "true" if value else "false"
@@ -290,6 +296,10 @@ def uris(field: Field, value: Any) -> Iterator[IndexValue]:
     """Rows of a uri, url, oid or canonical; one that names a version also without it."""
     if not isinstance(value, str) or not value:
         return
+    if field.is_blind:
+        keys = (blind.elsewhere_key(value),)
+        yield IndexValue(field.param, field.param_id, "blind", keys=keys)
+        return
     yield IndexValue(field.param, field.param_id, "uri", value=value)
     plain, _, version = value.partition("|")
     if version and plain:
@@ -357,6 +367,7 @@ CONVERTERS_AS: Final[dict[str, tuple[Convert, Kind]]] = {
     "contact": (tokens, "token"),
     "canonical": (uris, "uri"),
     "deceased": (deceased, "token"),
+    "known": (known, "token"),
     "place": (places, "place"),
     "sound": (sounds, "string"),
     "text": (texts, "text"),

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from hie.kernel.fhir import FhirJson
@@ -43,12 +44,14 @@ class SearchIndex:
         plans: Mapping[str, TypePlan],
         places: Mapping[str, _Place],
         directory: frozenset[str],
+        absent: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._ids = dict(types)
         self._names = {number: name for name, number in types.items()}
         self._plans = dict(plans)
         self._places = dict(places)
         self._directory = directory
+        self._absent = dict(absent)
         self.types: tuple[str, ...] = tuple(sorted(types))
         #: Types outside every patient's compartment: what `$everything` adds when referred to.
         self.supporting_type_ids: frozenset[int] = frozenset(
@@ -74,6 +77,10 @@ class SearchIndex:
     def param(self, type_name: str, name: str) -> SearchParam | None:
         """The parameter of that name, None where the type has none."""
         return self._plans[type_name].params.get(name)
+
+    def absent(self, type_name: str, name: str) -> str:
+        """Why the hub lacks a parameter that the standard has; "" for any other name."""
+        return self._absent.get(f"{type_name}.{name}", "")
 
     def params(self, type_name: str) -> tuple[SearchParam, ...]:
         """All parameters of a type, in the order of its table."""
@@ -155,13 +162,16 @@ def load_index(folder: Path) -> SearchIndex:
     compartment = _table(folder, "compartment.toml")
     ids: dict[str, int] = _numbers("search.toml", search.pop("ids", None))
     type_ids = _numbers("types.toml", types.get("ids"))
-    directory = frozenset(_table(folder, "directory.toml").get("types", ()))
+    absent: dict[str, str] = search.pop("absent", {})
+    public = _table(folder, "directory.toml")
+    directory = frozenset(public.get("types", ()))
+    definitions = frozenset(public.get("definitions", ()))
     paths = {**compartment.get("compartment", {}), **compartment.get("beyond", {})}
     for place, named in (
         ("search.toml", set(search) - {EVERY_TYPE}),
         ("types.toml", types.get("clinical", {})),
         ("compartment.toml", paths),
-        ("directory.toml", directory),
+        ("directory.toml", directory | definitions),
     ):
         for name in set(named) - set(type_ids):
             raise bad(place, name, "a resource type of types.toml")
@@ -181,7 +191,16 @@ def load_index(folder: Path) -> SearchIndex:
         )
         for name in type_ids
     }
-    return SearchIndex(type_ids, plans, places, directory)
+    for name in set(plans) - directory - definitions:
+        _check_texts(name, plans[name])
+    return SearchIndex(type_ids, plans, places, directory, absent)
+
+
+def _check_texts(type_name: str, plan: TypePlan) -> None:
+    for param in plan.params.values():
+        if param.type == "string" and not param.is_blind:
+            key = f"{type_name}.{param.name}"
+            raise bad("search.toml", key, "`blind`: text of a record is not kept in clear")
 
 
 def _table(folder: Path, file: str) -> dict[str, Any]:

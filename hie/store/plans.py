@@ -134,17 +134,17 @@ def compile_type(type_name: str, rows: Mapping[str, Row], ids: Mapping[str, int]
     readings: dict[str, tuple[Reading, ...]] = {}
     wholes: dict[str, tuple[Whole, ...]] = {}
     for name, row in rows.items():
-        key, field = f"{type_name}.{name}", _field(name, row, ids)
+        key, fields = f"{type_name}.{name}", _fields(name, row, ids)
         if row["type"] == "composite":
             for first, whole in _composites(key, row, rows, ids):
                 wholes[first] = (*wholes.get(first, ()), whole)
         elif row.get("as") == "deceased":
-            whole = _of_whole(_converter(row)[0], field)
+            whole = _of_whole(_converter(row)[0], fields[0])
             wholes["resourceType"] = (*wholes.get("resourceType", ()), whole)
         else:
             for first, walk in compiled(FILE, key, row.get("paths", ())):
-                reading = Reading(walk, _converter(row)[0], field)
-                readings[first] = (*readings.get(first, ()), reading)
+                made = tuple(Reading(walk, _converter(row)[0], field) for field in fields)
+                readings[first] = (*readings.get(first, ()), *made)
     return TypePlan(
         params={name: _param(name, row, rows, ids) for name, row in rows.items()},
         readings=readings,
@@ -218,14 +218,19 @@ def _param(name: str, row: Row, rows: Mapping[str, Row], ids: Mapping[str, int])
     )
 
 
-def _field(name: str, row: Row, ids: Mapping[str, int]) -> Field:
-    return Field(
-        param=name,
-        param_id=ids[name],
-        system=row.get("system", ""),
-        is_contact=row.get("as") == "contact",
-        is_blind=bool(row.get("blind")),
-        is_person=bool(row.get("person")),
+def _fields(name: str, row: Row, ids: Mapping[str, int]) -> tuple[Field, ...]:
+    """One field, or one for each code system that the values may be of."""
+    systems = row.get("system", "")
+    return tuple(
+        Field(
+            param=name,
+            param_id=ids[name],
+            system=system,
+            is_contact=row.get("as") == "contact",
+            is_blind=bool(row.get("blind")),
+            is_person=bool(row.get("person")),
+        )
+        for system in (systems if isinstance(systems, list) else [systems])
     )
 
 
@@ -280,7 +285,7 @@ def row_name(key: str) -> str:
 def _part(text: str, name: str, row: Row, ids: Mapping[str, int]) -> _Part:
     is_whole = text.startswith(WHOLE)
     walk = whole_path(text.removeprefix(WHOLE))
-    return _Part(is_whole, walk, _converter(row)[0], _field(name, row, ids))
+    return _Part(is_whole, walk, _converter(row)[0], _fields(name, row, ids)[0])
 
 
 def _composite(name: str, number: int, within: Walk | None, parts: Sequence[_Part]) -> Whole:

@@ -1,6 +1,7 @@
 """https://hl7.org/fhir/R4/search.html: what the tables of config/fhir make of resources."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,29 +72,42 @@ def test_numbers_once_given_stay():
 
 
 def test_person_data_is_blind_and_the_directory_is_clear(index: SearchIndex):
-    clear = {"gender", "language", "active", "address-use", "relationship"}
+    clear = {"gender", "language", "active", "address-use", "relationship", "deceased"}
+    clear |= {"birthOrderBoolean", "race", "ethnicity", "gender-identity"}
     for type_name in ("Patient", "RelatedPerson", "Person"):
         for param in index.params(type_name):
             is_exempt = param.name in clear or param.name[0] == "_" or param.type == "reference"
             assert param.is_blind is not is_exempt, f"{type_name}.{param.name}"
     for type_name in index.types:
         for param in index.params(type_name):
-            if param.name == "identifier" or "identifier" in param.name.split("-"):
+            is_gene = param.name == "gene-identifier"  # a code of a gene, of nobody
+            if "identifier" in param.name.split("-") and not is_gene:
                 assert param.is_blind is not index.is_directory(type_name), type_name
             if index.is_directory(type_name):
                 assert not param.is_blind
 
 
 def test_free_text_of_a_record_is_never_kept_in_clear(index: SearchIndex):
-    definitions = {"Questionnaire", "ValueSet", "CodeSystem"}
-    clear = [
-        f"{type_name}.{param.name}"
+    public = tomllib.loads((FHIR / "directory.toml").read_text(encoding="utf-8"))
+    clear = {
+        type_name
         for type_name in index.types
         for param in index.params(type_name)
         if param.type == "string" and not param.is_blind
-        if not index.is_directory(type_name) and type_name not in definitions
-    ]
-    assert not clear
+    }
+    assert clear <= {*public["types"], *public["definitions"]}
+    assert not {"Patient", "Observation", "Condition", "DocumentReference"} & clear
+
+
+def test_a_table_that_keeps_text_of_a_record_in_clear_is_refused(tmp_path: Path):
+    shutil.copytree(FHIR, tmp_path / "fhir")
+    table = tmp_path / "fhir/search.toml"
+    text = table.read_text(encoding="utf-8")
+    row = 'title = { type = "string", paths = ["title"], as = "text", blind = true }'
+    assert row in text
+    table.write_text(text.replace(row, 'title = { type = "string", paths = ["title"] }'), "utf-8")
+    with pytest.raises(HieError, match=r"Composition\.title"):
+        load_index(tmp_path / "fhir")
 
 
 def test_public_directories_are_a_part_of_what_is_about_nobody(index: SearchIndex):
@@ -125,6 +139,7 @@ def test_an_observation_is_found_by_what_it_holds(index: SearchIndex):
         ("encounter", ("Encounter", "e1")),
         ("date", None),
         ("component-value-quantity", "mm[Hg]"),
+        ("component-code-value-quantity", None),
     }
 
 
@@ -158,7 +173,7 @@ def test_a_patient_leaves_only_keys(index: SearchIndex):
         "deceasedDateTime": "2020-01-01",
     }
     values = index.values(resource)
-    assert {value.kind for value in values} == {"blind"}
+    assert {value.kind for value in values if value.param != "deceased"} == {"blind"}
     assert {value.param for value in values} == {
         "name",
         "family",
@@ -171,6 +186,8 @@ def test_a_patient_leaves_only_keys(index: SearchIndex):
         "address-city",
         "address-postalcode",
         "death-date",
+        "deceased",
+        "phonetic",
     }
 
 
