@@ -8,12 +8,14 @@ import consent.tables
 import hie.audit.tables
 import hie.auth.tables
 import hie.corrections.tables
+import hie.exports.tables
 import hie.feeds.tables
 import hie.keystore
 import hie.notify.tables
 import hie.raised.tables
 import hie.staff.tables
 import hie.store.tables
+import hie.subscriptions.tables
 import hie.tasks.tables
 import hie.translations.tables
 import mpi.tables
