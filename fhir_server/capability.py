@@ -19,6 +19,7 @@ TYPE_INTERACTIONS: Final = (
     "read",
     "vread",
     "update",
+    "patch",
     "delete",
     "history-instance",
     "create",
@@ -26,7 +27,9 @@ TYPE_INTERACTIONS: Final = (
 )
 #: What `POST [base]` takes.
 SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
-WRITING: Final = frozenset({"update", "create", "delete"})
+WRITING: Final = frozenset({"update", "patch", "create", "delete"})
+#: What a patch may be written in, besides FHIR JSON (FHIRPath Patch).
+PATCH_FORMATS: Final = ("application/json-patch+json", "application/fhir+json")
 #: Parameters every type has.
 EVERYWHERE: Final = (
     {
@@ -101,6 +104,7 @@ def capability_statement(
             },
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
+            "patchFormat": list(PATCH_FORMATS),
             "rest": [rest],
         }
     )
@@ -134,7 +138,7 @@ def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any
         ],
         "versioning": "versioned",
         "readHistory": "history-instance" in offered,
-        "updateCreate": False,
+        "updateCreate": "update" in offered - refused,
         "conditionalCreate": "create" in offered - refused,
         "conditionalUpdate": "update" in offered - refused,
         "conditionalDelete": "single" if "delete" in offered - refused else "not-supported",

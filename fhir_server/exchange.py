@@ -153,6 +153,7 @@ class FhirWriter(Protocol):
         body: bytes,
         headers: Mapping[str, str],
         query: tuple[tuple[str, str], ...],
+        returns: str,
         /,
     ) -> WriteAnswer:
         """Process a body.
@@ -160,15 +161,17 @@ class FhirWriter(Protocol):
         Args:
             ctx: the caller has a write scope and at least one source; the scope of each entry
                 of a Bundle is still to be checked.
-            interaction: `create`, `update`, `delete`, `transaction` (a Bundle; its type says
-                whether it is a batch).
+            interaction: `create`, `update`, `patch`, `delete`, `transaction` (a Bundle; its type
+                says whether it is a batch).
             type_name: of the URL; None for a Bundle.
             resource_id: of the URL; None for a create and where a condition takes its place.
             body: empty for a delete; else JSON bytes as received, decompressed; at most the
                 configured size.
-            headers: `If-Match`, `If-None-Exist`, `Prefer`, `X-Request-Id` as the client sent
-                them; names compare without case.
-            query: the condition of an update or delete.
+            headers: `If-Match`, `If-None-Match`, `If-None-Exist`, `Content-Type`,
+                `X-Request-Id` as the client sent them; names compare without case.
+            query: the condition of an update, patch or delete.
+            returns: what the client prefers in the answer: `representation`,
+                `operationoutcome`, or "" for what is usual.
 
         Raises:
             HieError: with one Issue per fault.

@@ -12,6 +12,7 @@ from hie.kernel.clock import EPOCH
 from hie.kernel.errors import Category, HieError
 
 FHIR_JSON: Final = "application/fhir+json"
+JSON_PATCH: Final = "application/json-patch+json"
 FORM: Final = "application/x-www-form-urlencoded"
 JSON_TYPES: Final = frozenset({FHIR_JSON, "application/json", "text/json"})
 ACCEPTED: Final = JSON_TYPES | {"application/*", "text/*", "*/*", "*"}
@@ -47,17 +48,18 @@ def require_json_accepted(
         raise HieError(Category.NOT_ACCEPTABLE, f"`Accept`: only `{FHIR_JSON}` of R4 is offered")
 
 
-def require_json_content(content_type: str | None) -> None:
-    """Make sure that a body is FHIR JSON in UTF-8.
+def require_json_content(content_type: str | None, more: str | None = None) -> None:
+    """Make sure that a body is FHIR JSON in UTF-8, or of the other type that is taken.
 
     Raises:
         HieError: UNSUPPORTED_MEDIA otherwise.
     """
     for name, parameters in _media(content_type or ""):
         charset = parameters.get("charset", "utf-8").strip('"').lower()
-        if name in JSON_TYPES and charset in ("utf-8", "utf8", "us-ascii"):
+        if (name in JSON_TYPES or name == more) and charset in ("utf-8", "utf8", "us-ascii"):
             return
-    raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected `{FHIR_JSON}`")
+    expected = f"`{FHIR_JSON}`" + (f" or `{more}`" if more else "")
+    raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected {expected}")
 
 
 def require_form_content(content_type: str | None) -> None:

@@ -13,6 +13,7 @@ from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history
+from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search
 from fhir_server.interactions.transaction import transaction
@@ -176,10 +177,12 @@ ROUTES: Final = (
     ),
     Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
     Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),
+    Route(method="PATCH", path="/{type}/{id}", interaction="patch", handler=patch, action="u"),
     Route(method="DELETE", path="/{type}/{id}", interaction="delete", handler=delete, action="d"),
     Route(method="GET", path="/{type}", interaction="search-type", handler=search, action="s"),
     Route(method="POST", path="/{type}", interaction="create", handler=create, action="c"),
     Route(method="PUT", path="/{type}", interaction="update", handler=update, action="u"),
+    Route(method="PATCH", path="/{type}", interaction="patch", handler=patch, action="u"),
     Route(method="DELETE", path="/{type}", interaction="delete", handler=delete, action="d"),
     Route(method="POST", path="/", interaction="transaction", handler=transaction),
     Route(method="POST", path="", interaction="transaction", handler=transaction),

@@ -14,6 +14,7 @@ from consent.labels import Labeller
 from consent.repository import ConsentRepository
 from consent.service import ConsentService, HubDirectory
 from fhir_server import outcome, validate
+from fhir_server.search.condition import understanding
 from hie import migrations
 from hie.access import Door
 from hie.audit.event import Hub as HubName
@@ -32,7 +33,7 @@ from hie.feeds.watch import SourceWatch
 from hie.flow.asked import Askers, QueryReader
 from hie.flow.assignment import Assignments
 from hie.flow.care import IndexCare
-from hie.flow.carry import FhirFlow
+from hie.flow.carry import FhirFlow, FhirWire
 from hie.flow.casework import Casework
 from hie.flow.codes import CodeTasks
 from hie.flow.corrections import Corrections
@@ -262,7 +263,13 @@ class Services:
         """What carries out the writes that come as FHIR."""
         config = self.config
         resolver = Resolver(
-            self.repository, self.writer, config.index, self.mpi, self.directory, self.ring
+            self.repository,
+            self.writer,
+            config.index,
+            self.mpi,
+            self.directory,
+            self.ring,
+            understanding(config.index),
         )
         self.carry = FhirFlow(
             self.db,
@@ -274,8 +281,12 @@ class Services:
             self.journal,
             self.audit,
             privacy,
-            validate.validate,
-            outcome.refusal,
+            FhirWire(
+                validate=validate.validate,
+                refuse=outcome.refusal,
+                tell=outcome.operation_outcome,
+                elements=validate.elements,
+            ),
             IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
             self.clock,
         )

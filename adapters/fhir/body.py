@@ -71,14 +71,23 @@ def parse_body(body: bytes, limits: Limits) -> FhirJson:
     Raises:
         HieError: TOO_LARGE, or INVALID with the place where it is known.
     """
-    if len(body) > limits.body_bytes:
-        raise HieError(Category.TOO_LARGE, f"a body may have {limits.body_bytes} bytes")
-    parsed = _load(body.removeprefix(codecs.BOM_UTF8), limits)
+    parsed = parse_json(body, limits)
     if not isinstance(parsed, dict):
         _refuse("a FHIR body is one JSON object", "structure")
     if not isinstance(parsed.get("resourceType"), str):
         _refuse("`resourceType` is required: the name of a FHIR resource type", "required")
     return parsed
+
+
+def parse_json(body: bytes, limits: Limits) -> Any:
+    """Any JSON, as strictly; a JSON Patch is an array.
+
+    Raises:
+        HieError: TOO_LARGE, or INVALID with the place where it is known.
+    """
+    if len(body) > limits.body_bytes:
+        raise HieError(Category.TOO_LARGE, f"a body may have {limits.body_bytes} bytes")
+    return _load(body.removeprefix(codecs.BOM_UTF8), limits)
 
 
 def member(path: str, name: str) -> str:

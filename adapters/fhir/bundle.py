@@ -3,17 +3,19 @@
 Spec: https://hl7.org/fhir/R4/http.html#transaction, https://hl7.org/fhir/R4/bundle.html
 """
 
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
 
+from adapters.fhir.body import Limits, parse_json
+from adapters.fhir.condition import condition_of, identifiers_of
 from adapters.fhir.plan import (
     DIRECTORY_TYPES,
     READ_ONLY_TYPES,
+    Condition,
     Fault,
-    Identified,
     Method,
     Plan,
     PlanKind,
@@ -25,6 +27,7 @@ from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import ID, FhirJson
 
 _TYPE: Final = re.compile(r"^[A-Z][A-Za-z]{1,63}$")
+JSON_PATCH: Final = "application/json-patch+json"
 _IF_MATCH: Final = re.compile(r'^(?:W/)?"([A-Za-z0-9\-.]{1,64})"$')
 
 
@@ -43,7 +46,8 @@ class Planner:
         """
         if not request.target:
             return self._bundle(request)
-        root = (request.resource or {}).get("resourceType")
+        body = request.resource
+        root = body.get("resourceType") if isinstance(body, dict) else None
         entry = _Entry(
             position=0,
             place="",
@@ -52,13 +56,14 @@ class Planner:
             url=request.target,
             if_none_exist=request.if_none_exist,
             if_match=request.if_match,
+            if_none_match=request.if_none_match,
             resource=request.resource,
         )
         return _assemble(PlanKind.SINGLE, 1, [self._write(entry)])
 
     def _bundle(self, request: WriteRequest) -> Plan:
         bundle = request.resource
-        if request.method != "POST" or bundle is None:
+        if request.method != "POST" or not isinstance(bundle, dict):
             _refuse(Category.UNSUPPORTED, "only a Bundle may be sent to the base", "not-supported")
         if bundle.get("resourceType") != "Bundle":
             text = "the base takes a Bundle; other resources go to `[base]/[type]`"
@@ -74,8 +79,9 @@ class Planner:
         if len(entries) > limit:
             text = f"a Bundle may have {limit} entries"
             _refuse(Category.TOO_LARGE, text, "too-long", "Bundle.entry")
-        found = [self._bundle_entry(position, entry) for position, entry in enumerate(entries)]
-        return _assemble(PlanKind(kind), len(entries), _without_twins(found))
+        reads = tuple(n for n, entry in enumerate(entries) if is_read(entry))
+        found = [self._bundle_entry(n, e) for n, e in enumerate(entries) if not is_read(e)]
+        return _assemble(PlanKind(kind), len(entries), _without_twins(found), reads)
 
     def _bundle_entry(self, position: int, entry: Any) -> "PlannedWrite | Fault":
         place = f"Bundle.entry[{position}]"
@@ -89,7 +95,7 @@ class Planner:
             texts = {
                 name: _text(holder, name, f"{place}{where}")
                 for holder, where, names in (
-                    (request, ".request", ("method", "url", "ifNoneExist", "ifMatch")),
+                    (request, ".request", _REQUEST_TEXTS),
                     (entry, "", ("fullUrl",)),
                 )
                 for name in names
@@ -106,6 +112,7 @@ class Planner:
                 full_url=texts["fullUrl"],
                 if_none_exist=texts["ifNoneExist"],
                 if_match=texts["ifMatch"],
+                if_none_match=texts["ifNoneMatch"],
                 resource=entry.get("resource"),
             )
         )
@@ -114,8 +121,9 @@ class Planner:
         try:
             method = _method(entry)
             address = self._address(entry, method)
-            resource = None if method is Method.DELETE else _resource(entry, address)
-            return _planned(entry, method, address, resource)
+            if method in (Method.DELETE, Method.PATCH):
+                return _planned(entry, method, address, None)
+            return _planned(entry, method, address, _resource(entry, address))
         except HieError as error:
             return _fault(entry.position, error)
 
@@ -137,10 +145,11 @@ class Planner:
         is_fit = not (own_id or query) if method is Method.POST else bool(own_id) != bool(query)
         if not is_fit or (own_id and not ID.match(own_id)):
             _refuse(Category.INVALID, _ADDRESS_FORMS[method], "value", where)
+        asked_at = f"{entry.place}ifNoneExist" if method is Method.POST else where
         return _Address(
             type=type_name,
             own_id=own_id,
-            condition=condition_of(type_name, condition, where) if condition else None,
+            condition=condition_of(type_name, condition, asked_at) if condition else None,
         )
 
 
@@ -156,6 +165,7 @@ class _Entry:
     full_url: str = ""
     if_none_exist: str = ""
     if_match: str = ""
+    if_none_match: str = ""
     resource: Any = None
 
 
@@ -163,47 +173,25 @@ class _Entry:
 class _Address:
     type: str
     own_id: str
-    condition: Identified | None
+    condition: Condition | None
 
 
+_REQUEST_TEXTS: Final = ("method", "url", "ifNoneExist", "ifMatch", "ifNoneMatch")
 _ADDRESS_FORMS: Final = {
     Method.POST: "a create goes to `[type]`",
-    Method.PUT: "an update goes to `[type]/[id]` or `[type]?identifier=[system]|[value]`",
-    Method.DELETE: "a delete goes to `[type]/[id]` or `[type]?identifier=[system]|[value]`",
+    Method.PUT: "an update goes to `[type]/[id]` or `[type]?[parameter]=[value]`",
+    Method.PATCH: "a patch goes to `[type]/[id]` or `[type]?[parameter]=[value]`",
+    Method.DELETE: "a delete goes to `[type]/[id]` or `[type]?[parameter]=[value]`",
 }
+_READS: Final = frozenset({"GET", "HEAD"})
+#: A patch that stands in a Bundle: as text in a Binary.
+_PATCH_LIMITS: Final = Limits(body_bytes=1024 * 1024)
 
 
-def condition_of(type_name: str, query: str, expression: str = "") -> Identified:
-    """What a conditional write or reference looks for.
-
-    Args:
-        type_name: the resource type looked among.
-        query: `identifier=system|value`, `identifier=value` or `identifier=|value`.
-        expression: FHIRPath for the refusal.
-
-    Raises:
-        HieError: UNSUPPORTED for any other condition.
-    """
-    search = query.removeprefix(type_name).removeprefix("?")
-    pairs = parse_qsl(search, keep_blank_values=True)
-    name, token = pairs[0] if len(pairs) == 1 else ("", "")
-    system, bar, value = token.rpartition("|")
-    if name != "identifier" or not value:
-        text = "a condition has the form `identifier=[system]|[value]`"
-        _refuse(Category.UNSUPPORTED, text, "not-supported", expression)
-    return Identified(type_name, system if bar else None, value)
-
-
-def identifiers_of(resource: FhirJson) -> tuple[tuple[str, str], ...]:
-    """(system, value) of every business identifier that names its system, in order."""
-    found = resource.get("identifier")
-    return tuple(
-        (one["system"], one["value"])
-        for one in (found if isinstance(found, list) else [found])
-        if isinstance(one, dict)
-        and isinstance(one.get("system"), str)
-        and isinstance(one.get("value"), str)
-    )
+def is_read(entry: Any) -> bool:
+    """Whether an entry of a Bundle asks for something instead of writing."""
+    request = entry.get("request") if isinstance(entry, dict) else None
+    return isinstance(request, dict) and request.get("method") in _READS
 
 
 def _method(entry: _Entry) -> Method:
@@ -211,7 +199,7 @@ def _method(entry: _Entry) -> Method:
         return Method(entry.method)
     except ValueError:
         where = f"{entry.place}method" if entry.place else ""
-        text = "an entry is a POST, a PUT or a DELETE; reads and patches go by themselves"
+        text = "an entry is a GET, POST, PUT, PATCH or DELETE"
         _refuse(Category.UNSUPPORTED, text, "not-supported", where)
 
 
@@ -246,7 +234,9 @@ def _planned(
         full_url=entry.full_url,
         condition=address.condition,
         if_match=_if_match(entry),
-        resource=None if resource is None else _without_server_data(resource),
+        must_be_new=_must_be_new(entry, method),
+        resource=None if resource is None else without_server_data(resource),
+        patch=_patch(entry) if method is Method.PATCH else None,
         expression=entry.expression,
         aliases=tuple(name for name in names if name) if resource is not None else (),
         identifiers=identifiers_of(resource) if is_directory and resource else (),
@@ -263,7 +253,40 @@ def _if_match(entry: _Entry) -> str:
     return found[1]
 
 
-def _without_server_data(resource: FhirJson) -> FhirJson:
+def _must_be_new(entry: _Entry, method: Method) -> bool:
+    if not entry.if_none_match or method is not Method.PUT:
+        return False
+    if entry.if_none_match.strip() != "*":
+        where = f"{entry.place}ifNoneMatch" if entry.place else ""
+        _refuse(Category.INVALID, "If-None-Match of an update is `*`", "value", where)
+    return True
+
+
+def _patch(entry: _Entry) -> Any:
+    """The operations of a patch: of a request as sent, of an entry from its Binary."""
+    content, where = entry.resource, entry.expression
+    if isinstance(content, dict) and content.get("resourceType") == "Binary" and entry.place:
+        content = _in_binary(content, where)
+    is_parameters = isinstance(content, dict) and content.get("resourceType") == "Parameters"
+    if not is_parameters and not isinstance(content, list):
+        text = "a patch is a JSON Patch (in a Bundle: as a Binary) or a Parameters resource"
+        _refuse(Category.INVALID, text, "structure", where)
+    return content
+
+
+def _in_binary(binary: FhirJson, where: str) -> Any:
+    if binary.get("contentType") != JSON_PATCH:
+        text = f"a Binary that patches has the content type `{JSON_PATCH}`"
+        _refuse(Category.UNSUPPORTED_MEDIA, text, "not-supported", f"{where}.contentType")
+    try:
+        return parse_json(
+            base64.b64decode(str(binary.get("data", "")), validate=True), _PATCH_LIMITS
+        )
+    except ValueError:
+        _refuse(Category.INVALID, "expected base64", "value", f"{where}.data")
+
+
+def without_server_data(resource: FhirJson) -> FhirJson:
     """The resource without what the hub assigns: id, version and time."""
     kept = {name: value for name, value in resource.items() if name != "id"}
     meta = kept.get("meta")
@@ -293,7 +316,12 @@ def _without_twins(found: Iterable[PlannedWrite | Fault]) -> list[PlannedWrite |
     return kept
 
 
-def _assemble(kind: PlanKind, entries: int, found: Iterable[PlannedWrite | Fault]) -> Plan:
+def _assemble(
+    kind: PlanKind,
+    entries: int,
+    found: Iterable[PlannedWrite | Fault],
+    reads: tuple[int, ...] = (),
+) -> Plan:
     order = list(Method)
     everything = list(found)
     writes = [one for one in everything if isinstance(one, PlannedWrite)]
@@ -302,6 +330,7 @@ def _assemble(kind: PlanKind, entries: int, found: Iterable[PlannedWrite | Fault
         entries=entries,
         writes=tuple(sorted(writes, key=lambda w: (order.index(w.method), w.position))),
         faults=tuple(one for one in everything if isinstance(one, Fault)),
+        reads=reads,
     )
 
 

@@ -6,7 +6,7 @@ Spec: https://hl7.org/fhir/R4/http.html#transaction
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from adapters.fhir.body import Limits
 from hie.kernel.envelope import Draft, WriteMode
@@ -33,6 +33,7 @@ class Method(StrEnum):
     DELETE = "DELETE"
     POST = "POST"
     PUT = "PUT"
+    PATCH = "PATCH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,38 @@ class Identified:
     value: str
 
 
-Target = Named | Identified
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Something by other search parameters, `Observation?code=...&date=...`.
+
+    Attributes:
+        params: names with modifiers, and values, as a search has them; not checked yet.
+    """
+
+    type: str
+    params: tuple[tuple[str, str], ...]
+
+
+Target = Named | Identified | Matching
+#: What a conditional write or reference looks for.
+Condition = Identified | Matching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWrite:
-    """One create, update or delete.
+    """One create, update, patch or delete.
 
     Attributes:
         position: 0-based entry of the Bundle; answers are given in this order.
-        own_id: the id in the URL of an update or delete, as the source knows it.
+        own_id: the id in the URL of an update, patch or delete, as the source knows it.
         condition: If-None-Exist of a create; what a conditional update or delete looks for.
             It matches only the source's own resources.
         if_match: the version that must be current; empty = none named.
-        resource: without `id`, `meta.versionId` and `meta.lastUpdated`; None for a delete.
+        must_be_new: `If-None-Match: *`: an update that may only create.
+        resource: without `id`, `meta.versionId` and `meta.lastUpdated`; None for a delete, and
+            for a patch until what it changes was read.
+        patch: operations of a JSON Patch (a list) or the Parameters of a FHIRPath Patch.
+        settled: references that stay as they are, because a patch left them.
         expression: FHIRPath of the resource in the request.
         aliases: what the source may call the resource in later requests.
         identifiers: (system, value) of a directory resource, the deciding one first.
@@ -79,9 +98,12 @@ class PlannedWrite:
     expression: str
     own_id: str = ""
     full_url: str = ""
-    condition: Identified | None = None
+    condition: Condition | None = None
     if_match: str = ""
+    must_be_new: bool = False
     resource: FhirJson | None = None
+    patch: Any = None
+    settled: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
     identifiers: tuple[tuple[str, str], ...] = ()
 
@@ -92,7 +114,7 @@ class PlannedWrite:
 
     @property
     def target(self) -> Target | None:
-        """What an update or delete is aimed at; None for a create."""
+        """What an update, patch or delete is aimed at; None for a create."""
         if self.own_id:
             return Named(f"{self.type}/{self.own_id}")
         return self.condition if self.method is not Method.POST else None
@@ -134,14 +156,16 @@ class Plan:
 
     Attributes:
         entries: how many answers are due: entries of the Bundle, or 1.
-        writes: those without a fault, in processing order: DELETE, POST, PUT.
+        writes: those without a fault, in processing order: DELETE, POST, PUT, PATCH.
         faults: in entry order.
+        reads: entries that read, answered by whoever reads, after the writes.
     """
 
     kind: PlanKind
     entries: int
     writes: tuple[PlannedWrite, ...]
     faults: tuple[Fault, ...] = ()
+    reads: tuple[int, ...] = ()
 
     def require_sound(self) -> None:
         """Refuse a request that is all or nothing and has a fault.
@@ -164,16 +188,17 @@ class WriteRequest:
     """A write as it came over HTTP, its body parsed.
 
     Attributes:
-        method: `POST`, `PUT` or `DELETE`.
+        method: `POST`, `PUT`, `PATCH` or `DELETE`.
         target: below the base: empty (a Bundle), `Type`, `Type/id` or `Type?query`.
-        resource: the body; None for a delete.
+        resource: the body; None for a delete; a list of operations for a JSON Patch.
     """
 
     method: str
     target: str
-    resource: FhirJson | None = None
+    resource: Any = None
     if_none_exist: str = ""
     if_match: str = ""
+    if_none_match: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Final, Protocol, Self
 
-from adapters.fhir.body import Limits, parse_body
-from adapters.fhir.bundle import Planner
+from adapters.fhir.body import Limits, parse_body, parse_json
+from adapters.fhir.bundle import JSON_PATCH, Planner
 from adapters.fhir.plan import Plan, WriteRequest
 from adapters.port import JournalEntry, JournalPort, Wire
 from hie.kernel.context import RequestContext
@@ -24,7 +24,9 @@ from hie.kernel.ids import MessageId, SourceId
 
 _JSON_TYPES: Final = frozenset({"application/fhir+json", "application/json", "text/json"})
 _CHARSETS: Final = frozenset({"utf-8", "utf8"})
-_HEAD_MEMBERS: Final = ("method", "target", "if_none_exist", "if_match")
+_HEAD_MEMBERS: Final = (
+    *("method", "target", "if_none_exist", "if_match", "if_none_match", "returns"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class FhirCall:
         target: below the FHIR base, without a slash before it; empty for a Bundle.
         content_type: as sent; not looked at where there is no body.
         request_id: the X-Request-Id the *client* sent; empty when it sent none.
+        returns: what the answer holds where that is not the usual: `representation` (of a
+            Bundle), `operationoutcome`.
     """
 
     method: str
@@ -44,6 +48,8 @@ class FhirCall:
     request_id: str = ""
     if_none_exist: str = ""
     if_match: str = ""
+    if_none_match: str = ""
+    returns: str = ""
 
     def payload(self) -> bytes:
         """What is journaled: one line of JSON with the request's head, then the body."""
@@ -86,7 +92,12 @@ class WriteFlow(Protocol):
     """Who carries a plan out: `hie.flow`."""
 
     async def carry_out(
-        self, message_id: MessageId, source_id: SourceId, plan: Plan, context: RequestContext
+        self,
+        message_id: MessageId,
+        source_id: SourceId,
+        plan: Plan,
+        context: RequestContext,
+        returns: str = "",
     ) -> Answer:
         """The answer, after everything - the answer included - is committed in the journal.
 
@@ -134,7 +145,9 @@ class FhirReceiver:
         # Else it is new, or a crash came between journal and answer: it is carried out now.
         self._open.add(journaled.message_id)
         try:
-            return await self._flow.carry_out(journaled.message_id, source_id, plan, context)
+            return await self._flow.carry_out(
+                journaled.message_id, source_id, plan, context, call.returns
+            )
         finally:
             self._open.discard(journaled.message_id)
 
@@ -154,7 +167,9 @@ def read_plan(call: FhirCall, planner: Planner) -> Plan:
         HieError: the request cannot be read.
     """
     resource = None
-    if call.method != "DELETE":
+    if call.method == "PATCH":
+        resource = parse_json(call.body, planner.settings.limits)
+    elif call.method != "DELETE":
         resource = parse_body(call.body, planner.settings.limits)
     return planner.plan(
         WriteRequest(
@@ -163,6 +178,7 @@ def read_plan(call: FhirCall, planner: Planner) -> Plan:
             resource=resource,
             if_none_exist=call.if_none_exist,
             if_match=call.if_match,
+            if_none_match=call.if_none_match,
         )
     )
 
@@ -179,7 +195,8 @@ def require_json(call: FhirCall) -> None:
     declared["content-type"] = call.content_type
     charset = declared.get_param("charset", "utf-8")
     is_utf8 = isinstance(charset, str) and charset.lower() in _CHARSETS
-    if declared.get_content_type() not in _JSON_TYPES or not is_utf8:
+    taken = _JSON_TYPES | {JSON_PATCH} if call.method == "PATCH" else _JSON_TYPES
+    if declared.get_content_type() not in taken or not is_utf8:
         text = "the hub takes `application/fhir+json` in UTF-8"
         raise HieError(Category.UNSUPPORTED_MEDIA, text)
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.fhir.body import member
-from adapters.fhir.bundle import condition_of, identifiers_of
+from adapters.fhir.condition import condition_of, identifiers_of
 from adapters.fhir.plan import (
     Fault,
     Identified,
+    Matching,
     Method,
     Named,
     Plan,
@@ -107,7 +108,7 @@ class References:
         for write in self._plan.writes:
             wanted |= {t for t in (write.target, write.condition) if t is not None}
         for _, _, uses in self._work:
-            wanted |= {u.found for u in uses if isinstance(u.found, Named | Identified)}
+            wanted |= {u.found for u in uses if isinstance(u.found, Named | Identified | Matching)}
         return frozenset(wanted)
 
     def resolve(self, known: Mapping[Target, HubId], ids: Mapping[str, HubId]) -> Resolved:
@@ -143,8 +144,10 @@ class References:
         inner = parts if isinstance(parts, list) else []
         contained = {part.get("id") for part in inner if isinstance(part, dict)}
         for path, holder in _objects(resource, write.expression):
-            if isinstance(holder.get("reference"), str):
-                use = self._literal(path, holder, contained)
+            reference = holder.get("reference")
+            if isinstance(reference, str):
+                is_settled = reference in write.settled
+                use = None if is_settled else self._literal(path, holder, contained)
             else:
                 use = self._logical(path, holder)
             if use is not None:
@@ -176,8 +179,8 @@ class References:
             wanted = condition_of(kind, query)
         except HieError as error:
             return _broken(path, holder, error.text)
-        found = self._by_identifier.get(wanted) or wanted
-        return _Use(path=path, holder=holder, name="reference", found=found)
+        local = self._by_identifier.get(wanted) if isinstance(wanted, Identified) else None
+        return _Use(path=path, holder=holder, name="reference", found=local or wanted)
 
     def _name(self, reference: str) -> tuple[str | None, bool]:
         """The name a literal reference goes by, and whether it must be known."""

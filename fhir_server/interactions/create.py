@@ -6,11 +6,15 @@ Spec: https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.htm
 from typing import Final
 
 from fhir_server.exchange import Answer, Call, Edge
-from fhir_server.negotiate import preference, require_json_content
+from fhir_server.negotiate import JSON_PATCH, preference, require_json_content
 from fhir_server.outcome import operation_outcome
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
 
+#: What else than FHIR JSON an interaction takes.
+MORE_CONTENT: Final = {"patch": JSON_PATCH}
+#: Preferences that the writer carries out; `minimal` leaves out what it gives.
+RETURNED: Final = frozenset({"representation", "operationoutcome"})
 #: Written by the hub alone.
 READ_ONLY_TYPES: Final = frozenset({"AuditEvent"})
 
@@ -33,10 +37,11 @@ async def deliver(edge: Edge, call: Call) -> Answer:
     if not call.ctx.caller.sources:
         raise HieError(Category.FORBIDDEN, "this token writes for no source")
     if call.interaction != "delete":
-        require_json_content(call.headers.get("Content-Type"))
+        require_json_content(call.headers.get("Content-Type"), MORE_CONTENT.get(call.interaction))
         if not call.body.strip():
             raise HieError(Category.INVALID, "the request has no body")
     condition = tuple(pair for pair in call.params if pair[0] not in GENERAL)
+    wanted = preference(call.headers.get("Prefer"), "return") or ""
     written = await edge.writer.write(
         call.ctx,
         call.interaction,
@@ -45,12 +50,8 @@ async def deliver(edge: Edge, call: Call) -> Answer:
         call.body,
         call.headers,
         condition,
+        wanted if wanted in RETURNED else "",
     )
-    body, wanted = written.body, preference(call.headers.get("Prefer"), "return")
-    if written.status in (200, 201) and call.interaction != "transaction":
-        if wanted == "minimal":
-            body = b""
-        elif wanted == "operationoutcome":
-            told = Issue(text="stored", code="informational", severity="information")
-            body = operation_outcome((told,))
+    is_one = call.interaction != "transaction"
+    body = b"" if is_one and wanted == "minimal" else written.body
     return Answer(status=written.status, headers=written.headers, body=body)

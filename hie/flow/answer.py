@@ -3,7 +3,7 @@
 Spec: https://hl7.org/fhir/R4/http.html#transaction-response
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -14,7 +14,7 @@ import orjson
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId
 from hie.kernel.clock import SECOND_US, instant
-from hie.kernel.errors import HieError
+from hie.kernel.errors import HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.store.loader import Head
 
@@ -37,13 +37,18 @@ class Refused(Protocol):
 Refuse = Callable[[HieError, str], Refused]
 
 
+#: Issues as an OperationOutcome; handed in by app.py.
+Tell = Callable[[Sequence[Issue]], bytes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What became of one write."""
+    """What became of one write, and what is doubtful about it."""
 
     hub_id: HubId
     status: int
     head: Head | None
+    warnings: tuple[Issue, ...] = ()
 
 
 def headers_of(done: Done) -> dict[str, str]:
@@ -58,8 +63,14 @@ def headers_of(done: Done) -> dict[str, str]:
     }
 
 
-def entry(done: Done) -> FhirJson:
-    """The entry of a response Bundle for what was written."""
+def entry(done: Done, body: bytes = b"", outcome: bytes = b"") -> FhirJson:
+    """The entry of a response Bundle for what was written.
+
+    Args:
+        done: what became of it.
+        body: the resource as stored, where the client wants it.
+        outcome: what there is to say of it.
+    """
     response: FhirJson = {"status": _spelled(done.status)}
     if done.head is not None:
         headers = headers_of(done)
@@ -68,7 +79,10 @@ def entry(done: Done) -> FhirJson:
             "etag": headers["ETag"],
             "lastModified": instant(done.head.last_updated_us),
         }
-    return {"response": response}
+    if outcome:
+        response["outcome"] = orjson.Fragment(outcome)
+    made: FhirJson = {"resource": orjson.Fragment(body)} if body else {}
+    return {**made, "response": response}
 
 
 def refused_entry(refused: Refused) -> FhirJson:
@@ -81,8 +95,8 @@ def _spelled(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def bundle(kind: str, count: int, entries: Mapping[int, FhirJson]) -> Answer:
-    """A response Bundle, its entries in the order of the request."""
+def bundle(kind: str, count: int, entries: Mapping[int, FhirJson | None]) -> Answer:
+    """A response Bundle, its entries in the order of the request; null = still to be read."""
     body = {
         "resourceType": "Bundle",
         "type": kind,

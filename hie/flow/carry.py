@@ -5,10 +5,13 @@ what it answers for, so that a repeat gets it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import Final
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.fhir.fhirpath import Elements
 from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId, References
@@ -18,19 +21,29 @@ from adapters.sources import SourceRegistry
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
-from hie.flow.answer import Done, Refuse, bundle, entry, headers_of, refused_entry
+from hie.flow.answer import Done, Refuse, Tell, bundle, entry, headers_of, refused_entry
 from hie.flow.feed import IdentityFeed
+from hie.flow.patching import Patches
 from hie.flow.place import Placer
-from hie.flow.placement import Origin, Placement
+from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields, Spoken
 from hie.flow.resolve import Resolver
+from hie.flow.tried import tried
+from hie.flow.writes import (
+    aliases_of,
+    issue_in,
+    own_names,
+    placement_of,
+    require_distinct,
+    require_versions,
+    status_of,
+)
 from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext
-from hie.kernel.envelope import WriteMode
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
-from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
-from hie.store.loader import Head
+from hie.kernel.ids import MessageId, PersonId, SourceId
+from hie.log import frames_of
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter, Written
@@ -38,7 +51,25 @@ from mpi.model import Identified
 
 #: Checks one resource; `fhir_server.validate`, handed in by app.py.
 Validate = Callable[[FhirJson], Sequence[Issue]]
-_ACTIONS = {Method.POST: "c", Method.PUT: "u", Method.DELETE: "d"}
+_ACTIONS: Final = {Method.POST: "c", Method.PUT: "u", Method.PATCH: "u", Method.DELETE: "d"}
+_FAULTY: Final = frozenset({"error", "fatal"})
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirWire:
+    """What the FHIR wire lends to the flow below it.
+
+    Attributes:
+        refuse: the one error table.
+        tell: issues as an OperationOutcome.
+        elements: the elements of a type.
+    """
+
+    validate: Validate
+    refuse: Refuse
+    tell: Tell
+    elements: Elements
 
 
 class FhirFlow:
@@ -55,8 +86,7 @@ class FhirFlow:
         journal: Journal,
         audit: AuditLog,
         privacy: PrivacyFields,
-        validate: Validate,
-        refuse: Refuse,
+        wire: FhirWire,
         feed: IdentityFeed,
         clock: Clock,
         bases: tuple[str, ...] = (),
@@ -70,14 +100,21 @@ class FhirFlow:
         self._journal = journal
         self._audit = audit
         self._privacy = privacy
-        self._validate = validate
-        self._refused = refuse
+        self._validate = wire.validate
+        self._refused = wire.refuse
+        self._tell = wire.tell
+        self._patches = Patches(repository, resolver, wire.elements)
         self._feed = feed
         self._clock = clock
         self._bases = bases
 
     async def carry_out(
-        self, message_id: MessageId, source_id: SourceId, plan: Plan, context: RequestContext
+        self,
+        message_id: MessageId,
+        source_id: SourceId,
+        plan: Plan,
+        context: RequestContext,
+        returns: str = "",
     ) -> Answer:
         """The answer, after everything - the answer included - is committed in the journal.
 
@@ -85,11 +122,12 @@ class FhirFlow:
             HieError: nothing of the plan is stored; the message is settled as refused.
         """
         origin = Origin(source_id=source_id, message_id=message_id, now_us=self._clock.now_us())
-        faults = [*plan.faults, *self._faults(plan, context)]
+        work = _Work(origin=origin, context=context, returns=returns)
         try:
+            faults = [*plan.faults, *self._faults(plan, work)]
             if plan.kind is PlanKind.BATCH:
-                return await self._batch(origin, plan, faults, context)
-            answer = await self._whole(origin, plan, faults, context)
+                return await self._batch(plan, faults, work)
+            answer = await self._whole(plan, faults, work)
         except HieError as error:
             await self._refuse(message_id, error)
             raise
@@ -99,53 +137,60 @@ class FhirFlow:
             raise
         return answer
 
-    async def _whole(
-        self, origin: Origin, plan: Plan, faults: Sequence[Fault], context: RequestContext
-    ) -> Answer:
+    async def _whole(self, plan: Plan, faults: Sequence[Fault], work: "_Work") -> Answer:
         """Everything in one transaction, the answer in it."""
         if faults:
             raise refusal(faults)
-        async with self._db.transaction() as conn:
-            done = await self._apply(conn, origin, plan, context)
-            answer = await self._answer(conn, plan, done)
-            await self._settle(conn, origin.message_id, answer)
-        return answer
 
-    def _faults(self, plan: Plan, context: RequestContext) -> list[Fault]:
+        async def once() -> Answer:
+            async with self._db.transaction() as conn:
+                done = await self._apply(conn, plan, work)
+                answer = await self._answer(conn, plan, done, work)
+                await self._settle(conn, work.origin.message_id, answer)
+            return answer
+
+        return await tried(once)
+
+    def _faults(self, plan: Plan, work: "_Work") -> list[Fault]:
         """What scopes and structure say against entries."""
-        faults = list(self._feed.faults(plan, context.caller.sources))
+        caller = work.context.caller
+        faults = list(self._feed.faults(plan, caller.sources))
         for write in plan.writes:
-            if not context.caller.may(write.type, _ACTIONS[write.method]):
+            if not caller.may(write.type, _ACTIONS[write.method]):
                 text = f"the token's scopes do not allow to write `{write.type}`"
                 issue = Issue(text=text, code="forbidden", expression=(write.expression,))
                 faults.append(
                     Fault(position=write.position, category=Category.FORBIDDEN, issue=issue)
                 )
             elif write.resource is not None:
-                faults += [
-                    Fault(
-                        position=write.position,
-                        category=Category.BUSINESS_RULE,
-                        issue=_placed(issue, write),
-                    )
-                    for issue in self._validate(write.resource)
-                    if issue.severity in ("error", "fatal")
-                ]
+                faults += self._judged(write, work)
         return faults
 
-    async def _apply(
-        self, conn: AsyncConnection, origin: Origin, plan: Plan, context: RequestContext
-    ) -> dict[int, Done]:
+    def _judged(self, write: PlannedWrite, work: "_Work") -> list[Fault]:
+        """What is wrong with a resource; what is merely doubtful is kept for the answer."""
+        found = [issue_in(issue, write) for issue in self._validate(write.resource or {})]
+        work.warnings[write.position] = [i for i in found if i.severity == "warning"]
+        return [
+            Fault(position=write.position, category=Category.BUSINESS_RULE, issue=issue)
+            for issue in found
+            if issue.severity in _FAULTY
+        ]
+
+    async def _apply(self, conn: AsyncConnection, plan: Plan, work: "_Work") -> dict[int, Done]:
         """Identify, resolve, place and audit; what became of each write, by position.
 
         Raises:
             HieError: the transaction must be rolled back.
         """
+        origin = work.origin
         await self._db.serialize(conn, origin.source_id)
+        plan, aims = await self._patched(conn, plan, work)
         references = References(plan, self._bases)
-        known = await self._resolver.known(conn, origin, references.targets())
-        ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes}
-        ids |= await self._feed.aims(conn, origin, plan)
+        targets = references.targets() | own_names(plan)
+        aimed = {w.target for w in plan.writes if w.target is not None}
+        known = await self._resolver.known(conn, origin, targets, aimed)
+        ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes} | aims
+        require_distinct(plan, ids, known)
         kept = {w.name for w in plan.writes if w.condition in known and w.method is Method.POST}
         records = await self._identify(conn, origin, plan, ids, kept)
         ids |= {name: ("Patient", found.source_record_id) for name, found in records.items()}
@@ -154,11 +199,11 @@ class FhirFlow:
             raise refusal(resolved.faults)
         merges = await self._feed.merges(conn, origin, plan, resolved.resources)
         before = await self._repository.versions_of(conn, ids.values())
-        _check_versions(plan, ids, before, origin)
+        require_versions(plan, ids, before, origin)
         owners = [found.source_record_id for found in records.values()]
         owner = owners[0] if len(owners) == 1 else None
         placements = [
-            _placement(write, ids[write.name], resolved.resources, owner, records)
+            placement_of(write, ids[write.name], resolved.resources, owner, records)
             for write in plan.writes
             if write.name not in kept
         ]
@@ -168,19 +213,32 @@ class FhirFlow:
         (placed,) = await self._placer.place_all(
             conn, await self._privacy.carried_out(conn, [spoken])
         )
-        await self._writer.remember_aliases(conn, origin.source_id, _aliases(plan, ids))
+        await self._writer.remember_aliases(conn, origin.source_id, aliases_of(plan, ids))
         touched = await self._feed.carry_out(conn, origin, merges)
         await self._feed.removed(conn, origin, plan, ids)
-        await self._record(conn, origin, context, placed.written, placed.persons | touched)
+        await self._record(conn, origin, work.context, placed.written, placed.persons | touched)
         after = await self._repository.versions_of(conn, ids.values())
         return {
             w.position: Done(
                 hub_id=ids[w.name],
-                status=_status(w, before.get(ids[w.name])),
+                status=status_of(w, before.get(ids[w.name])),
                 head=after.get(ids[w.name]),
+                warnings=tuple(work.warnings.get(w.position, ())),
             )
             for w in plan.writes
         }
+
+    async def _patched(
+        self, conn: AsyncConnection, plan: Plan, work: "_Work"
+    ) -> tuple[Plan, dict[str, HubId]]:
+        """The plan with patches as updates, and the Patients that conditions are aimed at."""
+        aims = await self._feed.aims(conn, work.origin, plan)
+        patched = await self._patches.applied(conn, work.origin, plan, aims)
+        before = {w.name: w for w in plan.writes}
+        fresh = [w for w in patched.writes if before[w.name].method is Method.PATCH]
+        if faults := [fault for write in fresh for fault in self._judged(write, work)]:
+            raise refusal(faults)
+        return patched, aims
 
     async def _identify(
         self,
@@ -214,45 +272,81 @@ class FhirFlow:
         """Whether an update is aimed at a patient that is there and is not this record."""
         return hub_id[1] != record and bool(await self._repository.versions_of(conn, [hub_id]))
 
-    async def _batch(
-        self, origin: Origin, plan: Plan, faults: Sequence[Fault], context: RequestContext
-    ) -> Answer:
+    async def _batch(self, plan: Plan, faults: Sequence[Fault], work: "_Work") -> Answer:
         """Each entry in a transaction of its own; the answer lists what became of each."""
         refused: dict[int, HieError] = {}
         for fault in faults:
             mine = [f for f in faults if f.position == fault.position]
             refused.setdefault(fault.position, refusal(mine))
-        entries: dict[int, FhirJson] = {}
+        entries: dict[int, FhirJson | None] = dict.fromkeys(plan.reads)
         for write in plan.writes:
             if write.position in refused:
                 continue
             alone = Plan(kind=PlanKind.BATCH, entries=1, writes=(write,))
             try:
-                async with self._db.transaction() as conn:
-                    done = await self._apply(conn, origin, alone, context)
-                entries[write.position] = entry(done[write.position])
+                entries[write.position] = await self._alone(alone, work)
             except HieError as error:
                 refused[write.position] = error
         entries |= {
-            position: refused_entry(self._refused(error, context.request_id))
+            position: refused_entry(self._refused(error, work.context.request_id))
             for position, error in refused.items()
         }
         answer = bundle("batch-response", plan.entries, entries)
         async with self._db.transaction() as conn:
-            await self._settle(conn, origin.message_id, answer)
+            await self._settle(conn, work.origin.message_id, answer)
         return answer
 
-    async def _answer(self, conn: AsyncConnection, plan: Plan, done: Mapping[int, Done]) -> Answer:
+    async def _alone(self, plan: Plan, work: "_Work") -> FhirJson:
+        """One entry of a batch; what the hub fails at fails alone."""
+
+        async def once() -> FhirJson:
+            async with self._db.transaction() as conn:
+                done = await self._apply(conn, plan, work)
+                return await self._entry(conn, done[plan.writes[0].position], work)
+
+        try:
+            return await tried(once)
+        except HieError:
+            raise
+        except Exception as error:
+            told = {"error": type(error).__name__, "frames": frames_of(error)}
+            _log.error("fhir.fault", request_id=work.context.request_id, **told)
+            raise HieError(Category.FAULT, "the hub failed") from error
+
+    async def _answer(
+        self, conn: AsyncConnection, plan: Plan, done: Mapping[int, Done], work: "_Work"
+    ) -> Answer:
         if plan.kind is PlanKind.TRANSACTION:
-            entries = {position: entry(one) for position, one in done.items()}
+            entries: dict[int, FhirJson | None] = dict.fromkeys(plan.reads)
+            for position, one in done.items():
+                entries[position] = await self._entry(conn, one, work)
             return bundle("transaction-response", plan.entries, entries)
         one = done[plan.writes[0].position]
         headers = headers_of(one)
         if one.status == 204:
             return Answer(status=204, headers=headers)
-        sender = frozenset({one.head.source_id}) if one.head else frozenset()
-        served = await self._repository.read(conn, Residual(own_sources=sender), *one.hub_id)
-        return Answer(status=one.status, headers=headers, body=served.body if served else b"")
+        if work.returns == "operationoutcome":
+            return Answer(status=one.status, headers=headers, body=self._told(one))
+        return Answer(status=one.status, headers=headers, body=await self._body(conn, one))
+
+    async def _entry(self, conn: AsyncConnection, done: Done, work: "_Work") -> FhirJson:
+        """The entry of a response Bundle, with what the client prefers in it."""
+        body = outcome = b""
+        if work.returns == "representation" and done.status != 204:
+            body = await self._body(conn, done)
+        if done.warnings or work.returns == "operationoutcome":
+            outcome = self._told(done)
+        return entry(done, body, outcome)
+
+    def _told(self, done: Done) -> bytes:
+        stored = Issue(text="stored", code="informational", severity="information")
+        return self._tell(done.warnings or (stored,))
+
+    async def _body(self, conn: AsyncConnection, done: Done) -> bytes:
+        """What was written, as its sender sees it."""
+        sender = frozenset({done.head.source_id}) if done.head else frozenset()
+        served = await self._repository.read(conn, Residual(own_sources=sender), *done.hub_id)
+        return served.body if served else b""
 
     async def _record(
         self,
@@ -284,65 +378,16 @@ class FhirFlow:
             )
 
 
-def _placed(issue: Issue, write: PlannedWrite) -> Issue:
-    """An issue of a resource with the place of that resource in the request."""
-    expressions = tuple(
-        write.expression + e[len(write.type) :] if e.startswith(write.type) else write.expression
-        for e in issue.expression or ("",)
-    )
-    return replace(issue, expression=expressions)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """One request under way.
 
+    Attributes:
+        returns: what the client prefers in the answer.
+        warnings: what is doubtful about resources, by entry.
+    """
 
-def _aliases(plan: Plan, ids: Mapping[str, HubId]) -> dict[str, HubId]:
-    """What the source may call each resource it has written."""
-    return {
-        alias: ids[write.name]
-        for write in plan.writes
-        for alias in write.aliases
-        if write.method is not Method.DELETE
-    }
-
-
-def _placement(
-    write: PlannedWrite,
-    hub_id: HubId,
-    resources: Mapping[str, FhirJson],
-    owner: SourceRecordId | None,
-    records: Mapping[str, Identified],
-) -> Placement:
-    if write.method is Method.DELETE:
-        deleted = {"resourceType": write.type}
-        return Placement(type=hub_id[0], id=hub_id[1], resource=deleted, mode=WriteMode.DELETE)
-    return Placement(
-        type=hub_id[0],
-        id=hub_id[1],
-        resource=resources[write.name],
-        # A Patient whose new demographics a task holds, or whose number was merged away, does
-        # not overwrite what is stored.
-        mode=WriteMode.CREATE_IF_ABSENT
-        if (found := records.get(write.name)) and (found.is_held or found.redirected_from)
-        else write.draft().mode,
-        owner=owner,
-    )
-
-
-def _check_versions(
-    plan: Plan, ids: Mapping[str, HubId], before: Mapping[HubId, Head], origin: Origin
-) -> None:
-    """Refuse what is aimed at another's resource, a missing one, or a version gone by."""
-    for write in plan.writes:
-        head = before.get(ids[write.name])
-        if write.method is not Method.POST and head and head.source_id != origin.source_id:
-            text = "another source sent this resource; only that source may change it"
-            issue = Issue(text=text, code="forbidden", expression=(write.expression,))
-            raise HieError(Category.FORBIDDEN, text, [issue])
-        if write.if_match and (head is None or str(head.version) != write.if_match):
-            text = "`If-Match` names a version that is not current; read it again"
-            issue = Issue(text=text, code="conflict", expression=(write.expression,))
-            raise HieError(Category.STALE, text, [issue])
-
-
-def _status(write: PlannedWrite, before: Head | None) -> int:
-    if write.method is Method.DELETE:
-        return 204
-    return 200 if before is not None and not before.is_deleted else 201
+    origin: Origin
+    context: RequestContext
+    returns: str
+    warnings: dict[int, Sequence[Issue]] = field(default_factory=dict)

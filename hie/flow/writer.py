@@ -8,7 +8,18 @@ from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import SourceId
 
-_METHODS = {"create": "POST", "update": "PUT", "delete": "DELETE", "transaction": "POST"}
+_METHODS = {
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "transaction": "POST",
+}
+#: Preferences that change what is answered with; a representation of one resource is usual.
+_RETURNS = {
+    True: frozenset({"representation", "operationoutcome"}),
+    False: frozenset({"operationoutcome"}),
+}
 
 
 class SourceWriter:
@@ -31,6 +42,7 @@ class SourceWriter:
         body: bytes,
         headers: Mapping[str, str],
         query: tuple[tuple[str, str], ...] = (),
+        returns: str = "",
     ) -> Answer:
         """Process a body; the answer, after its commit.
 
@@ -46,6 +58,8 @@ class SourceWriter:
             request_id=headers.get("X-Request-Id", ""),
             if_none_exist=headers.get("If-None-Exist", ""),
             if_match=headers.get("If-Match", ""),
+            if_none_match=headers.get("If-None-Match", ""),
+            returns=returns if returns in _RETURNS[not target] else "",
         )
         answer = await self._receiver.take(call, source_of(ctx.caller), ctx)
         located = dict(answer.headers)

@@ -87,6 +87,7 @@ class FakeWriter:
     fails_with: Exception | None = None
     taken: list[tuple[Any, ...]] = field(default_factory=list)
     conditions: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
+    returns: str = ""
 
     async def write(  # noqa: PLR0917 - as the port has it
         self,
@@ -97,12 +98,14 @@ class FakeWriter:
         body: bytes,
         headers: Mapping[str, str],
         query: tuple[tuple[str, str], ...],
+        returns: str,
         /,
     ) -> Written:
         if self.fails_with is not None:
             raise self.fails_with
         self.taken.append((interaction, type_name, resource_id, body, headers.get("If-Match")))
         self.conditions.append(query)
+        self.returns = returns
         return self.answer
 
 

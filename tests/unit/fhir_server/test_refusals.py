@@ -55,7 +55,8 @@ async def hub() -> AsyncIterator[Hub]:
         ("GET", "/fhir/Foo/1", "reader", {}, None, 404, "not-supported"),
         ("GET", "/fhir/Foo", "reader", {}, None, 404, "not-supported"),
         ("GET", "/fhir/a/b/c/d/e", "reader", {}, None, 404, "not-found"),
-        ("PATCH", "/fhir/Observation/o1", "source", {}, b"[]", 405, "not-supported"),
+        ("PATCH", "/fhir/Observation/o1", "source", {}, b"[]", 415, "not-supported"),
+        ("POST", "/fhir/Observation/o1", "source", {}, b"{}", 405, "not-supported"),
         ("POST", "/fhir/AuditEvent", "source", {}, b"{}", 405, "not-supported"),
         (
             "GET",
@@ -202,7 +203,7 @@ async def test_refusals_of_access_are_watched(hub: Hub):
 
 
 async def test_a_method_that_is_not_offered_names_those_that_are(hub: Hub):
-    reply = await hub.send("PATCH", "/fhir/Observation/o1", data=b"")
+    reply = await hub.send("POST", "/fhir/Observation/o1", data=b"")
     assert "GET" in reply.headers["Allow"]
 
 

@@ -223,21 +223,21 @@ async def test_a_condition_takes_the_place_of_an_id(hub: Hub, method: str):
 
 
 @pytest.mark.parametrize(
-    ("prefer", "expected"),
+    ("prefer", "expected", "asked"),
     [
-        ("return=minimal", b""),
-        ("return=representation", b'{"x":1}'),
-        ("return=OperationOutcome", None),
+        ("return=minimal", b"", ""),
+        ("return=representation", b'{"x":1}', "representation"),
+        ("respond-async; return=OperationOutcome", b'{"x":1}', "operationoutcome"),
+        ("return=everything", b'{"x":1}', ""),
     ],
 )
-async def test_a_client_gets_back_what_it_prefers(hub: Hub, prefer: str, expected: bytes | None):
+async def test_a_client_gets_back_what_it_prefers(
+    hub: Hub, prefer: str, expected: bytes, asked: str
+):
     hub.writer.answer = Written(201, {}, b'{"x":1}')
     headers = {"Content-Type": "application/fhir+json", "Prefer": prefer}
     reply = await hub.send("POST", "/fhir/Observation", "source", headers=headers, data=b"{}")
-    if expected is None:
-        assert reply.json["resourceType"] == "OperationOutcome"
-    else:
-        assert reply.body == expected
+    assert (reply.body, hub.writer.returns) == (expected, asked)
 
 
 async def test_a_compressed_body_is_opened(hub: Hub):

@@ -1,11 +1,15 @@
 """Plans of FHIR writes: https://hl7.org/fhir/R4/http.html#transaction."""
 
+import base64
+
 import pytest
 
 from adapters.fhir.body import Limits
-from adapters.fhir.bundle import Planner, condition_of, identifiers_of
+from adapters.fhir.bundle import JSON_PATCH, Planner
+from adapters.fhir.condition import condition_of, identifiers_of
 from adapters.fhir.plan import (
     Identified,
+    Matching,
     Method,
     Named,
     PlanKind,
@@ -151,13 +155,25 @@ def test_a_condition_is_an_identifier(query, wanted):
 
 
 @pytest.mark.parametrize(
-    "query",
-    ["", "identifier=", "identifier=s|", "name=x", "identifier=a&name=b", "_id=1", "identifier"],
+    ("query", "params"),
+    [
+        ("name=x", (("name", "x"),)),
+        ("identifier=s|1,s|2", (("identifier", "s|1,s|2"),)),
+        ("identifier=a&name=b", (("identifier", "a"), ("name", "b"))),
+        ("birthdate:missing=true", (("birthdate:missing", "true"),)),
+    ],
 )
-def test_other_conditions_are_not_supported(query):
+def test_other_conditions_are_the_searches_they_are(query, params):
+    assert condition_of("Patient", query) == Matching("Patient", params)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "identifier=", "identifier", "name=x&_sort=name", "_count=1"]
+)
+def test_a_condition_that_looks_for_nothing_is_refused(query):
     with pytest.raises(HieError) as caught:
         condition_of("Patient", query, "here")
-    assert caught.value.category is Category.UNSUPPORTED
+    assert caught.value.category is Category.INVALID
     assert caught.value.issues[0].expression == ("here",)
 
 
@@ -203,8 +219,24 @@ PATIENT = resource(id="a")
             Category.INVALID,
             "Bundle.entry[0].fullUrl",
         ),
-        (entry("GET", "Patient/a"), Category.UNSUPPORTED, "Bundle.entry[0].request.method"),
-        (entry("PATCH", "Patient/a"), Category.UNSUPPORTED, "Bundle.entry[0].request.method"),
+        (entry("TRACE", "Patient/a"), Category.UNSUPPORTED, "Bundle.entry[0].request.method"),
+        (entry("PATCH", "Patient/a"), Category.INVALID, "Bundle.entry[0].resource"),
+        (entry("PATCH", "Patient/a", PATIENT), Category.INVALID, "Bundle.entry[0].resource"),
+        (
+            entry("PATCH", "Patient/a", resource("Binary", contentType="text/plain", data="W10=")),
+            Category.UNSUPPORTED_MEDIA,
+            "Bundle.entry[0].resource.contentType",
+        ),
+        (
+            entry("PATCH", "Patient/a", resource("Binary", contentType=JSON_PATCH, data="?")),
+            Category.INVALID,
+            "Bundle.entry[0].resource.data",
+        ),
+        (
+            entry("PUT", "Patient/a", PATIENT, ifNoneMatch='W/"1"'),
+            Category.INVALID,
+            "Bundle.entry[0].request.ifNoneMatch",
+        ),
         (entry("post", "Patient"), Category.UNSUPPORTED, "Bundle.entry[0].request.method"),
         (entry("POST", "Nothing"), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
         (entry("POST", ""), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
@@ -249,9 +281,9 @@ PATIENT = resource(id="a")
             "Bundle.entry[0].request.ifMatch",
         ),
         (
-            entry("POST", "Patient", PATIENT, ifNoneExist="name=x"),
-            Category.UNSUPPORTED,
-            "Bundle.entry[0].request.url",
+            entry("POST", "Patient", PATIENT, ifNoneExist="_count=1"),
+            Category.INVALID,
+            "Bundle.entry[0].request.ifNoneExist",
         ),
     ],
 )
@@ -262,7 +294,7 @@ def test_a_bad_entry_is_a_fault_at_its_place(bad, category, expression):
 
 
 def test_a_fault_refuses_a_whole_transaction_with_every_issue():
-    made = plan(entry("POST", "Patient", resource()), entry("GET", "Patient/a"), "text")
+    made = plan(entry("POST", "Patient", resource()), entry("TRACE", "Patient/a"), "text")
     with pytest.raises(HieError) as caught:
         made.require_sound()
     assert caught.value.category is Category.UNSUPPORTED
@@ -272,8 +304,34 @@ def test_a_fault_refuses_a_whole_transaction_with_every_issue():
     ]
 
 
+def test_entries_that_read_are_left_to_whoever_reads():
+    made = plan(
+        entry("GET", "Patient?name=x"),
+        entry("POST", "Patient", resource()),
+        entry("HEAD", "Patient/a"),
+    )
+    made.require_sound()
+    assert (made.reads, made.entries, [w.position for w in made.writes]) == ((0, 2), 3, [1])
+
+
+def test_a_patch_in_a_bundle_is_a_binary_or_parameters_and_comes_last():
+    operations = base64.b64encode(b'[{"op":"add","path":"/x","value":1.50}]').decode()
+    made = plan(
+        entry("PATCH", "Patient/b", resource("Parameters", parameter=[])),
+        entry("PUT", "Patient/a", PATIENT),
+        entry("PATCH", "Patient/c", resource("Binary", contentType=JSON_PATCH, data=operations)),
+    )
+    made.require_sound()
+    assert [(w.position, w.method) for w in made.writes] == [
+        (1, Method.PUT),
+        (0, Method.PATCH),
+        (2, Method.PATCH),
+    ]
+    assert str(made.writes[2].patch[0]["value"]) == "1.50"
+
+
 def test_a_fault_leaves_the_other_entries_of_a_batch():
-    made = plan(entry("GET", "Patient/a"), entry("POST", "Patient", resource()), kind="batch")
+    made = plan(entry("TRACE", "Patient/a"), entry("POST", "Patient", resource()), kind="batch")
     made.require_sound()
     assert [w.position for w in made.writes] == [1]
     assert [f.position for f in made.faults] == [0]

@@ -53,7 +53,7 @@ class Flow:
         self.fails = False
         self.gate = None
 
-    async def carry_out(self, message_id, source_id, plan, context):
+    async def carry_out(self, message_id, source_id, plan, context, returns=""):
         if self.gate is not None:
             await self.gate.wait()
         if self.fails:
