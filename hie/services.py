@@ -121,7 +121,7 @@ class Services:
             self.keys,
             index,
             visibility,
-            Criteria(index, self.ring),
+            Criteria(index, self.ring, self.labeller.table.asked),
             security,
         )
         self.writer = ResourceWriter(

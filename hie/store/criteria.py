@@ -264,8 +264,7 @@ class Criteria:
 
     def _composed(self, value: q.CompositeValue) -> Expr:
         t = sp_composite.c
-        first = _as_token(value.first)
-        parts = [_token_value(t.system, t.code, first)]
+        parts = [_token_value(t.system, t.code, value.first)]
         match value.second:
             case q.QuantityValue() as second:
                 parts.append(_quantities(t.lo, t.hi, t.value_system, t.value_code, second))
@@ -371,13 +370,6 @@ def _numbers(lo: Any, hi: Any, value: q.NumberValue) -> Expr:
 def _quantities(lo: Any, hi: Any, system: Any, code: Any, value: q.QuantityValue) -> Expr:
     unit = q.TokenValue(system=value.system, code=value.code)
     return and_(_numbers(lo, hi, value.number), _token_value(system, code, unit))
-
-
-def _as_token(value: q.TokenValue | q.ReferenceValue) -> q.TokenValue:
-    """A reference as a composite row holds it."""
-    if isinstance(value, q.TokenValue):
-        return value
-    return q.TokenValue(system=value.types[0] if value.types else None, code=value.id)
 
 
 def _is_near(place: q.Place) -> Expr:

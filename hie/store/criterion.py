@@ -237,12 +237,12 @@ class CompositeValue:
 
     Attributes:
         first: of the parameter's first component.
-        second: of the second, by its type: a coded value, quantity, number, date or text (a
-            key of `hie.store.blind.text_asked`).
+        second: of the second, by its type: a coded value, a reference (type and id as system
+            and code), quantity, number, date or text (a key of `hie.store.blind.text_asked`).
         third: of a third, a number.
     """
 
-    first: TokenValue | ReferenceValue
+    first: TokenValue
     second: TokenValue | QuantityValue | NumberValue | DateValue | str
     third: NumberValue | None = None
 
