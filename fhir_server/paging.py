@@ -6,7 +6,8 @@ from fhir_server.exchange import Call, Edge
 from fhir_server.negotiate import is_lenient
 from fhir_server.search.bundle import next_link
 from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
-from fhir_server.search.parse import GENERAL, count_of
+from fhir_server.search.parse import GENERAL
+from fhir_server.search.results import count_of
 from hie.kernel.errors import Category, HieError, Issue
 from hie.store.query import Page
 

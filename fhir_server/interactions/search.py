@@ -34,11 +34,11 @@ async def search(edge: Edge, call: Call) -> Answer:
         base=base,
         self_url=bundle.link(base, call.type, parsed.used),
         next_url=None
-        if parsed.is_count_only
+        if parsed.shown.is_count_only
         else paging.following(edge, call, call.type, page, parsed.used),
         warnings=(
             parsed.warnings
-            if parsed.is_count_only
+            if parsed.shown.is_count_only
             else (*parsed.warnings, *await edge.notices.of(call.ctx))
         ),
     )

@@ -14,7 +14,7 @@ from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.operations import asked
 from fhir_server.search import bundle
 from fhir_server.search.cursor import CURSOR_PARAM
-from fhir_server.search.parse import count_of
+from fhir_server.search.results import count_of
 from hie.kernel.context import Caller
 from hie.store.portion import Portion
 from hie.store.query import Page

@@ -67,7 +67,7 @@ class SearchParser:
         }
         self._results = ResultsReader(index, settings)
 
-    def parse(
+    def parse(  # noqa: PLR0913 - one search, and who asks for it
         self,
         type_name: str,
         params: Params,

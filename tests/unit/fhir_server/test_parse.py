@@ -271,7 +271,7 @@ def test_result_parameters_shape_the_page(
     parsed = parse("Observation", *params)
     assert parsed.query.count == count
     assert parsed.query.is_total_wanted is is_total_wanted
-    assert parsed.is_count_only is is_count_only
+    assert parsed.shown.is_count_only is is_count_only
 
 
 def test_sort_keys_keep_their_order_and_direction():
