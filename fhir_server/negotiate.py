@@ -3,7 +3,7 @@
 Spec: https://hl7.org/fhir/R4/http.html#mime-type, https://hl7.org/fhir/R4/http.html#versioning
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Final
@@ -16,6 +16,7 @@ JSON_PATCH: Final = "application/json-patch+json"
 FORM: Final = "application/x-www-form-urlencoded"
 JSON_TYPES: Final = frozenset({FHIR_JSON, "application/json", "text/json"})
 ACCEPTED: Final = JSON_TYPES | {"application/*", "text/*", "*/*", "*"}
+ANYTHING: Final = "*/*"
 #: Values of `_format`, which may also be media types.
 SHORT_FORMATS: Final = frozenset({"json"})
 FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
@@ -29,11 +30,13 @@ def require_json_accepted(
     Args:
         accept: the header.
         format_param: `_format`.
-        also: media types that the address gives as well.
+        also: media types that the address gives as well; with `*/*` its handler decides.
 
     Raises:
         HieError: NOT_ACCEPTABLE otherwise.
     """
+    if ANYTHING in also:
+        return
     if format_param is not None:
         # A plus sign in a query that was not escaped arrives as a space.
         asked = format_param.replace(" ", "+") if ";" not in format_param else format_param
@@ -46,6 +49,35 @@ def require_json_accepted(
         return
     if not any(_is_json(*part) for part in _media(accept)):
         raise HieError(Category.NOT_ACCEPTABLE, f"`Accept`: only `{FHIR_JSON}` of R4 is offered")
+
+
+def prefers_resource(accept: str | None, format_param: str | None, media: str) -> bool:
+    """Whether a client wants a Binary as FHIR JSON, not as the bytes of its media type.
+
+    FHIR JSON by name wins where both are taken alike; who names neither gets the bytes.
+
+    Args:
+        accept: the header.
+        format_param: `_format`, which overrides it.
+        media: of the content, `application/pdf`.
+
+    Raises:
+        HieError: NOT_ACCEPTABLE when neither is taken.
+    """
+    if format_param in SHORT_FORMATS:
+        return True
+    wanted = list(_media((format_param or "").replace(" ", "+") or accept or ANYTHING))
+    own = media.partition(";")[0].strip().lower()
+    bytes_quality = _quality(own, wanted)
+    named = [_weight(p) for name, p in wanted if name in JSON_TYPES and _is_json(name, p)]
+    if named and max(named) >= bytes_quality:
+        return True
+    if bytes_quality > 0:
+        return False
+    if any(_is_json(*part) for part in wanted):
+        return True
+    text = f"`Accept`: only `{FHIR_JSON}` and the type of the content are offered"
+    raise HieError(Category.NOT_ACCEPTABLE, text)
 
 
 def require_json_content(content_type: str | None, more: str | None = None) -> None:
@@ -115,6 +147,22 @@ def _media(header: str) -> Iterator[tuple[str, dict[str, str]]]:
         name, *rest = (piece.strip() for piece in part.split(";"))
         parameters = (piece.partition("=") for piece in rest)
         yield name.lower(), {key.strip().lower(): value.strip() for key, _, value in parameters}
+
+
+def _quality(own: str, wanted: Sequence[tuple[str, dict[str, str]]]) -> float:
+    """How much a type is wanted: the most specific range that it is in says."""
+    for span in (own, f"{own.partition('/')[0]}/*", ANYTHING, "*"):
+        found = [_weight(parameters) for name, parameters in wanted if name == span]
+        if found:
+            return max(found)
+    return 0.0
+
+
+def _weight(parameters: dict[str, str]) -> float:
+    try:
+        return float(parameters.get("q", "1"))
+    except ValueError:
+        return 1.0
 
 
 def _is_json(name: str, parameters: dict[str, str]) -> bool:

@@ -13,6 +13,7 @@ from adapters.lifecycle import Lifecycle
 from consent.confine import Reach
 from consent.labels import Labeller
 from consent.service import ConsentService
+from hie.flow.contents import with_contents
 from hie.flow.memory import Memory, Wanted
 from hie.flow.placement import Origin, Placement
 from hie.flow.state import Change, judge
@@ -187,6 +188,10 @@ class Placer:
         Raises:
             HieError: BUSINESS_RULE when a resource belongs to a patient nobody knows.
         """
+        groups = [
+            (origin, await with_contents(conn, origin, group, self._repository, self._index))
+            for origin, group in groups
+        ]
         placements = [placement for _, group in groups for placement in group]
         entries = await self._memory.read(
             conn,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
-from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
+from hie.store.residual import DIRECTORY_TYPES, DOCUMENT_TYPES, DefaultRule, Residual
 
 #: Bits a label mask may use; the complement of a mask must stay a positive 64-bit number.
 ALL_BITS: Final = (1 << 62) - 1
@@ -105,6 +105,8 @@ class Visibility:
     def __init__(self, type_ids: Mapping[str, int]) -> None:
         self._directory = ", ".join(str(type_ids[name]) for name in sorted(DIRECTORY_TYPES))
         self._patient = type_ids["Patient"]
+        self._content = type_ids["Binary"]
+        self._documents = ", ".join(str(type_ids[name]) for name in sorted(DOCUMENT_TYPES))
         self.visible = cache(self._visible)
 
     def _visible(self, shape: Shape, r: str, v: str = "") -> TextClause:
@@ -115,6 +117,26 @@ class Visibility:
             r: the alias of `resource` it is put on.
             v: the alias of `resource_version`, whose labels then count as well.
         """
+        sql = f"({self._seen(shape, r)}\nAND {self._document_seen(shape, r)})"
+        if v:
+            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
+        return _bindable(sql, shape)
+
+    def _document_seen(self, shape: Shape, r: str) -> str:
+        """What documents refer to as their content is seen with one of them, never alone."""
+        documents = (
+            "SELECT 1 FROM sp_ref held JOIN resource doc ON doc.pk = held.resource_pk"
+            f" WHERE held.target_id = {r}.id AND held.target_type_id = {self._content}"
+            f" AND held.param_id = 0 AND doc.type_id IN ({self._documents})"
+            f" AND doc.source_id = {r}.source_id"  # another source's word hides nothing
+        )
+        return (
+            f"({r}.type_id <> {self._content} OR NOT EXISTS ({documents})"
+            f"\nOR EXISTS ({documents} AND {self._seen(shape, 'doc')}))"
+        )
+
+    def _seen(self, shape: Shape, r: str) -> str:
+        """Whether the caller may know of a resource by what it is itself."""
         has_own, has_self, is_steward, *_ = shape
         ways = [f"({r}.person_id IS NULL AND {r}.type_id IN ({self._directory}))"]
         if has_own:
@@ -129,10 +151,7 @@ class Visibility:
             f" AND NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
             f" AND NOT {_person_permits(shape, 'o.person_id', r)}))"
         )
-        sql = "(" + "\nOR ".join(ways) + ")"
-        if v:
-            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
-        return _bindable(sql, shape)
+        return "(" + "\nOR ".join(ways) + ")"
 
 
 def _bindable(sql: str, shape: Shape) -> TextClause:

@@ -14,6 +14,7 @@ the oracle of that predicate.
          and no deny row speaks
          and (a permit row speaks or the regime permits)
 
+A Binary that documents of its own source refer to is visible only if one of them is, too.
 A resource in the compartments of several persons is visible only if the formula holds with
 each of them in the place of `r.person_id`.
 
@@ -64,6 +65,8 @@ DIRECTORY_TYPES: Final = frozenset(
         "Substance",
     }
 )
+#: Types that keep their content in a Binary of their own: it is seen with them.
+DOCUMENT_TYPES: Final = frozenset({"DiagnosticReport", "DocumentReference", "Media"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,9 +138,11 @@ class IndexRows:
                 for person in owners:
                     row = {"system": system[:200], "code": code[:200], "person_id": person}
                     yield sp_token, {**row, "param_id": BEYOND}
-            reference = element.get("reference")
+            reference, url = element.get("reference"), element.get("url")
             if type(reference) is str:
                 yield from self._supporting(reference)
+            if type(url) is str and url.startswith("Binary/"):
+                yield from self._supporting(url)  # the content of a document
 
     def _supporting(self, reference: str) -> Rows:
         target = split_reference(reference)
