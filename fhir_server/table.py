@@ -21,7 +21,6 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 from fhir_server.negotiate import ANYTHING
-from fhir_server.operations import subscriptions
 from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
 from fhir_server.operations.lastn import lastn
@@ -35,7 +34,6 @@ from fhir_server.operations.terminology import (
     validate_in_set,
     validate_in_system,
 )
-from fhir_server.operations.validate import validate
 
 Handler = Callable[[Edge, Call], Awaitable[Answer]]
 
@@ -71,43 +69,6 @@ _TERMINOLOGY: Final[tuple[tuple[str, bool, str, Handler], ...]] = (
     ("CodeSystem", False, "subsumes", subsumes),
 )
 
-_BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/"
-#: Subscription's own: method, address below it, FHIR's name, who answers, action of a scope.
-_SUBSCRIPTION: Final[tuple[tuple[str, str, str, Handler, str], ...]] = (
-    ("GET", "/$topics", "topics", subscriptions.topics, "s"),
-    ("GET", "/$status", "status", subscriptions.status, "s"),
-    ("POST", "/$status", "status", subscriptions.status, "s"),
-    ("GET", "/{id}/$status", "status", subscriptions.status, "r"),
-    ("GET", "/{id}/$events", "events", subscriptions.events, "r"),
-    ("POST", "/{id}/$events", "events", subscriptions.events, "r"),
-    ("GET", "/$get-ws-binding-token", "get-ws-binding-token", subscriptions.binding_token, "r"),
-    ("POST", "/$get-ws-binding-token", "get-ws-binding-token", subscriptions.binding_token, "r"),
-    (
-        *("GET", "/{id}/$get-ws-binding-token", "get-ws-binding-token"),
-        *(subscriptions.binding_token, "r"),
-    ),
-    ("POST", "/_search", "search-type", subscriptions.search, "s"),
-    ("GET", "/{id}", "read", subscriptions.read, "r"),
-    ("PUT", "/{id}", "update", subscriptions.update, "u"),
-    ("DELETE", "/{id}", "delete", subscriptions.delete, "d"),
-    ("GET", "", "search-type", subscriptions.search, "s"),
-    ("POST", "", "create", subscriptions.create, "c"),
-)
-
-
-def _subscriptions() -> Iterator[Route]:
-    for method, path, name, handler, action in _SUBSCRIPTION:
-        definition = f"{_BACKPORT}backport-subscription-{name}" if "$" in path else ""
-        yield Route(
-            method=method,
-            path=f"/Subscription{path}",
-            interaction=name,
-            handler=handler,
-            action=action,
-            of_type="Subscription",
-            definition="" if name == "topics" else definition,
-        )
-
 
 def _terminology() -> Iterator[Route]:
     for of_type, has_instances, name, handler in _TERMINOLOGY:
@@ -133,25 +94,8 @@ def _terminology() -> Iterator[Route]:
         )
 
 
-def _validate() -> Iterator[Route]:
-    for method, path in (
-        ("POST", "/{type}/$validate"),
-        ("GET", "/{type}/{id}/$validate"),
-        ("POST", "/{type}/{id}/$validate"),
-    ):
-        yield Route(
-            method=method,
-            path=path,
-            interaction="validate",
-            handler=validate,
-            definition="http://hl7.org/fhir/OperationDefinition/Resource-validate",
-        )
-
-
 ROUTES: Final = (
-    *_subscriptions(),
     *_terminology(),
-    *_validate(),
     *(
         Route(
             method=method,
