@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from fhir_server.interactions.create import READ_ONLY_TYPES
+from fhir_server.operations.subscriptions import SEARCHED
 from fhir_server.search.params import modifiers_of
 from fhir_server.settings import FhirSettings
 from hie.kernel.clock import instant
@@ -43,6 +44,9 @@ EVERYWHERE: Final = (
         "definition": "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
     },
 )
+BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
+TOPIC: Final = f"{BACKPORT}capabilitystatement-subscriptiontopic-canonical"
+WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
 SECURITY_SERVICES: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
@@ -83,7 +87,10 @@ def capability_statement(
         "mode": "server",
         "security": _security(settings),
         "resource": [
-            _resource(name, offered, index) | _operations(name, listed) for name in index.types
+            _resource(name, offered, index)
+            | _operations(name, listed)
+            | (_subscriptions(settings) if name == "Subscription" else {})
+            for name in index.types
         ],
         **_operations("", listed),
     }
@@ -92,6 +99,8 @@ def capability_statement(
         rest["interaction"] = [{"code": code} for code in system]
     return orjson.dumps(
         {
+    if settings.websocket_url:
+        rest["extension"] = [{"url": WEBSOCKET, "valueUri": settings.websocket_url}]
             "resourceType": "CapabilityStatement",
             "status": "active",
             "date": instant(now_us),
@@ -134,6 +143,23 @@ def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any
     return {
         "type": name,
         "interaction": [
+def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
+    """What is different for Subscription, which is kept apart from other resources."""
+    return {
+        "interaction": [{"code": code} for code in ("read", "update", "delete", "create")]
+        + [{"code": "search-type"}],
+        "supportedProfile": [f"{BACKPORT}backport-subscription"],
+        "versioning": "versioned-update",
+        "readHistory": False,
+        "updateCreate": False,
+        "conditionalCreate": False,
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "searchParam": [{"name": name, "type": kind} for name, (kind, _) in SEARCHED.items()],
+        "extension": [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics],
+    }
+
+
             {"code": code} for code in TYPE_INTERACTIONS if code in offered and code not in refused
         ],
         "versioning": "versioned",

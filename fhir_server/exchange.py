@@ -14,7 +14,7 @@ from fhir_server.terminology.vocabulary import Vocabulary
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
-from hie.kernel.errors import Issue
+from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
 from hie.store.portion import Choose, Portion, Wanted
@@ -127,6 +127,88 @@ class WriteAnswer(Protocol):
 
     @property
     def status(self) -> int:
+class KeptSubscription(Protocol):
+    """A subscription as a resource, and what HTTP says of it."""
+
+    @property
+    def id(self) -> str:
+        """The hub's id."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """`meta.versionId`."""
+        ...
+
+    @property
+    def updated_us(self) -> int:
+        """`meta.lastUpdated`, in microseconds."""
+        ...
+
+    @property
+    def resource(self) -> FhirJson:
+        """The resource, without secrets."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """Subscriptions of callers (`hie.subscriptions`); another's are NOT_FOUND."""
+
+    async def create(self, ctx: RequestContext, resource: FhirJson, /) -> KeptSubscription:
+        """A new one; BUSINESS_RULE with one issue per fault."""
+        ...
+
+    async def update(
+        self, ctx: RequestContext, name: str, resource: FhirJson, if_match: str, /
+    ) -> KeptSubscription:
+        """New terms; STALE when `if_match` names another version than the current."""
+        ...
+
+    async def delete(self, ctx: RequestContext, name: str, /) -> None:
+        """End one."""
+        ...
+
+    async def read(self, ctx: RequestContext, name: str, /) -> KeptSubscription:
+        """One of the caller's."""
+        ...
+
+    async def mine(self, ctx: RequestContext, /) -> Sequence[KeptSubscription]:
+        """All of the caller's."""
+        ...
+
+    async def status(
+        self, ctx: RequestContext, names: Sequence[str], statuses: Sequence[str], /
+    ) -> bytes:
+        """The searchset of `$status`."""
+        ...
+
+    async def status_of(self, ctx: RequestContext, name: str, /) -> bytes:
+        """The same of one."""
+        ...
+
+    async def events(
+        self, ctx: RequestContext, name: str, since: int, until: int | None, content: str, /
+    ) -> bytes:
+        """The notification of `$events`, on record before it is given."""
+        ...
+
+    async def bind(self, ctx: RequestContext, names: Sequence[str], /) -> FhirJson:
+        """The Parameters of `$get-ws-binding-token`."""
+        ...
+
+    def told_topics(self) -> Sequence[FhirJson]:
+        """The topics there are, as Basic resources."""
+        ...
+
+
+class Judge(Protocol):
+    """Says what is wrong with a resource (`fhir_server.judge`)."""
+
+    def issues(self, resource: FhirJson, profiles: Sequence[str] = ()) -> Sequence[Issue]:
+        """Every fault, also by the profiles named; none for a sound resource."""
+        ...
+
+
         """HTTP status."""
         ...
 
@@ -234,3 +316,15 @@ class Edge:
     sealer: Sealer
     vocabulary: Vocabulary
     notices: Notices
+    offered: Subscriptions | None = None
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """The subscriptions that are kept here.
+
+        Raises:
+            HieError: UNSUPPORTED where none are.
+        """
+        if self.offered is None:
+            raise HieError(Category.UNSUPPORTED, "this server keeps no subscriptions")
+        return self.offered

@@ -30,6 +30,7 @@ from fhir_server.exchange import (
     Notices,
     Records,
 )
+    Subscriptions,
 from fhir_server.search.cursor import Sealer
 from fhir_server.settings import FhirSettings
 from fhir_server.table import ROUTES, Route
@@ -90,6 +91,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
         door=door,
+    subscriptions: Subscriptions | None = None,
         records=records,
         identities=identities,
         writer=writer,
@@ -104,6 +106,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     metadata = capability_statement(ROUTES, index, settings, clock.now_us())
     sub.router.add_get("/metadata", rim.static(metadata))
     for route in ROUTES:
+        offered=subscriptions,
         sub.router.add_route(route.method, route.path, rim.handle(route))
         if route.method == hdrs.METH_GET:
             sub.router.add_route(hdrs.METH_HEAD, route.path, rim.handle(route))

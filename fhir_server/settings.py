@@ -16,6 +16,8 @@ class FhirSettings:
         max_criteria: parameters and comma-separated values one search may have in all.
         software_version: of the hub, for the CapabilityStatement.
         auth_url: base of the authorization server, named in the CapabilityStatement; "" = none.
+        topics: canonical URLs that can be subscribed to.
+        websocket_url: where websockets of subscriptions connect; "" = nowhere.
     """
 
     base_url: str = "http://127.0.0.1:8080/fhir"
@@ -25,3 +27,5 @@ class FhirSettings:
     max_criteria: int = 200
     software_version: str = "0.1.0"
     auth_url: str = ""
+    topics: tuple[str, ...] = ()
+    websocket_url: str = ""

@@ -21,6 +21,7 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 from fhir_server.negotiate import ANYTHING
+from fhir_server.operations import subscriptions
 from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
 from fhir_server.operations.lastn import lastn
@@ -70,6 +71,43 @@ _TERMINOLOGY: Final[tuple[tuple[str, bool, str, Handler], ...]] = (
 )
 
 
+_BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/"
+#: Subscription's own: method, address below it, FHIR's name, who answers, action of a scope.
+_SUBSCRIPTION: Final[tuple[tuple[str, str, str, Handler, str], ...]] = (
+    ("GET", "/$topics", "topics", subscriptions.topics, "s"),
+    ("GET", "/$status", "status", subscriptions.status, "s"),
+    ("POST", "/$status", "status", subscriptions.status, "s"),
+    ("GET", "/{id}/$status", "status", subscriptions.status, "r"),
+    ("GET", "/{id}/$events", "events", subscriptions.events, "r"),
+    ("POST", "/{id}/$events", "events", subscriptions.events, "r"),
+    ("GET", "/$get-ws-binding-token", "get-ws-binding-token", subscriptions.binding_token, "r"),
+    ("POST", "/$get-ws-binding-token", "get-ws-binding-token", subscriptions.binding_token, "r"),
+    (
+        *("GET", "/{id}/$get-ws-binding-token", "get-ws-binding-token"),
+        *(subscriptions.binding_token, "r"),
+    ),
+    ("POST", "/_search", "search-type", subscriptions.search, "s"),
+    ("GET", "/{id}", "read", subscriptions.read, "r"),
+    ("PUT", "/{id}", "update", subscriptions.update, "u"),
+    ("DELETE", "/{id}", "delete", subscriptions.delete, "d"),
+    ("GET", "", "search-type", subscriptions.search, "s"),
+    ("POST", "", "create", subscriptions.create, "c"),
+)
+
+
+def _subscriptions() -> Iterator[Route]:
+    for method, path, name, handler, action in _SUBSCRIPTION:
+        definition = f"{_BACKPORT}backport-subscription-{name}" if "$" in path else ""
+        yield Route(
+            method=method,
+            path=f"/Subscription{path}",
+            interaction=name,
+            handler=handler,
+            action=action,
+            of_type="Subscription",
+            definition="" if name == "topics" else definition,
+        )
+
 def _terminology() -> Iterator[Route]:
     for of_type, has_instances, name, handler in _TERMINOLOGY:
         for path in (f"/{of_type}/${name}", *[f"/{of_type}/{{id}}/${name}"] * has_instances):
@@ -111,6 +149,7 @@ ROUTES: Final = (
     ),
     *(
         Route(
+    *_subscriptions(),
             method=method,
             path=f"/{of_type}/${name}",
             interaction=name,

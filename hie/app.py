@@ -20,6 +20,7 @@ from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
 from hie.staff import gauges
+from hie.subscribing import Subscribing
 from hie.telling import Telling
 from hie.web import Metrics
 
@@ -79,7 +80,9 @@ class Hub(Services):
     def _join_edges(self) -> None:
         self.metrics = Metrics()
         self.wires = Wires(self, self.metrics)
-        self.telling = Telling(self, self.metrics)
+        self.subscribing = Subscribing(self, self.metrics)
+        beside = self.subscribing.publisher.identities
+        self.telling = Telling(self, self.metrics, beside=beside)
         self.intake = self.wires.intake
         self.receivers = self.wires.receivers
         self.jobs = Jobs(
@@ -91,6 +94,7 @@ class Hub(Services):
                 Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
                 Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
+                Job("subscriptions", TimeOfDay(hour=4), self.subscribing.tidy, 60.0),
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
@@ -107,6 +111,7 @@ class Hub(Services):
             self.wires.gate,
             self.metrics,
             self._is_working,
+            self.subscribing,
             has_api=Role.API in self._roles,
             has_intake=Role.RECEIVE in self._roles,
         )
@@ -172,6 +177,7 @@ class Hub(Services):
             self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
             self.worker.notify()
             self.telling.start()
+            self.subscribing.start()
             await self.watch.start()
             await self.watch.look()
             self.jobs.start()
@@ -184,8 +190,10 @@ class Hub(Services):
             task.cancel()  # a file it is at is resumed at the next start
         await asyncio.gather(*self._watching, return_exceptions=True)
         self._watching = []
+        await self.subscribing.sockets.close()
         await self.site.stop()
         await self.telling.stop()
+        await self.subscribing.stop()
         self.worker.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)

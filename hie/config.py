@@ -27,6 +27,8 @@ from hie.kernel.errors import HieError
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
 from mpi.settings import load_mpi_settings
+from hie.subscriptions.policy import Policy, load_policy
+from hie.subscriptions.topics import Topics, load_topics
 from mpi.words import Words, load_words
 
 
@@ -68,6 +70,9 @@ class Config:
 
     def _overheard(self) -> list[str]:
         """Sources whose notices, numbers of patients, would cross a network in clear."""
+        self.topics: Topics = load_topics(folder / "fhir" / "topics")
+        refuse(self._topic_faults())
+        self.subscriptions: Policy = load_policy(folder, is_production=settings.is_production)
         return [
             f"`{source.id}.toml` [notify.adt]: `tls` must be true in production, "
             "where `to` is another machine"
@@ -94,3 +99,17 @@ class Config:
                 file = f"{source.id}.toml"
                 faults = [error.text if error.text.startswith(file) else f"{file}: {error.text}"]
         return faults
+    def _topic_faults(self) -> list[str]:
+        """Types and filters of topics that the hub does not know."""
+        return [
+            f"topics/{topic.name}.toml: `{name}` is no type or search parameter in search.toml"
+            for topic in self.topics
+            for name in (topic.resource, *topic.filters)
+            if not self._knows(topic.resource, name)
+        ]
+
+    def _knows(self, type_name: str, name: str) -> bool:
+        if name in (type_name, "_id"):
+            return self.index.has_type(type_name)
+        return self.index.has_type(type_name) and self.index.param(type_name, name) is not None
+

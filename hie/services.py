@@ -54,6 +54,7 @@ from hie.flow.resolve import Resolver
 from hie.flow.stewards import Stewards
 from hie.flow.takeback import TakeBack
 from hie.golden import GoldenPatients
+from hie.glance import Glances
 from hie.identities import Identities
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
@@ -71,6 +72,8 @@ from hie.store.predicate import Visibility
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
 from hie.tasks.service import Tasks
+from hie.subscriptions.changes import ChangeLog
+from hie.subscriptions.repository import SubscriptionBook
 from hie.translations.service import Translations
 from hie.worker import Worker
 from mpi.service import Mpi
@@ -144,6 +147,7 @@ class Services:
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
         sight = Sight(self.repository, self.consent, self.mpi, self.golden)
         searches = Searches(self.repository, self.golden, index, sight.current)
+        self.glances = Glances(self.repository, sight, self.golden, self.disclosures)
         self.door = Door(self.db, self.repository, sight, searches, self.disclosures)
         charts = Charts(index, visibility, self.repository)
         self.records = Records(
@@ -189,6 +193,9 @@ class Services:
             self.tokens.revoke_of,
         )
 
+        self.subscriptions = SubscriptionBook(self.db, self.keys)
+        self.changes = ChangeLog(self.db, self.subscriptions, config.topics)
+        self.placer.on_changed = self.changes.keep
     def _join_journal(self) -> None:
         """The journal, and the tasks that staff have about its messages."""
         config = self.config

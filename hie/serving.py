@@ -22,6 +22,7 @@ from hie.staff import rim
 from hie.staff.edge import Edge
 from hie.staff.once import Once
 from hie.staff.runs import Runs
+from hie.subscribing import WEBSOCKET_PATH, Subscribing
 from hie.web import Metrics
 from hie.web import setup as setup_web
 
@@ -38,6 +39,7 @@ class Site:
         gate: Gate,
         metrics: Metrics,
         is_working: Callable[[], bool],
+        subscribing: Subscribing,
         *,
         has_api: bool = True,
         has_intake: bool = True,
@@ -50,6 +52,7 @@ class Site:
             gate: closed while no more of them are taken.
             metrics: shown at `/metrics`.
             is_working: whether everything that should run does, for `/health/ready`.
+            subscribing: subscriptions and their websockets.
             has_api: whether FHIR is served.
             has_intake: whether HL7 v2 is taken over HTTP.
         """
@@ -58,6 +61,7 @@ class Site:
         self._gate = gate
         self._metrics = metrics
         self._is_working = is_working
+        self._subscribing = subscribing
         self._has_api = has_api
         self._has_intake = has_intake
         self._runner: web.AppRunner | None = None
@@ -86,11 +90,13 @@ class Site:
 
     def _add_api(self, app: web.Application) -> None:
         services, settings = self._services, self._services.settings
+        subscribing = self._subscribing
         base = f"http://{settings.listen.host}:{self.port}/fhir"
         planner = Planner(
             PlanSettings(
                 bases=(base,),
-                types=frozenset(services.config.index.types),
+                # A Subscription is written alone: it is kept apart, with its secrets sealed.
+                types=frozenset(services.config.index.types) - {"Subscription"},
                 limits=BodyLimits(body_bytes=settings.limits.body_bytes),
             )
         )
@@ -112,11 +118,15 @@ class Site:
                 max_body_bytes=settings.limits.body_bytes,
                 software_version=VERSION,
             ),
+                topics=tuple(topic.url for topic in services.config.topics),
+                websocket_url=subscribing.service.websocket,
             clock=services.clock,
             sealer=services.ring.sealing_key("cursor"),
             watcher=services.disclosures,
         )
+            subscriptions=subscribing.service,
 
+        app.router.add_get(WEBSOCKET_PATH, subscribing.sockets.serve)
     def _add_staff(self, app: web.Application) -> None:
         services = self._services
         edge = Edge(

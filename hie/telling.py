@@ -11,7 +11,7 @@ from adapters.hl7v2.tls import TlsSettings
 from hie.flow.standing import StandingNumbers
 from hie.kernel.clock import SECOND_US
 from hie.notify.deliver import Deliverer, Desk, Pace
-from hie.notify.publish import Publisher
+from hie.notify.publish import Beside, Publisher
 from hie.notify.repository import NoticeBook, State
 from hie.notify.ways import ways
 from hie.services import Services
@@ -25,7 +25,21 @@ _POLL_SECONDS: Final = 5.0
 class Telling:
     """Publishes and delivers notices between `start` and `stop`."""
 
-    def __init__(self, services: Services, metrics: Metrics, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        metrics: Metrics,
+        pace: Pace | None = None,
+        beside: Beside | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            services: the hub's.
+            metrics: where the figures go.
+            pace: of delivery.
+            beside: hears of the changes of identity too, in the transaction that publishes them.
+        """
         self._services = services
         self.book = NoticeBook(services.db, services.clock)
         settings = services.settings
@@ -46,7 +60,7 @@ class Telling:
         self.deliverer = Deliverer(
             services.db,
             desk,
-            Publisher(services.db, self.book, sources, services.clock),
+            Publisher(services.db, self.book, sources, services.clock, beside),
             sources,
             services.tasks,
             ways(services.domains, services.identities.base, own),

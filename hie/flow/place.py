@@ -13,6 +13,7 @@ from adapters.lifecycle import Lifecycle
 from consent.confine import Reach
 from consent.labels import Labeller
 from consent.service import ConsentService
+from hie.flow.changed import OnChanged, changed, nobody
 from hie.flow.contents import with_contents
 from hie.flow.memory import Memory, Wanted
 from hie.flow.placement import Origin, Placement
@@ -67,6 +68,8 @@ class Placer:
         self._consent = consent
         self._memory = memory
         self._on_moved = on_moved
+        #: Hears of new versions, in the transaction; who subscribes is told of them.
+        self.on_changed: OnChanged = nobody
 
     def lifecycle(self, name: str) -> Lifecycle | None:
         """The status order of that name; None for ""."""
@@ -200,7 +203,7 @@ class Placer:
         )
         # A Consent that now speaks about somebody else, or is gone, no more speaks about these.
         stored = [entry.stored for entry in entries.values() if entry.stored]
-        changed = {PersonId(c.person_id) for c in stored if c.type == "Consent" and c.person_id}
+        rules = {PersonId(c.person_id) for c in stored if c.type == "Consent" and c.person_id}
         weighing = Weighing(self._index, entries, self._guard_consent, self._records_of)
         versions: list[NewVersion] = []
         parts: list[_Part] = []
@@ -212,8 +215,9 @@ class Placer:
         now_us = max((origin.now_us for origin, _ in groups), default=0)
         written = await self._writer.write(conn, versions, now_us)
         await self._memory.keep(conn, weighing.logs)
-        changed |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
-        await self.recompile(conn, changed)
+        await self.on_changed(conn, changed(versions, written, now_us))
+        rules |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
+        await self.recompile(conn, rules)
         moved = {r for part in parts for t in part.transfers for r in (t.before, t.after)}
         persons = await self._mpi.person_of(conn, moved) if moved else {}
         starts = [0, *(part.end for part in parts)]

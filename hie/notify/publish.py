@@ -6,7 +6,7 @@ those it has a record of. Who was told of a record before hears of it as long as
 when its file says nothing of notices any more: then staff hear that it cannot be told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,16 +24,25 @@ BATCH: Final = 300
 #: A person that has never been has one record alone: no number is anybody else's.
 _SILENT: Final = frozenset({"new"})
 
+#: Hears of the same events, in the same transaction.
+Beside = Callable[[AsyncConnection, Sequence[IdentityEvent]], Awaitable[None]]
+
 
 class Publisher:
     """Queues notices of what was decided."""
 
     def __init__(
-        self, db: Database, book: NoticeBook, sources: SourceRegistry, clock: Clock
+        self,
+        db: Database,
+        book: NoticeBook,
+        sources: SourceRegistry,
+        clock: Clock,
+        beside: Beside | None = None,
     ) -> None:
         self._db = db
         self._book = book
         self._clock = clock
+        self._beside = beside
         self._channels: Mapping[SourceId, tuple[str, ...]] = {
             source.id: tuple(source.notify.channels()) for source in sources.all()
         }
@@ -58,6 +67,8 @@ class Publisher:
         loud = [one for one in found if one.kind not in _SILENT]
         if not loud:
             return 0
+        if self._beside is not None:
+            await self._beside(conn, loud)
         concerned = await events.concerned(conn, loud)
         records = {record for rows in concerned.values() for record, _ in rows}
         before = await self._book.listeners(conn, records)

@@ -1,0 +1,1 @@
+"""Topic-based subscriptions: who asked to be told of what, and telling them."""
