@@ -15,8 +15,10 @@ CENSUS_HASH := $(shell { cat requirements-census.txt setup/census.sh; pwd; } | c
 CENSUS_STAMP := .venv-census/.requirements-$(CENSUS_HASH)
 TRAINING_HASH := $(shell { cat requirements-train.txt setup/training.sh; pwd; } | cksum | cut -d' ' -f1)
 TRAINING_STAMP := .venv/.training-$(TRAINING_HASH)
+NODE_HASH := $(shell { cat setup/node/package.json setup/node.sh; pwd; } | cksum | cut -d' ' -f1)
+NODE_STAMP := .venv/.node-$(NODE_HASH)
 
-.PHONY: help setup census training run test test-long check format bench docs coverage postgresql clean
+.PHONY: help setup node census training run test test-long check format bench docs coverage postgresql clean
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +32,12 @@ $(STAMP):
 .venv/.hie: $(STAMP) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+node: $(NODE_STAMP)  ## install the official examples and other people's clients and judges
+
+$(NODE_STAMP): | .venv/.hie
+	@bash setup/node.sh
+	@rm -f .venv/.node-* && touch $@
 
 census: $(CENSUS_STAMP)  ## create .venv-census, the simulator of a census that test-long links
 
@@ -49,13 +57,13 @@ run: setup  ## the demo hub with five feeds; ONCE=1 checks its own expectations 
 postgresql:  ## install PostgreSQL's server programs where they are absent
 	@bash setup/postgresql.sh
 
-test: setup postgresql  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
+test: setup postgresql node  ## all tests, long properties in short form (PYTEST_ARGS="-k mpi")
 	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST_ARGS)
 
-test-long: setup postgresql census training  ## the tests with full counts and fresh random seeds
+test-long: setup postgresql node census training  ## the tests with full counts and fresh random seeds
 	@HIE_TEST_LONG=1 $(BIN)/python -m pytest $(SPREAD) --durations=15 $(PYTEST_ARGS)
 
-coverage: setup postgresql  ## the tests with branch coverage
+coverage: setup postgresql node  ## the tests with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 check: setup  ## format, lint, types and import contracts
