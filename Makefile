@@ -81,6 +81,7 @@ bench: setup  ## print the measured numbers beside their floors (BENCH_ARGS="rec
 
 docs: setup  ## write docs/reference from the code and the tables in config/
 	@$(BIN)/python docs/elements.py
+	@$(BIN)/python docs/subsets.py
 	@$(BIN)/python -m docs.generate
 
 clean:  ## remove .venv, caches and the data folder ./var

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fhir_server.search.cursor import Sealer
+from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.identities import Candidates, CrossReferences
@@ -48,6 +49,10 @@ class Door(Protocol):
 
     async def search(self, ctx: RequestContext, query: Query, /) -> Page:
         """One page of what the caller may see."""
+        ...
+
+    async def search_types(self, ctx: RequestContext, queries: Sequence[Query], /) -> Page:
+        """The same over several types: one query each."""
         ...
 
 
@@ -314,6 +319,7 @@ class Edge:
     index: SearchIndex
     settings: FhirSettings
     sealer: Sealer
+    subsets: Subsets
     vocabulary: Vocabulary
     notices: Notices
     offered: Subscriptions | None = None

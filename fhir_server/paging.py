@@ -1,10 +1,11 @@
 """Pages of any kind: what was asked for first, and the link to what comes next (pure)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fhir_server.exchange import Call, Edge
 from fhir_server.negotiate import is_lenient
-from fhir_server.search.bundle import next_link
+from fhir_server.search.bundle import link, next_link
 from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
 from fhir_server.search.parse import GENERAL
 from fhir_server.search.results import count_of
@@ -18,22 +19,55 @@ def asked(edge: Edge, call: Call, address: str) -> Place:
     """The parameters of the first page, and where this page starts ("" = at the beginning).
 
     Raises:
-        HieError: INVALID when the cursor is not one of this caller and address.
+        HieError: INVALID when the cursor is not one of this caller and address, or when more
+            was asked beside it: what is in the link decides, and nothing is ignored silently.
     """
     tokens = [value for name, value in call.params if name == CURSOR_PARAM]
     if not tokens:
-        return Place(position="", params=call.params)
-    return open_token(tokens[-1], edge.sealer, call.ctx.caller, address)
+        prefer = call.headers.get("Prefer")
+        at_us = call.ctx.now_us
+        return Place(position="", params=call.params, at_us=at_us, is_lenient=is_lenient(prefer))
+    if any(name not in GENERAL | {CURSOR_PARAM} for name, _ in call.params) or len(tokens) > 1:
+        text = f"`{CURSOR_PARAM}`: expected a page link as it was given, with nothing added"
+        raise HieError(Category.INVALID, text)
+    return open_token(tokens[0], edge.sealer, call.ctx.caller, address)
 
 
-def following(edge: Edge, call: Call, address: str, page: Page, params: Params) -> str | None:
+def first(edge: Edge, call: Call, address: str, place: Place) -> str | None:
+    """The URL of the first page; None where this is it."""
+    if not place.position:
+        return None
+    return _link(edge, call, address, replace(place, position=""))
+
+
+def own(edge: Edge, call: Call, address: str, place: Place, params: Params) -> str:
+    """The URL of this page: the search as understood, or the link that led here."""
+    if not place.position:
+        return link(edge.settings.base_url, address, params)
+    return _link(edge, call, address, place)
+
+
+def following(
+    edge: Edge,
+    call: Call,
+    address: str,
+    page: Page,
+    params: Params,
+    *,
+    place: Place | None = None,
+) -> str | None:
     """The URL of the next page, None on the last.
 
-    `params` are those that took part: what was passed over leniently is not asked again.
+    `params` are those that took part: what was passed over leniently is not asked again;
+    `place` is where this page started.
     """
     if page.next_cursor is None:
         return None
-    place = Place(position=page.next_cursor, params=params)
+    here = place or Place(position="", at_us=call.ctx.now_us)
+    return _link(edge, call, address, replace(here, position=page.next_cursor, params=params))
+
+
+def _link(edge: Edge, call: Call, address: str, place: Place) -> str:
     token = seal(place, edge.sealer, call.ctx.caller, address)
     return next_link(edge.settings.base_url, address, token)
 

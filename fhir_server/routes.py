@@ -32,6 +32,7 @@ from fhir_server.exchange import (
 )
     Subscriptions,
 from fhir_server.search.cursor import Sealer
+from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
 from fhir_server.table import ROUTES, Route
 from fhir_server.terminology.vocabulary import Vocabulary
@@ -85,6 +86,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     clock: Clock,
     sealer: Sealer,
     watcher: Watcher | None = None,
+    subsets: Subsets | None = None,
     vocabulary: Vocabulary | None = None,
     notices: Notices | None = None,
 ) -> web.Application:
@@ -98,6 +100,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         index=index,
         settings=settings,
         sealer=sealer,
+        subsets=subsets or Subsets({}),
         vocabulary=vocabulary or Vocabulary((), ()),
         notices=notices or NoNotices(),
     )
@@ -207,7 +210,7 @@ class Rim:
         self._require_scope(route, call)
         if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
             body = await self._body(request)
-            is_search = route.interaction == "search-type"
+            is_search = route.interaction.startswith("search-")
             call = (
                 replace(call, params=(*call.params, *_form(call, body)))
                 if is_search

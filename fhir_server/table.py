@@ -16,7 +16,7 @@ from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history
 from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read
-from fhir_server.interactions.search import search
+from fhir_server.interactions.search import search, search_system
 from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
@@ -246,6 +246,10 @@ ROUTES: Final = (
         interaction="search-type",
         handler=search,
         action="s",
+    ),
+    *(
+        Route(method=method, path=path, interaction="search-system", handler=search_system)
+        for method, path in (("GET", ""), ("GET", "/"), ("POST", "/_search"))
     ),
     Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
     Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),

@@ -21,6 +21,7 @@ from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
 from consent.settings import load_consent_settings
+from fhir_server.search.subset import load_subsets
 from fhir_server.terminology.load import load_vocabulary
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import HieError
@@ -47,6 +48,7 @@ class Config:
         elements = load_elements(folder / "fhir" / "elements.json")
         refuse(in_files(faults_of_maps(maps, elements), folder / "hl7v2" / "segments"))
         self.terminology = maps.terminology
+        self.subsets = load_subsets(folder / "fhir" / "subsets.json")
         self.vocabulary: Vocabulary = load_vocabulary(
             folder / "fhir" / "terminology", maps.terminology
         )

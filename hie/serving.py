@@ -109,6 +109,7 @@ class Site:
             writer=SourceWriter(receiver, base),
             token_checker=services.tokens,
             index=services.config.index,
+            subsets=services.config.subsets,
             vocabulary=services.config.vocabulary,
             notices=services.partial,
             settings=FhirSettings(

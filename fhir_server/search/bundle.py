@@ -38,6 +38,7 @@ def searchset(
     base: str,
     self_url: str,
     next_url: str | None = None,
+    first_url: str | None = None,
     warnings: Sequence[Issue] = (),
 ) -> bytes:
     """A page of a search or of `$everything` as a Bundle.
@@ -47,10 +48,11 @@ def searchset(
         base: of every fullUrl.
         self_url: the search as understood.
         next_url: None on the last page.
+        first_url: None on the first page.
         warnings: told in an OperationOutcome entry of mode `outcome`.
     """
     url = base.encode()
-    parts = [_head(b"searchset", page.total, self_url, next_url)]
+    parts = [_head(b"searchset", page.total, self_url, next_url, first_url)]
     entries = [
         *_entries(url, page.matches, b"match"),
         *_entries(url, page.included, b"include"),
@@ -78,10 +80,15 @@ def entry(base: str, served: Served, search: bytes) -> bytes:
     return b'{"fullUrl":"%s","resource":%s,"search":%s}' % (address, served.body, search)
 
 
-def _head(kind: bytes, total: int | None, self_url: str, next_url: str | None) -> bytes:
-    links = [{"relation": "self", "url": self_url}]
-    if next_url is not None:
-        links.append({"relation": "next", "url": next_url})
+def _head(
+    kind: bytes,
+    total: int | None,
+    self_url: str,
+    next_url: str | None,
+    first_url: str | None = None,
+) -> bytes:
+    urls = {"self": self_url, "first": first_url, "next": next_url}
+    links = [{"relation": name, "url": url} for name, url in urls.items() if url is not None]
     counted = b"" if total is None else b',"total":%d' % total
     return b'{"resourceType":"Bundle","type":"%s"%s,"link":%s' % (
         kind,

@@ -37,10 +37,14 @@ class Place:
     Attributes:
         position: what the repository wrote.
         params: the parameters of the first request, without the cursor.
+        at_us: when that was: what "about now" means must not move from page to page.
+        is_lenient: whether it let unknown parameters be passed over.
     """
 
     position: str
     params: tuple[tuple[str, str], ...] = ()
+    at_us: int = 0
+    is_lenient: bool = False
 
 
 def seal(place: Place, sealer: Sealer, caller: Caller, address: str) -> str:
@@ -52,7 +56,7 @@ def seal(place: Place, sealer: Sealer, caller: Caller, address: str) -> str:
         caller: who may use it.
         address: path the token belongs to, `Observation` or `Patient/1/$everything`.
     """
-    plain = orjson.dumps([place.position, place.params])
+    plain = orjson.dumps([place.position, place.params, place.at_us, place.is_lenient])
     sealed = sealer.seal(plain, table="cursor", column=address, row=_bound_to(caller))
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
@@ -66,11 +70,12 @@ def open_token(token: str, sealer: Sealer, caller: Caller, address: str) -> Plac
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         plain = sealer.open(sealed, table="cursor", column=address, row=_bound_to(caller))
-        position, params = orjson.loads(plain)
+        position, params, at_us, is_lenient = orjson.loads(plain)
     except (HieError, binascii.Error, ValueError) as error:
         text = f"`{CURSOR_PARAM}`: expected a page link of this hub, as given to this caller"
         raise HieError(Category.INVALID, text) from error
-    return Place(position=position, params=tuple((name, value) for name, value in params))
+    asked = tuple((name, value) for name, value in params)
+    return Place(position=position, params=asked, at_us=at_us, is_lenient=is_lenient)
 
 
 def _bound_to(caller: Caller) -> str:

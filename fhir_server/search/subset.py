@@ -63,15 +63,16 @@ class Subsets:
             for name, row in table.items()
         }
 
-    def require_elements(self, type_name: str, names: Sequence[str]) -> None:
-        """Make sure that a type has these elements.
+    def require_elements(self, types: Sequence[str], names: Sequence[str]) -> None:
+        """Make sure that one of the types has each of these elements.
 
         Raises:
             HieError: INVALID naming the parameter; a misspelt name would leave out what it means.
         """
-        part = self._parts.get(type_name)
-        if part is not None and not all(n in part.elements or n in part.choices for n in names):
-            raise refused("_elements", f"expected names of elements of {type_name}")
+        parts = [self._parts[name] for name in types if name in self._parts]
+        known = {each for part in parts for each in (*part.elements, *part.choices)}
+        if parts and not known.issuperset(names):
+            raise refused("_elements", f"expected names of elements of {' or '.join(types)}")
 
     def page(self, page: Page, shown: Shown) -> Page:
         """A page whose resources have no more than was asked for.
