@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from adapters.drop import DropFolder, DropSettings
 from hie.config import Config
+from hie.exporting import Exporting
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
 from hie.kernel.errors import Category, HieError
@@ -31,6 +32,8 @@ WATCH_SECONDS = 15.0
 RENEW_SECONDS = 60.0
 #: How old the figures of the index are that Prometheus reads.
 FIGURES_SECONDS = 300.0
+#: How soon an export's list is deleted once it expired or was taken away.
+TIDY_SECONDS = 300.0
 #: How soon a linkage model that was activated decides in this process.
 MODEL_SECONDS = 3.0
 _log = structlog.get_logger(__name__)
@@ -81,6 +84,7 @@ class Hub(Services):
         self.metrics = Metrics()
         self.wires = Wires(self, self.metrics)
         self.subscribing = Subscribing(self, self.metrics)
+        self.exporting = Exporting(self, self.metrics)
         beside = self.subscribing.publisher.identities
         self.telling = Telling(self, self.metrics, beside=beside)
         self.intake = self.wires.intake
@@ -95,6 +99,7 @@ class Hub(Services):
                 Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
                 Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
                 Job("subscriptions", TimeOfDay(hour=4), self.subscribing.tidy, 60.0),
+                Job("exports", TIDY_SECONDS, self.exporting.tidy, 600.0),
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
@@ -112,6 +117,7 @@ class Hub(Services):
             self.metrics,
             self._is_working,
             self.subscribing,
+            self.exporting.desk,
             has_api=Role.API in self._roles,
             has_intake=Role.RECEIVE in self._roles,
         )
@@ -178,6 +184,7 @@ class Hub(Services):
             self.worker.notify()
             self.telling.start()
             self.subscribing.start()
+            self.exporting.start()
             await self.watch.start()
             await self.watch.look()
             self.jobs.start()
@@ -194,6 +201,7 @@ class Hub(Services):
         await self.site.stop()
         await self.telling.stop()
         await self.subscribing.stop()
+        await self.exporting.stop()
         self.worker.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)

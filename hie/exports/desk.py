@@ -6,7 +6,7 @@ job that is somebody else's there is no more to learn than of one that never was
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -41,6 +41,10 @@ from hie.store.query import Served
 #: How soon another job may be tried, or this one be asked after.
 RETRY_SECONDS: Final = 5
 _MILLISECOND_US: Final = 1000
+
+
+#: A resource and names of elements to the resource with only those, and marked so.
+Cut = Callable[[Served, tuple[str, ...]], Served]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,7 @@ class Exports:
         tokens: Tokens,
         ring: KeyRing,
         clock: Clock,
+        cut: Cut,
     ) -> None:
         self._db = db
         self._book = book
@@ -111,6 +116,7 @@ class Exports:
         self._tokens = tokens
         self._ring = ring
         self._clock = clock
+        self._cut = cut
         #: Called when a job was begun.
         self.on_begun: Callable[[], None] = lambda: None
         #: Called with the number of resources that left.
@@ -224,7 +230,14 @@ class Exports:
             else:
                 served = await self._files.read(now, job, part, portion)
                 self.on_sent(len(served))
-                yield Leaving(served=tuple(served))
+                yield Leaving(served=tuple(self._kept(served, job.asked)))
+
+    def _kept(self, served: Sequence[Served], asked: Asked) -> Sequence[Served]:
+        """The resources with no more than the elements that were asked for."""
+        if not served or not asked.elements:
+            return served
+        names = tuple(name for of, name in asked.elements if of in ("", served[0].type))
+        return [self._cut(one, names) for one in served] if names else served
 
     async def _own(self, ctx: RequestContext, job_id: str, *, is_read: bool = True) -> Job:
         """The caller's job, if it may still be theirs."""

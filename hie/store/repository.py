@@ -16,6 +16,7 @@ from hie.keystore import KeyStore
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
 from hie.store.linked import LinkedResources
+from hie.store.listing import Listing
 from hie.store.loader import Rows
 from hie.store.order import After, Key, bound_after
 from hie.store.origins import VersionOrigin
@@ -76,6 +77,8 @@ class ResourceRepository(ResourceServer):
         self._searches = SearchStatements(index, visibility, criteria)
         #: Follows references, for what a page includes.
         self.linked = LinkedResources(self, index, visibility)
+        #: Makes the lists of exports.
+        self.listing = Listing(self, index, visibility, criteria)
 
     async def read(
         self, conn: AsyncConnection, residual: Residual, type_name: str, resource_id: str
