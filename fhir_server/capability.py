@@ -125,7 +125,7 @@ def _codes(name: str) -> Sequence[str]:
 
 def _security(settings: FhirSettings) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "cors": False,
+        "cors": bool(settings.cors_origins),
         "service": [{"coding": [{"system": SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
         "description": "bearer tokens with SMART scopes; what a caller may see follows consent",
     }

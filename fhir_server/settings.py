@@ -15,6 +15,7 @@ class FhirSettings:
         max_body_bytes: the largest request body, after decompression.
         max_criteria: parameters and comma-separated values one search may have in all.
         software_version: of the hub, for the CapabilityStatement.
+        cors_origins: origins whose pages may call the API from a browser.
         auth_url: base of the authorization server, named in the CapabilityStatement; "" = none.
         topics: canonical URLs that can be subscribed to.
         websocket_url: where websockets of subscriptions connect; "" = nowhere.
@@ -26,6 +27,7 @@ class FhirSettings:
     max_body_bytes: int = 50 * 1024 * 1024
     max_criteria: int = 200
     software_version: str = "0.1.0"
+    cors_origins: frozenset[str] = frozenset()
     auth_url: str = ""
     topics: tuple[str, ...] = ()
     websocket_url: str = ""

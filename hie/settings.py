@@ -5,6 +5,7 @@ starts half-configured.
 """
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,13 +17,21 @@ from hie.kernel.errors import Category, HieError, Issue
 DEVELOPMENT: Final = "development"
 PRODUCTION: Final = "production"
 REGIMES: Final = ("massachusetts", "hipaa-treatment", "part2", "break-glass-only", "deny-all")
+#: As browsers send it: no path, no slash at the end; plain HTTP on this machine alone.
+_ORIGIN: Final = re.compile(
+    r"^(?:https://[a-z0-9.\-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?$"
+)
 #: config/ beside the packages: the hub is installed in place.
 DEFAULT_CONFIG: Final = Path(__file__).resolve().parent.parent / "config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Addresses and ports; 0 asks the system for a free port."""
+    """Addresses and ports; 0 asks the system for a free port.
+
+    Attributes:
+        cors_origins: web pages that may call the FHIR API from a browser.
+    """
 
     host: str
     http_port: int
@@ -30,6 +39,7 @@ class Listen:
     mllps_port: int
     portal_port: int
     console_port: int
+    cors_origins: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +163,15 @@ def _file(value: Any) -> str:
     return str(value)
 
 
+def _origins(value: Any) -> frozenset[str]:
+    if not isinstance(value, str):
+        raise TypeError
+    found = frozenset(part.strip() for part in value.split(",") if part.strip())
+    if not all(_ORIGIN.match(one) for one in found):
+        raise ValueError
+    return found
+
+
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in allowed:
@@ -178,6 +197,7 @@ _KEYS: Final = (
         _Key("listen", name, _port, "a port, 0 to 65535")
         for name in ("http_port", "mllp_port", "mllps_port", "portal_port", "console_port")
     ),
+    _Key("listen", "cors_origins", _origins, "origins as `https://portal.example`, comma between"),
     *(
         _Key("tls", name, _file, "a PEM file that is there, or empty")
         for name in ("certificate", "private_key", "client_authorities")

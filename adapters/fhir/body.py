@@ -21,6 +21,9 @@ _MEMBER: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 #: Escapes that may write what FHIR strings must not hold: C0 controls and surrogates.
 _SUSPECT: Final = re.compile(rb"\\u(00[01]|[dD][89a-fA-F])")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
+#: Digits, a sign included, that surely fit into 64 bits.
+_SURE_DIGITS: Final = 18
+_MOST_DIGITS: Final = 100
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -109,7 +112,11 @@ def _load(body: bytes, limits: Limits) -> Any:
     try:
         text = body.decode("utf-8")
         parsed = json.loads(
-            text, object_pairs_hook=members, parse_float=Written, parse_constant=_no_constant
+            text,
+            object_pairs_hook=members,
+            parse_float=Written,
+            parse_int=_integer,
+            parse_constant=_no_constant,
         )
     except UnicodeDecodeError as error:
         text = f"the body is not UTF-8 at byte {error.start}"
@@ -124,6 +131,13 @@ def _load(body: bytes, limits: Limits) -> Any:
     if repeated or is_suspect or not _is_shallow(body, limits.depth):
         _inspect(parsed, limits.depth)
     return parsed
+
+
+def _integer(text: str) -> int | Written:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError
+    # What 64 bits do not hold, and a zero below zero, would not be written again as it was.
+    return Written(text) if len(text) > _SURE_DIGITS or text == "-0" else int(text)
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -30,6 +30,7 @@ from hie.flow.privacy import PrivacyFields, Spoken
 from hie.flow.resolve import Resolver
 from hie.flow.tried import tried
 from hie.flow.writes import (
+    aims_of,
     aliases_of,
     issue_in,
     own_names,
@@ -187,8 +188,7 @@ class FhirFlow:
         plan, aims = await self._patched(conn, plan, work)
         references = References(plan, self._bases)
         targets = references.targets() | own_names(plan)
-        aimed = {w.target for w in plan.writes if w.target is not None}
-        known = await self._resolver.known(conn, origin, targets, aimed)
+        known = await self._resolver.known(conn, origin, targets, aims_of(plan))
         ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes} | aims
         require_distinct(plan, ids, known)
         kept = {w.name for w in plan.writes if w.condition in known and w.method is Method.POST}

@@ -34,6 +34,11 @@ def aliases_of(plan: Plan, ids: Mapping[str, HubId]) -> dict[str, HubId]:
     }
 
 
+def aims_of(plan: Plan) -> frozenset[Target]:
+    """What updates and deletes are aimed at, which may be deleted."""
+    return frozenset(write.target for write in plan.writes if write.target is not None)
+
+
 def own_names(plan: Plan) -> frozenset[Target]:
     """What resources of conditional updates call themselves; it must be known to compare it."""
     return frozenset(

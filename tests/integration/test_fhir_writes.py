@@ -164,3 +164,183 @@ async def test_directory_entries_created_at_once_by_two_organisations_are_one(so
     )
     assert sorted(status for status, _ in answers) == [200] * 7 + [201]
     assert len({made["id"] for _, made in answers}) == 1
+
+
+async def test_a_transaction_deletes_creates_updates_patches_and_then_reads(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    about = f"Patient/{her['id']}"
+    old, kept = await aurelia.make(weight(about)), await aurelia.make(weight(about))
+    operations = b'[{"op":"replace","path":"/valueQuantity/value","value":80.0}]'
+    binary = {
+        "resourceType": "Binary",
+        "contentType": JSON_PATCH["Content-Type"],
+        "data": base64.b64encode(operations).decode(),
+    }
+    visit = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": {"reference": f"Patient?identifier={MRN}|A1"},
+    }
+    status, answer = await aurelia.transact(
+        entry("GET", f"Observation?_id={kept['id']},{old['id']}"),
+        entry("PATCH", f"Observation/{kept['id']}", binary),
+        entry("GET", f"Observation/{old['id']}"),
+        entry(
+            "POST",
+            "Observation",
+            weight(about, encounter={"reference": "urn:uuid:0b1c"}),
+            fullUrl="urn:uuid:0b1d",
+        ),
+        entry("POST", "Encounter", visit, fullUrl="urn:uuid:0b1c"),
+        entry("DELETE", f"Observation/{old['id']}"),
+        Prefer="return=representation",
+    )
+    assert status == 200, answer
+    assert statuses(answer) == ["200 OK", "200 OK", "410 Gone"] + ["201 Created"] * 2 + [
+        "204 No Content"
+    ]
+    searched, patched, gone, made, encounter, _ = answer["entry"]
+    # The search sees the patch, and no more what was deleted.
+    (found,) = searched["resource"]["entry"]
+    assert found["resource"]["valueQuantity"]["value"] == 80.0
+    assert patched["resource"]["meta"]["versionId"] == "2"
+    assert gone["response"]["outcome"]["issue"][0]["code"] == "deleted"
+    assert made["resource"]["encounter"]["reference"] == f"Encounter/{encounter['resource']['id']}"
+    assert encounter["resource"]["subject"] == made["resource"]["subject"]
+
+
+async def test_a_transaction_with_a_read_that_nobody_may_answer_writes_nothing(aurelia: Source):
+    status, told = await aurelia.transact(
+        entry("POST", "Patient", patient("A1")), entry("GET", "Nothing/1")
+    )
+    assert (status, told["issue"][0]["expression"]) == (404, ["Bundle.entry[1].request.url"])
+    _, found = await aurelia.ask(f"Patient?identifier={MRN}|A1")
+    assert "entry" not in found
+
+
+async def test_numbers_in_what_a_bundle_gives_back_are_those_that_were_written(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    body = weight(f"Patient/{her['id']}", valueQuantity={"value": "#", "unit": "kg"})
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [entry("POST", "Observation", body), entry("GET", f"Patient/{her['id']}")],
+    }
+    for number in (b"72.50", b"1e2", b"0.000000001", b"-0", b"12345678901234567890123"):
+        sent = json.dumps(bundle).encode().replace(b'"#"', number)
+        async with aurelia.hub.request(
+            "POST", "", sent, aurelia.token, Prefer="return=representation"
+        ) as answer:
+            given = await answer.read()
+        assert answer.status == 200
+        assert b'"value":%s,' % number in given, given
+
+
+async def test_a_patient_batches_reads_and_sees_what_single_reads_show(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    hidden = await aurelia.make(patient("A2", name=[{"family": "Other"}], birthDate="1980-01-01"))
+    made = await aurelia.make(weight(f"Patient/{her['id']}"))
+    person = made["subject"]["reference"].removeprefix("Patient/")
+    token = await aurelia.hub.token(patient=person, scope="patient/*.rs", purpose="PATRQT")
+    portal = Source(aurelia.hub, token)
+    status, answer = await portal.transact(
+        entry("GET", f"Patient/{person}"),
+        entry("GET", f"Observation/{made['id']}"),
+        entry("GET", f"Observation/{made['id']}", request={"ifNoneMatch": 'W/"1"'}),
+        entry("HEAD", f"Observation/{made['id']}"),
+        entry("GET", f"Patient/{hidden['id']}"),
+        entry("GET", "Observation?nothing=1"),
+        entry("GET", f"Patient/{person}/$everything"),
+        kind="batch",
+    )
+    assert status == 200, answer
+    assert statuses(answer) == [
+        *("200 OK", "200 OK", "304 Not Modified", "200 OK"),
+        *("404 Not Found", "400 Bad Request", "200 OK"),
+    ]
+    assert answer["entry"][1]["resource"]["id"] == made["id"]
+    assert "resource" not in answer["entry"][3]
+    # What writes is refused to who may not write, and nothing of it is done.
+    status, _ = await portal.transact(entry("DELETE", f"Observation/{made['id']}"), kind="batch")
+    assert status == 403
+
+
+async def test_an_identical_update_and_conditions_by_version(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    own = weight(f"Patient/{her['id']}", id="w-1")
+    new = {"If-None-Match": "*"}
+    status, made = await aurelia.ask("Observation/w-1", own, "PUT", new)
+    assert (status, made["meta"]["versionId"]) == (201, "1")
+    status, told = await aurelia.ask("Observation/w-1", own, "PUT", new)
+    assert status == 412, told
+    status, same = await aurelia.ask("Observation/w-1", own, "PUT")
+    assert (status, same["meta"]) == (200, made["meta"])
+    status, _ = await aurelia.ask("Observation/w-1", own, "PUT", {"If-Match": 'W/"9"'})
+    assert status == 412
+    status, _ = await aurelia.ask("Observation/w-1", None, "DELETE", {"If-Match": 'W/"9"'})
+    assert status == 412
+    # The condition finds one, the resource says it is another.
+    other = await aurelia.make(
+        weight(f"Patient/{her['id']}", identifier=[{"system": ORDER, "value": "1"}])
+    )
+    status, told = await aurelia.ask(f"Observation?identifier={ORDER}|1", own, "PUT")
+    assert (status, told["issue"][0]["code"]) == (400, "value")
+    status, done = await aurelia.ask(
+        f"Observation?identifier={ORDER}|1", {**other, "status": "amended"}, "PUT"
+    )
+    assert (status, done["id"], done["status"]) == (200, other["id"], "amended")
+
+
+async def test_one_resource_under_two_names_is_written_once_in_a_transaction(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    own = weight(f"Patient/{her['id']}", id="w-1")
+    _, made = await aurelia.ask("Observation/w-1", own, "PUT")
+    status, told = await aurelia.transact(
+        entry("PUT", "Observation/w-1", own), entry("DELETE", f"Observation/{made['id']}")
+    )
+    assert (status, told["issue"][0]["code"]) == (400, "duplicate")
+
+
+async def test_a_patch_of_a_patient_changes_the_sources_own_record_and_no_view(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    made = await aurelia.make(weight(f"Patient/{her['id']}"))
+    golden = made["subject"]["reference"]
+    operations = [{"op": "replace", "path": "/birthDate", "value": "1951-04-13"}]
+    status, told = await aurelia.patch(golden, operations)
+    assert (status, told["issue"][0]["code"]) == (422, "business-rule")
+    for path in (f"Patient/{her['id']}", f"Patient?identifier={MRN}|A1"):
+        operations[0]["value"] = operations[0]["value"][:-1] + str(len(path) % 10)
+        status, patched = await aurelia.patch(path, operations)
+        assert (status, patched["birthDate"]) == (200, operations[0]["value"]), patched
+    # Nobody else's, and nothing that is not there: one answer.
+    other = Source(aurelia.hub, await aurelia.hub.token(BAYSIDE))
+    for path in (f"Observation/{made['id']}", "Observation/nothing"):
+        status, told = await other.patch(path, [{"op": "remove", "path": "/valueQuantity"}])
+        assert (status, told["issue"][0]["code"]) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("operations", "status"),
+    [
+        ([{"op": "test", "path": "/status", "value": "preliminary"}], 422),
+        ([{"op": "remove", "path": "/note/0"}], 422),
+        ([{"op": "replace", "path": "/status", "value": 7}], 422),
+        ([{"op": "replace", "path": "/id", "value": "x"}], 422),
+        ([{"op": "replace", "path": "/subject/reference", "value": "Patient/nobody"}], 422),
+        ([{"op": "move", "path": "/note"}], 400),
+        ([{"op": "burn", "path": "/note"}], 400),
+        ([{"op": "copy", "from": "", "path": "/contained"}] * 30, 422),
+    ],
+)
+async def test_a_patch_that_does_not_fit_changes_nothing(
+    aurelia: Source, operations: list[FhirJson], status: int
+):
+    her = await aurelia.make(patient("A1"))
+    made = await aurelia.make(weight(f"Patient/{her['id']}"))
+    path = f"Observation/{made['id']}"
+    got, told = await aurelia.patch(path, operations)
+    assert (got, told["resourceType"]) == (status, "OperationOutcome"), told
+    assert told["issue"][0]["expression"]
+    _, after = await aurelia.ask(path)
+    assert after["meta"]["versionId"] == "1"

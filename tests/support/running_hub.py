@@ -53,6 +53,17 @@ class RunningHub:
             content = await answer.read()
             return answer.status, json.loads(content) if content else {}
 
+    def request(
+        self, method: str, path: str, body: bytes | None, token: str = "", **headers: str
+    ) -> Any:
+        """One FHIR request as a context; its response not yet read, its headers at hand."""
+        sent = {"Authorization": f"Bearer {token}"} if token else {}
+        if body is not None:
+            sent["Content-Type"] = "application/fhir+json"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"{self.base}/{path}" if path else self.base
+        return self._session.request(method, url, data=body, headers=sent)
+
     async def send(self, *payloads: bytes) -> list[bytes]:
         """Send messages over one MLLP connection; the answers, once all are worked off."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.hub.receivers[0].port)
