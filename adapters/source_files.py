@@ -26,6 +26,7 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
 
     [tolerance] [acknowledgement] [sequence] [limits]   # see adapters/wire_policy.py
     [notify]                                    # see adapters/notify_policy.py
+    [validation]                                # see adapters/validation_policy.py
 
     queries = ["pix", "pdq"]                    # identity queries answered; absent = none
     query_purpose = "TREAT"                     # what it asks for; absent = treatment
@@ -65,6 +66,7 @@ from adapters.notify_policy import read_notify_policy
 from adapters.source_codes import read_codes
 from adapters.sources import QUERIES, OrganizationRef, Source, SourceRegistry
 from adapters.table_reader import TableReader
+from adapters.validation_policy import read_validation_policy
 from adapters.wire_policy import read_tolerances, read_wire_policy
 from hie.kernel.envelope import Severity
 from hie.kernel.errors import Category, HieError, Issue
@@ -155,6 +157,7 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
         attests_verification=bool(reader.switch("attested_verification")),
         queries=_queries(reader),
         notify=read_notify_policy(reader),
+        validation=read_validation_policy(reader),
         query_purpose=reader.text(
             "query_purpose", form=_PURPOSE, kind="TREAT, HPAYMT, HOPERAT or PUBHLTH"
         )

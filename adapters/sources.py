@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from adapters.expected import Expected
 from adapters.notify_policy import NotifyPolicy
 from adapters.terminology import Concept
+from adapters.validation_policy import ValidationPolicy
 from adapters.wire_policy import WirePolicy
 from hie.kernel.envelope import Severity
 from hie.kernel.ids import SourceId
@@ -71,6 +72,7 @@ class Source:
         queries: kinds of identity queries it is answered: `pix`, `pdq`.
         query_purpose: what it asks for, and is told for, a v3-ActReason code.
         notify: how it is told of changes of identity.
+        validation: what comes of faults of its FHIR beyond structure.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -95,6 +97,7 @@ class Source:
     queries: frozenset[str] = frozenset()
     query_purpose: str = "TREAT"
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
+    validation: ValidationPolicy = field(default_factory=ValidationPolicy)
     is_adhoc: bool = False
 
     @property

@@ -60,6 +60,11 @@ class Routed(Protocol):
         ...
 
     @property
+    def path(self) -> str:
+        """Its address; `/{type}/...` stands at every type."""
+        ...
+
+    @property
     def of_type(self) -> str:
         """The resource type an operation stands at."""
         ...
@@ -94,13 +99,13 @@ def capability_statement(
         ],
         **_operations("", listed),
     }
+    if settings.websocket_url:
+        rest["extension"] = [{"url": WEBSOCKET, "valueUri": settings.websocket_url}]
     system = [code for name in SYSTEM_INTERACTIONS if name in offered for code in _codes(name)]
     if system:
         rest["interaction"] = [{"code": code} for code in system]
     return orjson.dumps(
         {
-    if settings.websocket_url:
-        rest["extension"] = [{"url": WEBSOCKET, "valueUri": settings.websocket_url}]
             "resourceType": "CapabilityStatement",
             "status": "active",
             "date": instant(now_us),
@@ -138,11 +143,6 @@ def _security(settings: FhirSettings) -> dict[str, Any]:
     return told
 
 
-def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any]:
-    refused = WRITING if name in READ_ONLY_TYPES else frozenset()
-    return {
-        "type": name,
-        "interaction": [
 def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
     """What is different for Subscription, which is kept apart from other resources."""
     return {
@@ -160,6 +160,11 @@ def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
     }
 
 
+def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any]:
+    refused = WRITING if name in READ_ONLY_TYPES else frozenset()
+    return {
+        "type": name,
+        "interaction": [
             {"code": code} for code in TYPE_INTERACTIONS if code in offered and code not in refused
         ],
         "versioning": "versioned",
@@ -173,12 +178,19 @@ def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
     }
 
 
+def _stands_at(route: Routed, of_type: str) -> bool:
+    """Whether an operation is one of a type, or (of type "") of the server."""
+    if route.path.startswith("/{type}/"):
+        return bool(of_type)
+    return route.of_type == of_type
+
+
 def _operations(of_type: str, routes: Iterable[Routed]) -> dict[str, Any]:
     """The operations that stand at a type, or (of type "") at the server; once each."""
     found = {
         route.interaction: route.definition
         for route in routes
-        if route.definition and route.of_type == of_type
+        if route.definition and _stands_at(route, of_type)
     }
     told = [{"name": name, "definition": definition} for name, definition in found.items()]
     return {"operation": told} if told else {}

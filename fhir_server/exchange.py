@@ -11,14 +11,17 @@ from typing import Protocol
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
+from fhir_server.summary.plan import SummaryPlan
 from fhir_server.terminology.vocabulary import Vocabulary
+from hie.exports.desk import Busy, OpenFile, Status
+from hie.exports.model import Asked, Job, Part
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
-from hie.store.portion import Choose, Portion, Wanted
+from hie.store.portion import Choose, Marks, Portion, Wanted
 from hie.store.query import Page, Query, Served
 
 
@@ -77,6 +80,10 @@ class Records(Protocol):
         """Of what a search finds for the caller, what `choose` keeps."""
         ...
 
+    async def marks(self, ctx: RequestContext, type_name: str, /) -> Marks:
+        """What is in `meta` of the resources of a type that the caller may see."""
+        ...
+
     async def composed(
         self,
         ctx: RequestContext,
@@ -127,23 +134,6 @@ class NoNotices:
         return ()
 
 
-class Inner(Protocol):
-    """Answers the reads inside of a Bundle (`fhir_server.inner`)."""
-
-    def call(self, edge: "Edge", outer: "Call", request: FhirJson, /) -> object:
-        """Make sure that a read is admitted; NOT_FOUND or FORBIDDEN where it is not."""
-        ...
-
-    async def answer(self, edge: "Edge", outer: "Call", request: FhirJson, /) -> "Answer":
-        """What `Bundle.entry.request` would get by itself."""
-        ...
-
-
-class WriteAnswer(Protocol):
-    """What a write came to, ready to be sent."""
-
-    @property
-    def status(self) -> int:
 class KeptSubscription(Protocol):
     """A subscription as a resource, and what HTTP says of it."""
 
@@ -226,6 +216,35 @@ class Judge(Protocol):
         ...
 
 
+class Exports(Protocol):
+    """Bulk exports of callers (`hie.exports`); another's are NOT_FOUND."""
+
+    async def begin(self, ctx: RequestContext, asked: Asked, /, *, is_lenient: bool) -> Job | Busy:
+        """A new job, on record; or that the caller's other job is worked on still."""
+        ...
+
+    async def status(self, ctx: RequestContext, job_id: str, /) -> Status:
+        """How far a job is, and what of it the caller may read now."""
+        ...
+
+    async def cancel(self, ctx: RequestContext, job_id: str, /) -> None:
+        """Take a job and its files away."""
+        ...
+
+    async def open(self, ctx: RequestContext, job_id: str, name: str, /) -> OpenFile:
+        """A file in portions, each decided and on record before it is given."""
+        ...
+
+    def name_of(self, part: Part, /) -> str:
+        """What a file is called."""
+        ...
+
+
+class WriteAnswer(Protocol):
+    """What a write came to, ready to be sent."""
+
+    @property
+    def status(self) -> int:
         """HTTP status."""
         ...
 
@@ -328,14 +347,16 @@ class Edge:
     records: Records
     identities: Identities
     writer: FhirWriter
-    inner: Inner
     index: SearchIndex
     settings: FhirSettings
     sealer: Sealer
     subsets: Subsets
     vocabulary: Vocabulary
+    judge: Judge
     notices: Notices
+    summary: SummaryPlan
     offered: Subscriptions | None = None
+    exports: Exports | None = None
 
     @property
     def subscriptions(self) -> Subscriptions:

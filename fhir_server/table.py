@@ -24,6 +24,13 @@ from fhir_server.negotiate import ANYTHING
 from fhir_server.operations import subscriptions
 from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
+from fhir_server.operations.export import (
+    NDJSON_TYPES,
+    export,
+    export_cancel,
+    export_file,
+    export_status,
+)
 from fhir_server.operations.lastn import lastn
 from fhir_server.operations.match import match
 from fhir_server.operations.pix import cross_reference
@@ -35,6 +42,7 @@ from fhir_server.operations.terminology import (
     validate_in_set,
     validate_in_system,
 )
+from fhir_server.operations.validate import validate
 
 Handler = Callable[[Edge, Call], Awaitable[Answer]]
 
@@ -69,7 +77,6 @@ _TERMINOLOGY: Final[tuple[tuple[str, bool, str, Handler], ...]] = (
     ("CodeSystem", False, "validate-code", validate_in_system),
     ("CodeSystem", False, "subsumes", subsumes),
 )
-
 
 _BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/"
 #: Subscription's own: method, address below it, FHIR's name, who answers, action of a scope.
@@ -108,6 +115,7 @@ def _subscriptions() -> Iterator[Route]:
             definition="" if name == "topics" else definition,
         )
 
+
 def _terminology() -> Iterator[Route]:
     for of_type, has_instances, name, handler in _TERMINOLOGY:
         for path in (f"/{of_type}/${name}", *[f"/{of_type}/{{id}}/${name}"] * has_instances):
@@ -132,8 +140,57 @@ def _terminology() -> Iterator[Route]:
         )
 
 
+def _validate() -> Iterator[Route]:
+    for method, path in (
+        ("POST", "/{type}/$validate"),
+        ("GET", "/{type}/{id}/$validate"),
+        ("POST", "/{type}/{id}/$validate"),
+    ):
+        yield Route(
+            method=method,
+            path=path,
+            interaction="validate",
+            handler=validate,
+            definition="http://hl7.org/fhir/OperationDefinition/Resource-validate",
+        )
+
+
+#: Levels of a bulk export: address, type, its OperationDefinition.
+_EXPORTS: Final = (
+    ("/$export", "", "export"),
+    ("/Patient/$export", "Patient", "patient-export"),
+    ("/Group/{id}/$export", "Group", "group-export"),
+)
+
+
+def _exports() -> Iterator[Route]:
+    for path, of_type, name in _EXPORTS:
+        for method in ("GET", "POST"):
+            yield Route(
+                method=method,
+                path=path,
+                interaction="export",
+                handler=export,
+                of_type=of_type,
+                definition=f"http://hl7.org/fhir/uv/bulkdata/OperationDefinition/{name}",
+            )
+    job = "/$export/{id}"
+    yield Route(method="GET", path=job, interaction="export-status", handler=export_status)
+    yield Route(method="DELETE", path=job, interaction="export-cancel", handler=export_cancel)
+    yield Route(
+        method="GET",
+        path=f"{job}/{{version}}",
+        interaction="export-file",
+        handler=export_file,
+        gives=NDJSON_TYPES,
+    )
+
+
 ROUTES: Final = (
+    *_exports(),
+    *_subscriptions(),
     *_terminology(),
+    *_validate(),
     *(
         Route(
             method=method,
@@ -149,7 +206,6 @@ ROUTES: Final = (
     ),
     *(
         Route(
-    *_subscriptions(),
             method=method,
             path=f"/{of_type}/${name}",
             interaction=name,

@@ -21,15 +21,17 @@ from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
 from consent.settings import load_consent_settings
+from fhir_server.profiles.load import Profiles, load_profiles
 from fhir_server.search.subset import load_subsets
+from fhir_server.summary.plan import SummaryPlan, load_summary
 from fhir_server.terminology.load import load_vocabulary
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import HieError
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
-from mpi.settings import load_mpi_settings
 from hie.subscriptions.policy import Policy, load_policy
 from hie.subscriptions.topics import Topics, load_topics
+from mpi.settings import load_mpi_settings
 from mpi.words import Words, load_words
 
 
@@ -52,6 +54,9 @@ class Config:
         self.vocabulary: Vocabulary = load_vocabulary(
             folder / "fhir" / "terminology", maps.terminology
         )
+        self.profiles: Profiles = load_profiles(folder / "fhir" / "profiles")
+        refuse(self._unknown_profiles())
+        self.summary: SummaryPlan = load_summary(folder / "fhir", self.index.types)
         self.lifecycles = maps.lifecycles
         table = folder / "hl7v2" / "sensitivity.toml"
         self.sensitivity = load_sensitivity(table, maps.terminology)
@@ -69,17 +74,27 @@ class Config:
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
         self.words: Words = load_words(folder / "mpi")
-
-    def _overheard(self) -> list[str]:
-        """Sources whose notices, numbers of patients, would cross a network in clear."""
         self.topics: Topics = load_topics(folder / "fhir" / "topics")
         refuse(self._topic_faults())
         self.subscriptions: Policy = load_policy(folder, is_production=settings.is_production)
+
+    def _overheard(self) -> list[str]:
+        """Sources whose notices, numbers of patients, would cross a network in clear."""
         return [
             f"`{source.id}.toml` [notify.adt]: `tls` must be true in production, "
             "where `to` is another machine"
             for source in self.sources.all()
             if source.notify.adt and source.notify.adt.listener.is_overheard
+        ]
+
+    def _unknown_profiles(self) -> list[str]:
+        """Profiles that source files ask for and no table describes."""
+        return [
+            f"{source.id}.toml [validation]: `profiles` names a profile that no file of "
+            "fhir/profiles/ describes"
+            for source in self.sources.all()
+            for url in source.validation.profiles
+            if self.profiles.get(url) is None
         ]
 
     def _query_faults(self) -> list[str]:
@@ -91,16 +106,6 @@ class Config:
             if self.index.param("Patient", name) is None
         ]
 
-    def _faults(self, source: Source, maps: Maps) -> list[str]:
-        """What is wrong with a source's codes and rows."""
-        faults = faults_of(source.id, source.codes, maps.terminology)
-        if not faults:
-            try:
-                self.mapper.check(source)
-            except HieError as error:
-                file = f"{source.id}.toml"
-                faults = [error.text if error.text.startswith(file) else f"{file}: {error.text}"]
-        return faults
     def _topic_faults(self) -> list[str]:
         """Types and filters of topics that the hub does not know."""
         return [
@@ -115,3 +120,13 @@ class Config:
             return self.index.has_type(type_name)
         return self.index.has_type(type_name) and self.index.param(type_name, name) is not None
 
+    def _faults(self, source: Source, maps: Maps) -> list[str]:
+        """What is wrong with a source's codes and rows."""
+        faults = faults_of(source.id, source.codes, maps.terminology)
+        if not faults:
+            try:
+                self.mapper.check(source)
+            except HieError as error:
+                file = f"{source.id}.toml"
+                faults = [error.text if error.text.startswith(file) else f"{file}: {error.text}"]
+        return faults

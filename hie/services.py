@@ -14,6 +14,7 @@ from consent.labels import Labeller
 from consent.repository import ConsentRepository
 from consent.service import ConsentService, HubDirectory
 from fhir_server import outcome, validate
+from fhir_server.judge import Judge
 from fhir_server.search.condition import understanding
 from hie import migrations
 from hie.access import Door
@@ -53,8 +54,8 @@ from hie.flow.replay import Replay
 from hie.flow.resolve import Resolver
 from hie.flow.stewards import Stewards
 from hie.flow.takeback import TakeBack
-from hie.golden import GoldenPatients
 from hie.glance import Glances
+from hie.golden import GoldenPatients
 from hie.identities import Identities
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
@@ -71,9 +72,9 @@ from hie.store.moved import MoveLog
 from hie.store.predicate import Visibility
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
-from hie.tasks.service import Tasks
 from hie.subscriptions.changes import ChangeLog
 from hie.subscriptions.repository import SubscriptionBook
+from hie.tasks.service import Tasks
 from hie.translations.service import Translations
 from hie.worker import Worker
 from mpi.service import Mpi
@@ -145,9 +146,9 @@ class Services:
         self.sequencer = Sequencer(self.db, signing, heads)
         self.verifier = Verifier(self.db, signing.public_key(), heads)
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
-        sight = Sight(self.repository, self.consent, self.mpi, self.golden)
-        searches = Searches(self.repository, self.golden, index, sight.current)
+        self.sight = sight = Sight(self.repository, self.consent, self.mpi, self.golden)
         self.glances = Glances(self.repository, sight, self.golden, self.disclosures)
+        searches = Searches(self.repository, self.golden, index, sight.current)
         self.door = Door(self.db, self.repository, sight, searches, self.disclosures)
         charts = Charts(index, visibility, self.repository)
         self.records = Records(
@@ -192,10 +193,10 @@ class Services:
             Memory(self.repository, Changes(self.keys, config.index), config.lifecycles),
             self.tokens.revoke_of,
         )
-
         self.subscriptions = SubscriptionBook(self.db, self.keys)
         self.changes = ChangeLog(self.db, self.subscriptions, config.topics)
         self.placer.on_changed = self.changes.keep
+
     def _join_journal(self) -> None:
         """The journal, and the tasks that staff have about its messages."""
         config = self.config
@@ -269,6 +270,7 @@ class Services:
     def _join_fhir(self, log: MoveLog, privacy: PrivacyFields) -> None:
         """What carries out the writes that come as FHIR."""
         config = self.config
+        self.judge = Judge(config.profiles, config.vocabulary, config.sources)
         resolver = Resolver(
             self.repository,
             self.writer,
@@ -289,7 +291,7 @@ class Services:
             self.audit,
             privacy,
             FhirWire(
-                validate=validate.validate,
+                validate=self.judge.verdict,
                 refuse=outcome.refusal,
                 tell=outcome.operation_outcome,
                 elements=validate.elements,

@@ -12,6 +12,7 @@ from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.http import READS_FOR, SPEAKS_FOR, WRITES_FOR, Handler, hl7_handler
 from adapters.pressure import Gate
 from fhir_server import routes
+from fhir_server.exchange import Exports
 from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
 from hie.kernel.context import Caller
@@ -32,7 +33,7 @@ VERSION = "0.1.0"
 class Site:
     """The HTTP server of one hub."""
 
-    def __init__(  # noqa: PLR0913 - joined once, in app.py
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in app.py
         self,
         services: Services,
         intake: BatchIntake,
@@ -40,6 +41,7 @@ class Site:
         metrics: Metrics,
         is_working: Callable[[], bool],
         subscribing: Subscribing,
+        exports: Exports,
         *,
         has_api: bool = True,
         has_intake: bool = True,
@@ -53,6 +55,7 @@ class Site:
             metrics: shown at `/metrics`.
             is_working: whether everything that should run does, for `/health/ready`.
             subscribing: subscriptions and their websockets.
+            exports: the desk of bulk exports.
             has_api: whether FHIR is served.
             has_intake: whether HL7 v2 is taken over HTTP.
         """
@@ -62,6 +65,7 @@ class Site:
         self._metrics = metrics
         self._is_working = is_working
         self._subscribing = subscribing
+        self._exports = exports
         self._has_api = has_api
         self._has_intake = has_intake
         self._runner: web.AppRunner | None = None
@@ -111,24 +115,26 @@ class Site:
             index=services.config.index,
             subsets=services.config.subsets,
             vocabulary=services.config.vocabulary,
+            judge=services.judge,
             notices=services.partial,
+            summary=services.config.summary,
             settings=FhirSettings(
                 base_url=base,
                 default_count=settings.limits.search_count,
                 max_count=settings.limits.search_count_max,
                 max_body_bytes=settings.limits.body_bytes,
                 software_version=VERSION,
-                cors_origins=settings.listen.cors_origins,
-            ),
                 topics=tuple(topic.url for topic in services.config.topics),
                 websocket_url=subscribing.service.websocket,
+            ),
             clock=services.clock,
             sealer=services.ring.sealing_key("cursor"),
             watcher=services.disclosures,
-        )
             subscriptions=subscribing.service,
-
+            exports=self._exports,
+        )
         app.router.add_get(WEBSOCKET_PATH, subscribing.sockets.serve)
+
     def _add_staff(self, app: web.Application) -> None:
         services = self._services
         edge = Edge(

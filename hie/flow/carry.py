@@ -18,6 +18,7 @@ from adapters.fhir.references import HubId, References
 from adapters.journal import Journal
 from adapters.message import State
 from adapters.sources import SourceRegistry
+from adapters.validation_policy import Verdict
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
@@ -38,6 +39,7 @@ from hie.flow.writes import (
     require_distinct,
     require_versions,
     status_of,
+    tagged,
 )
 from hie.kernel.clock import Clock
 from hie.kernel.context import RequestContext
@@ -50,8 +52,8 @@ from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter, Written
 from mpi.model import Identified
 
-#: Checks one resource; `fhir_server.validate`, handed in by app.py.
-Validate = Callable[[FhirJson], Sequence[Issue]]
+#: Judges a resource of a source; `fhir_server.judge`, handed in by app.py.
+Validate = Callable[[FhirJson, SourceId], Verdict]
 _ACTIONS: Final = {Method.POST: "c", Method.PUT: "u", Method.PATCH: "u", Method.DELETE: "d"}
 _FAULTY: Final = frozenset({"error", "fatal"})
 _log = structlog.get_logger(__name__)
@@ -169,7 +171,9 @@ class FhirFlow:
 
     def _judged(self, write: PlannedWrite, work: "_Work") -> list[Fault]:
         """What is wrong with a resource; what is merely doubtful is kept for the answer."""
-        found = [issue_in(issue, write) for issue in self._validate(write.resource or {})]
+        verdict = self._validate(write.resource or {}, work.origin.source_id)
+        work.labels[write.position] = verdict.labels
+        found = [issue_in(issue, write) for issue in verdict.issues]
         work.warnings[write.position] = [i for i in found if i.severity == "warning"]
         return [
             Fault(position=write.position, category=Category.BUSINESS_RULE, issue=issue)
@@ -186,6 +190,7 @@ class FhirFlow:
         origin = work.origin
         await self._db.serialize(conn, origin.source_id)
         plan, aims = await self._patched(conn, plan, work)
+        plan = tagged(plan, work.labels)
         references = References(plan, self._bases)
         targets = references.targets() | own_names(plan)
         known = await self._resolver.known(conn, origin, targets, aims_of(plan))
@@ -385,9 +390,11 @@ class _Work:
     Attributes:
         returns: what the client prefers in the answer.
         warnings: what is doubtful about resources, by entry.
+        labels: the tags their source wants them stored with, by entry.
     """
 
     origin: Origin
     context: RequestContext
     returns: str
     warnings: dict[int, Sequence[Issue]] = field(default_factory=dict)
+    labels: dict[int, tuple[str, ...]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from adapters.fhir.plan import Method, Named, Plan, PlannedWrite, Target
 from adapters.fhir.references import HubId
+from adapters.validation_policy import labelled
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import WriteMode
 from hie.kernel.errors import Category, HieError, Issue
@@ -22,6 +23,17 @@ def issue_in(issue: Issue, write: PlannedWrite) -> Issue:
         for e in issue.expression or ("",)
     )
     return replace(issue, expression=expressions)
+
+
+def tagged(plan: Plan, labels: Mapping[int, tuple[str, ...]]) -> Plan:
+    """The plan with resources tagged by the labels of their entries, and by no such tag else."""
+    writes = (
+        replace(write, resource=labelled(write.resource, labels.get(write.position, ())))
+        if write.resource is not None
+        else write
+        for write in plan.writes
+    )
+    return replace(plan, writes=tuple(writes))
 
 
 def aliases_of(plan: Plan, ids: Mapping[str, HubId]) -> dict[str, HubId]:

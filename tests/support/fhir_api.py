@@ -10,7 +10,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from adapters.sources import SourceRegistry
 from adapters.terminology import Terminology
+from fhir_server.judge import Judge
+from fhir_server.profiles.load import load_profiles
 from fhir_server.routes import setup
 from fhir_server.settings import FhirSettings
 from fhir_server.terminology.load import load_vocabulary
@@ -25,6 +28,11 @@ from tests.support.fake_door import FakeDoor, FakeIdentities
 INDEX = load_index(Path(__file__).resolve().parents[2] / "config/fhir")
 VOCABULARY = load_vocabulary(
     Path(__file__).resolve().parents[2] / "config/fhir/terminology", Terminology({})
+)
+JUDGE = Judge(
+    load_profiles(Path(__file__).resolve().parents[2] / "config/fhir/profiles"),
+    VOCABULARY,
+    SourceRegistry((), allow_adhoc=False),
 )
 BASE = "https://hub.test/fhir"
 NOW_US = 1_769_851_800_000_000
@@ -194,6 +202,7 @@ async def running_api() -> AsyncIterator[Hub]:
         sealer=KeyRing.ephemeral().sealing_key("cursor"),
         watcher=refused,
         vocabulary=VOCABULARY,
+        judge=JUDGE,
     )
     async with TestClient(TestServer(app), auto_decompress=False) as http:
         yield Hub(http, door, writer, refused)

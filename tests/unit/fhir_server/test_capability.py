@@ -63,13 +63,20 @@ def test_a_blind_parameter_says_what_it_cannot_do(resources):
 
 
 def test_operations_and_transactions_are_told(statement, resources):
-    assert [o["name"] for o in resources["Patient"]["operation"]] == [
-        "everything",
-        "match",
-        "ihe-pix",
-    ]
-    assert "operation" not in resources["Observation"]
-    assert statement["rest"][0]["interaction"] == [{"code": "transaction"}, {"code": "batch"}]
+    for type_name in ("Patient", "Observation", "ValueSet"):
+        told = [o["name"] for o in resources[type_name].get("operation", ())]
+        assert sorted(told) == sorted(
+            {
+                route.interaction
+                for route in ROUTES
+                if route.definition
+                and (route.of_type == type_name or route.path.startswith("/{type}/"))
+            }
+        )
+    assert {"everything", "match", "validate"} <= {
+        o["name"] for o in resources["Patient"]["operation"]
+    }
+    assert statement["rest"][0]["interaction"][:2] == [{"code": "transaction"}, {"code": "batch"}]
 
 
 def test_a_server_without_a_route_does_not_claim_it():

@@ -16,6 +16,7 @@ from tests.support.fake_door import FakeDoor, FakeIdentities
 from tests.support.fhir_api import (
     CANARY,
     INDEX,
+    JUDGE,
     LIMIT_BYTES,
     NARROW,
     FakeWriter,
@@ -231,6 +232,7 @@ async def test_a_server_that_nobody_watches_refuses_all_the_same():
         settings=FhirSettings(),
         clock=StillClock(),
         sealer=KeyRing.ephemeral().sealing_key("cursor"),
+        judge=JUDGE,
     )
     async with TestClient(TestServer(app)) as http, http.get("/fhir/Patient") as response:
         assert response.status == 401
