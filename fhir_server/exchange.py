@@ -240,6 +240,18 @@ class Exports(Protocol):
         ...
 
 
+class Inner(Protocol):
+    """Answers the reads inside of a Bundle (`fhir_server.inner`)."""
+
+    def call(self, edge: "Edge", outer: "Call", request: FhirJson, /) -> object:
+        """Make sure that a read is admitted; NOT_FOUND or FORBIDDEN where it is not."""
+        ...
+
+    async def answer(self, edge: "Edge", outer: "Call", request: FhirJson, /) -> "Answer":
+        """What `Bundle.entry.request` would get by itself."""
+        ...
+
+
 class WriteAnswer(Protocol):
     """What a write came to, ready to be sent."""
 
@@ -347,6 +359,7 @@ class Edge:
     records: Records
     identities: Identities
     writer: FhirWriter
+    inner: Inner
     index: SearchIndex
     settings: FhirSettings
     sealer: Sealer

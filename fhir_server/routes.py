@@ -5,11 +5,9 @@ decides and reads through the door. Whatever is raised becomes an OperationOutco
 Spec: https://hl7.org/fhir/R4/http.html
 """
 
-import asyncio
 import logging
 import re
 import uuid
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
@@ -17,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
-from fhir_server import negotiate, outcome, streaming
+from fhir_server import cors, negotiate, outcome, streaming
 from fhir_server.capability import capability_statement
 from fhir_server.exchange import (
     Answer,
@@ -33,6 +31,8 @@ from fhir_server.exchange import (
     Records,
     Subscriptions,
 )
+from fhir_server.inner import InnerReads, require_scope
+from fhir_server.responses import refused, respond
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
@@ -41,7 +41,7 @@ from fhir_server.table import ROUTES, Route
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
-from hie.kernel.errors import Category, HieError, Issue
+from hie.kernel.errors import Category, HieError
 from hie.log import frames_of
 from hie.store.index import SearchIndex
 from hie.web import REQUEST_ID, bearer_token
@@ -50,17 +50,12 @@ LOG: Final = logging.getLogger(__name__)
 PREFIX: Final = "/fhir"
 SENT_ID: Final = re.compile(r"^[A-Za-z0-9.\-_]{1,64}$")
 CHUNK_BYTES: Final = 64 * 1024
-#: Bodies below this gain nothing by compression; above the other, a thread does it.
-GZIP_FROM_BYTES: Final = 1024
-GZIP_ASIDE_BYTES: Final = 128 * 1024
 MAX_FORM_FIELDS: Final = 500
 PROTECTED: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept, Accept-Encoding, Authorization",
 }
-#: Headers of a refusal that the client needs.
-TOLD_HEADERS: Final = ("WWW-Authenticate", "Retry-After", "Allow")
 
 #: The caller of a request, once known; for whoever watches refusals.
 CALLER: Final = web.RequestKey("caller", Caller)
@@ -99,6 +94,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
 ) -> web.Application:
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
+        inner=InnerReads(ROUTES, watcher),
         door=door,
         records=records,
         identities=identities,
@@ -122,6 +118,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         sub.router.add_route(route.method, route.path, rim.handle(route))
         if route.method == hdrs.METH_GET:
             sub.router.add_route(hdrs.METH_HEAD, route.path, rim.handle(route))
+    cors.allow(sub, settings.cors_origins)
     app.add_subapp(PREFIX, sub)
     return sub
 
@@ -144,7 +141,7 @@ class Rim:
             negotiate.require_json_accepted(
                 request.headers.get("Accept"), request.query.get("_format")
             )
-            return await _respond(request, Answer(body=body))
+            return await respond(request, Answer(body=body))
 
         return give
 
@@ -157,7 +154,7 @@ class Rim:
             if answer.stream is not None:
                 named = {"X-Request-Id": request[REQUEST_ID], **PROTECTED}
                 return await streaming.stream(request, answer, named)
-            return await _respond(request, answer)
+            return await respond(request, answer)
 
         handled.__name__ = route.interaction
         return handled
@@ -176,12 +173,14 @@ class Rim:
         except HieError as error:
             response = await self._refused(request, request_id, error)
         except web.HTTPException as error:
-            response = _outcome(error.status, error.headers, outcome.http_refusal(error.status))
+            response = refused(
+                request, error.status, error.headers, outcome.http_refusal(error.status)
+            )
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
             # The text of an unforeseen error may hold data; its type and place do not.
             told = {"error": type(error).__name__, "frames": frames_of(error)}
             LOG.error("fhir.fault", extra={"request_id": request_id, **told})  # noqa: TRY400 - not its text
-            response = _outcome(500, {}, outcome.fault(request_id))
+            response = refused(request, 500, {}, outcome.fault(request_id))
         response.headers["X-Request-Id"] = request_id
         response.headers.update(PROTECTED)
         return response
@@ -197,7 +196,7 @@ class Rim:
                 interaction=request.match_info.handler.__name__,
                 status=refusal.status,
             )
-        return _outcome(refusal.status, refusal.headers, refusal.body)
+        return refused(request, refusal.status, refusal.headers, refusal.body)
 
     async def _call(self, route: Route, request: web.Request) -> Call:
         found = request.match_info
@@ -216,7 +215,7 @@ class Rim:
             params=tuple(request.query.items()),
             headers=request.headers,
         )
-        self._require_scope(route, call)
+        require_scope(self._edge.index, route.action, call)
         if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
             body = await self._body(request)
             is_search = route.interaction.startswith("search-")
@@ -235,14 +234,6 @@ class Rim:
         caller = await self._checker.check(bearer_token(request))
         request[CALLER] = caller
         return caller
-
-    def _require_scope(self, route: Route, call: Call) -> None:
-        if call.type and not self._edge.index.has_type(call.type):
-            text = "the address names no resource type of R4"
-            raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
-        if route.action and not call.ctx.caller.may(call.type, route.action):
-            text = f"the token has no scope for `{route.action}` on {call.type}"
-            raise HieError(Category.FORBIDDEN, text)
 
     async def _body(self, request: web.Request) -> bytes:
         limit = self._edge.settings.max_body_bytes
@@ -278,39 +269,3 @@ def _form(call: Call, body: bytes) -> list[tuple[str, str]]:
     except ValueError as error:
         text = f"the body is no form of at most {MAX_FORM_FIELDS} fields in UTF-8"
         raise HieError(Category.INVALID, text) from error
-
-
-def _outcome(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    kept = {
-        name: headers[name]
-        for name in ("WWW-Authenticate", "Retry-After", "Allow")
-        if name in headers
-    }
-    return web.Response(
-        status=status, headers=kept, body=body, content_type=negotiate.FHIR_JSON, charset="utf-8"
-    )
-
-
-async def _respond(request: web.Request, answer: Answer) -> web.Response:
-    response = web.Response(status=answer.status, headers=answer.headers)
-    if not answer.body:
-        return response
-    body = answer.body
-    if answer.content_type:
-        response.headers["Content-Type"] = answer.content_type
-    else:
-        response.content_type, response.charset = negotiate.FHIR_JSON, "utf-8"
-    if len(body) >= GZIP_FROM_BYTES and negotiate.takes_gzip(
-        request.headers.get("Accept-Encoding")
-    ):
-        response.headers["Content-Encoding"] = "gzip"
-        is_large = len(body) >= GZIP_ASIDE_BYTES
-        body = await asyncio.to_thread(_gzip, body) if is_large else _gzip(body)
-    response.body = body
-    return response
-
-
-def _gzip(body: bytes) -> bytes:
-    # Level 1: on FHIR JSON a fifth of the size for a quarter of the time of the default.
-    packer = zlib.compressobj(level=1, wbits=31)
-    return packer.compress(body) + packer.flush()

@@ -124,6 +124,7 @@ class Site:
                 max_count=settings.limits.search_count_max,
                 max_body_bytes=settings.limits.body_bytes,
                 software_version=VERSION,
+                cors_origins=settings.listen.cors_origins,
                 topics=tuple(topic.url for topic in services.config.topics),
                 websocket_url=subscribing.service.websocket,
             ),
