@@ -33,7 +33,9 @@ from fhir_server.operations.export import (
 )
 from fhir_server.operations.lastn import lastn
 from fhir_server.operations.match import match
+from fhir_server.operations.meta import meta
 from fhir_server.operations.pix import cross_reference
+from fhir_server.operations.summary import summary
 from fhir_server.operations.terminology import (
     expand,
     lookup,
@@ -191,6 +193,29 @@ ROUTES: Final = (
     *_subscriptions(),
     *_terminology(),
     *_validate(),
+    *(
+        Route(
+            method=method,
+            path="/Patient/{id}/$summary",
+            interaction="summary",
+            handler=summary,
+            action="r",
+            of_type="Patient",
+            definition="http://hl7.org/fhir/uv/ips/OperationDefinition/summary",
+        )
+        for method in ("GET", "POST")
+    ),
+    *(
+        Route(
+            method="GET",
+            path=path,
+            interaction="meta",
+            handler=meta,
+            action=action,
+            definition="http://hl7.org/fhir/OperationDefinition/Resource-meta",
+        )
+        for path, action in (("/{type}/{id}/$meta", "r"), ("/{type}/$meta", "s"))
+    ),
     *(
         Route(
             method=method,

@@ -16,7 +16,7 @@ from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.sight import Sight
 from hie.store.charts import Around, Charts
-from hie.store.portion import Choose, Portion, Wanted
+from hie.store.portion import Choose, Marks, Portion, Wanted
 from hie.store.query import Page, Query, Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
@@ -184,6 +184,14 @@ class Records:
         about = {patients[0].person_id}
         await self._told(ctx, operation, ("Patient", person_id), told, about)
         return Page(matches=(patients[0], *chosen), included=tuple(beside))
+
+    async def marks(self, ctx: RequestContext, type_name: str) -> Marks:
+        """What is in `meta` of the resources of a type that this caller may see."""
+        residual = self._sight.residual(ctx)
+        async with self._db.reading() as conn:
+            marks = await self._charts.marks(conn, residual, type_name)
+        await self._told(ctx, "$meta", (type_name, ""), (), set())
+        return marks
 
     async def _patients(
         self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, patient_id: str

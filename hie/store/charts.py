@@ -14,18 +14,19 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.store.index import SearchIndex
-from hie.store.portion import Portion
+from hie.store.portion import Marks, Portion
 from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
 from hie.store.query import Served
 from hie.store.residual import Residual
 from hie.store.rows import SUPPORTING
 from hie.store.serving import ResourceServer
 from hie.store.statements import current
-from hie.store.tables import compartment, resource, sp_ref
+from hie.store.tables import compartment, resource, sp_ref, sp_token, sp_uri
 
 #: Ids in one IN list.
 _NAMED_AT_ONCE: Final = 256
@@ -64,6 +65,8 @@ class Charts:
         self._members = cache(self._members_of)
         self._beyond = cache(self._beyond_of)
         self._named = cache(self._named_in)
+        self._masks = cache(self._masks_of)
+        self._marked = cache(self._marked_by)
 
     async def members(
         self,
@@ -114,6 +117,28 @@ class Charts:
             rows = (await conn.execute(query, {**values, **bound(residual)})).all()
             found += await self._server.serve(conn, rows)
         return found
+
+    async def marks(self, conn: AsyncConnection, residual: Residual, type_name: str) -> Marks:
+        """What is in `meta` of the visible resources of a type."""
+        shape, type_id = shape_of(residual), self._index.type_id(type_name)
+        values = {**bound(residual), "type": type_id}
+        masks = (await conn.execute(self._masks(shape), values)).scalars().all()
+        labels = {
+            (label["system"], label["code"])
+            for mask in masks
+            for label in orjson.loads(b"[" + self._server.codings(mask) + b"]")
+        }
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for name, kind in (("_security", "token"), ("_tag", "token"), ("_profile", "uri")):
+            param = self._index.param(type_name, name)
+            if param is not None:
+                rows = await conn.execute(self._marked(shape, kind, param.id), values)
+                found[name] = sorted(tuple(row) for row in rows)
+        return Marks(
+            profiles=tuple(value for (value,) in found.get("_profile", ())),
+            security=tuple(sorted(labels | {(s, c) for s, c in found.get("_security", ())})),
+            tags=tuple((system, code) for system, code in found.get("_tag", ())),
+        )
 
     async def _page(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -200,6 +225,26 @@ class Charts:
             .order_by(r.c.pk)
         )
 
+    def _masks_of(self, shape: Shape) -> Select[Any]:
+        r = resource.alias("r")
+        return select(r.c.label_mask).where(*self._of_type(r, shape)).distinct()
+
+    def _marked_by(self, shape: Shape, kind: str, param_id: int) -> Select[Any]:
+        """The distinct values of a token or uri parameter of one type."""
+        r = resource.alias("r")
+        table = sp_token if kind == "token" else sp_uri
+        columns = [table.c.system, table.c.code] if kind == "token" else [table.c.value]
+        is_theirs = and_(table.c.param_id == param_id, table.c.type_id == _type())
+        return (
+            select(*columns)
+            .join_from(table, r, r.c.pk == table.c.resource_pk)
+            .where(is_theirs, *self._of_type(r, shape))
+            .distinct()
+        )
+
+    def _of_type(self, r: Any, shape: Shape) -> list[Any]:
+        return [r.c.type_id == _type(), r.c.deleted.is_(False), self._visible(shape, r.name)]
+
     def _is_member(self, r: Any, form: _Form) -> list[Any]:
         if form.around is Around.PERSON:
             belongs: Any = or_(r.c.person_id == _key(), r.c.pk.in_(_shared()))
@@ -220,6 +265,10 @@ class Charts:
         )
         itself = and_(r.c.type_id == self._encounter, r.c.id == _key())
         return or_(itself, r.c.pk.in_(pointing))
+
+
+def _type() -> Any:
+    return bindparam("type", type_=Integer)
 
 
 def _key() -> Any:

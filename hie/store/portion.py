@@ -12,6 +12,20 @@ Wanted = Callable[[Sequence[Served]], Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What resources are marked with: profiles, labels and tags, each once, in order.
+
+    Attributes:
+        security: as (system, code).
+        tags: as (system, code).
+    """
+
+    profiles: tuple[str, ...] = ()
+    security: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
     """A part of a record, and how much of it at a time.
 

@@ -32,6 +32,10 @@ class ResourceServer(ResourceLoader):
         super().__init__(keys, index)
         self._security = security
 
+    def codings(self, mask: int) -> bytes:
+        """The label codings of a mask, JSON objects joined by commas."""
+        return self._security(mask)
+
     async def serve(self, conn: AsyncConnection, rows: Rows) -> list[Served]:
         """The resources of rows, in their order.
 

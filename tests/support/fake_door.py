@@ -13,7 +13,7 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.store import query as q
 from hie.store.index import IndexValue, SearchIndex
-from hie.store.portion import Choose, Portion, Wanted
+from hie.store.portion import Choose, Marks, Portion, Wanted
 from hie.store.query import Page, Query, Served
 
 
@@ -139,6 +139,9 @@ class FakeDoor:
     ) -> Page:
         found = await self.search(ctx, replace(query, count=1000))
         return Page(matches=tuple(choose(found.matches)))
+
+    async def marks(self, ctx: RequestContext, type_name: str, /) -> Marks:
+        return Marks(tags=(("urn:tags", type_name),))
 
     async def composed(
         self,

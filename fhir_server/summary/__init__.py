@@ -1,0 +1,1 @@
+"""The International Patient Summary: sections by table, text and document by pure functions."""
