@@ -9,7 +9,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_server.operations.export_asked import ExportFilters
 from fhir_server.search.results import Shown
-from fhir_server.search.subset import load_subsets
 from hie.exports.collect import Collector
 from hie.exports.desk import Exports
 from hie.exports.files import Files
@@ -43,7 +42,7 @@ class Exporting:
             services.audit,
             services.clock,
         )
-        subsets = load_subsets(services.settings.config / "fhir" / "subsets.json")
+        subsets = services.config.subsets
 
         def cut(served: Served, names: tuple[str, ...]) -> Served:
             return subsets.served(served, Shown(count=0, elements=names))
