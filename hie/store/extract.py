@@ -318,7 +318,7 @@ def refs(field: Field, value: Any) -> Iterator[IndexValue]:
     target = split_reference(literal)
     keys: tuple[str, ...] = ()
     if target is None:
-        keys += (blind.elsewhere_key(literal),) if ":" in literal else ()
+        keys += (blind.elsewhere_key(literal),) if "://" in literal else ()
     elif not (field.is_person and target[0] == "Patient"):
         yield IndexValue(field.param, field.param_id, "ref", target=target)
     if isinstance(identifier, dict) and (number := _text(identifier, "value")):

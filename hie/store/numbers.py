@@ -30,11 +30,15 @@ def number_range(value: Any) -> tuple[Decimal, Decimal] | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """A finite JSON number within the bounds; else None."""
+    """A finite JSON number, one beyond the bounds as the nearer of them; else None."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
         return None
     exact = value if isinstance(value, Decimal) else Decimal(str(value))
-    return exact if exact.is_finite() and abs(exact) <= MAX_NUMBER else None
+    return _bounded(exact) if exact.is_finite() else None
+
+
+def _bounded(exact: Decimal) -> Decimal:
+    return max(-MAX_NUMBER, min(MAX_NUMBER, exact))
 
 
 def sampled_range(value: FhirJson) -> tuple[Decimal, Decimal] | None:
@@ -55,4 +59,4 @@ def _sample(text: str, limits: Mapping[str, Decimal | None]) -> Decimal | None:
         sample = Decimal(text)  # "E" is an error of the device
     except InvalidOperation:
         return None
-    return sample if sample.is_finite() and abs(sample) <= MAX_NUMBER else None
+    return _bounded(sample) if sample.is_finite() else None

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import String, Table, bindparam, select
@@ -73,6 +74,8 @@ class IndexRows:
         self._index = index
         self._ring = ring
         self._is_label = is_label
+        # A few thousand texts, what codes mean, are most of all.
+        self._text_hash = lru_cache(maxsize=8192)(self._hash_of_text)
         self._by_kind: dict[str, Callable[[IndexValue, Sequence[str]], Rows]] = {
             "token": _token,
             "date": _date,
@@ -163,7 +166,7 @@ class IndexRows:
         for person in owners:
             yield sp_token, {"system": "", "code": code, "person_id": person}
 
-    def _text_hash(self, text: str) -> str:
+    def _hash_of_text(self, text: str) -> str:
         return self._ring.blind(blind.TEXTS, blind.text_own_key(text))
 
     def _combined(self, parts: Sequence[IndexValue], texts: dict[str, str]) -> dict[str, Any]:
