@@ -26,7 +26,7 @@ def add_directory(chart: Chart) -> None:
         "us-core-practitioner",
         {
             "resourceType": "Practitioner",
-            "identifier": [{"system": NPI, "value": "1477896542"}],
+            "identifier": [{"system": NPI, "value": "1477896546"}],
             "active": True,
             "name": [{"family": "Brandvold", "given": ["Ingrid"], "prefix": ["Dr."]}],
             "telecom": [PHONE, {"system": "email", "value": "i.brandvold@quillby.example"}],

@@ -82,7 +82,7 @@ def _patient(chart: Chart, number: int) -> None:
                 "use": "old",
                 "family": "Vestergaard",
                 "given": [given],
-                "period": {"start": born, "end": chart.day(4000)},
+                "period": {"start": born, "end": chart.day(120)},
             },
         ],
         "telecom": [
@@ -98,7 +98,7 @@ def _patient(chart: Chart, number: int) -> None:
                 "city": "Quillby",
                 "state": "MA",
                 "postalCode": "01902",
-                "period": {"start": chart.day(900)},
+                "period": {"start": chart.day(100)},
             },
             {
                 "use": "old",
@@ -106,7 +106,7 @@ def _patient(chart: Chart, number: int) -> None:
                 "city": "Quillby",
                 "state": "MA",
                 "postalCode": "01902",
-                "period": {"start": born, "end": chart.day(901)},
+                "period": {"start": born, "end": chart.day(101)},
             },
         ],
         "communication": [
