@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fhir_server.search.compartments import Compartments
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
@@ -318,6 +319,7 @@ class Call:
         method: of HTTP; a HEAD is answered as the GET it stands for.
         type: resource type of the URL.
         id: of the URL.
+        compartment: of the URL: the type of the resource that `id` is of, where it has two.
         version: of the URL.
         params: query and form parameters in the order given.
         headers: names compare without case.
@@ -328,6 +330,7 @@ class Call:
     method: str = "GET"
     type: str = ""
     id: str = ""
+    compartment: str = ""
     version: str = ""
     params: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -364,6 +367,7 @@ class Edge:
     settings: FhirSettings
     sealer: Sealer
     subsets: Subsets
+    compartments: Compartments
     vocabulary: Vocabulary
     judge: Judge
     notices: Notices

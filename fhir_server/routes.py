@@ -33,6 +33,7 @@ from fhir_server.exchange import (
 )
 from fhir_server.inner import InnerReads, require_scope
 from fhir_server.responses import refused, respond
+from fhir_server.search.compartments import Compartments
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
@@ -86,6 +87,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     judge: Judge,
     watcher: Watcher | None = None,
     subsets: Subsets | None = None,
+    compartments: Compartments | None = None,
     vocabulary: Vocabulary | None = None,
     notices: Notices | None = None,
     summary: SummaryPlan | None = None,
@@ -103,6 +105,7 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         settings=settings,
         sealer=sealer,
         subsets=subsets or Subsets({}),
+        compartments=compartments or Compartments(index, {}),
         vocabulary=vocabulary or Vocabulary((), ()),
         judge=judge,
         notices=notices or NoNotices(),
@@ -211,6 +214,7 @@ class Rim:
             method=route.method,
             type=route.of_type or found.get("type", ""),
             id=found.get("id", ""),
+            compartment=found.get("compartment", ""),
             version=found.get("version", ""),
             params=tuple(request.query.items()),
             headers=request.headers,

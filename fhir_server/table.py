@@ -11,6 +11,7 @@ from typing import Final
 
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.interactions.binary import read_binary, write_binary
+from fhir_server.interactions.compartment import search_all_types, search_compartment
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history
@@ -331,6 +332,15 @@ ROUTES: Final = (
     *(
         Route(method=method, path=path, interaction="search-system", handler=search_system)
         for method, path in (("GET", ""), ("GET", "/"), ("POST", "/_search"))
+    ),
+    *(
+        Route(method=method, path=path, interaction="search-type", handler=handler, action=action)
+        for method, path, handler, action in (
+            ("GET", "/{compartment}/{id}/{type:[A-Z][A-Za-z]*}", search_compartment, "s"),
+            ("POST", "/{compartment}/{id}/{type:[A-Z][A-Za-z]*}/_search", search_compartment, "s"),
+            ("GET", r"/{type}/{id}/{all:\*}", search_all_types, ""),
+            ("POST", "/{type}/{id}/_search", search_all_types, ""),
+        )
     ),
     Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
     Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),

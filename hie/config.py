@@ -24,6 +24,7 @@ from consent.settings import load_consent_settings
 from fhir_server.profiles.load import Profiles, load_profiles
 from fhir_server.search.subset import load_subsets
 from fhir_server.summary.plan import SummaryPlan, load_summary
+from fhir_server.search.compartments import Compartments, load_compartments
 from fhir_server.terminology.load import load_vocabulary
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import HieError
@@ -46,6 +47,9 @@ class Config:
         if settings.is_production:
             refuse(self._overheard())
         self.index: SearchIndex = load_index(folder / "fhir")
+        self.compartments: Compartments = load_compartments(
+            folder / "fhir" / "compartments.toml", self.index
+        )
         maps = load_maps(folder)
         elements = load_elements(folder / "fhir" / "elements.json")
         refuse(in_files(faults_of_maps(maps, elements), folder / "hl7v2" / "segments"))

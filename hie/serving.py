@@ -115,6 +115,7 @@ class Site:
             index=services.config.index,
             subsets=services.config.subsets,
             vocabulary=services.config.vocabulary,
+            compartments=services.config.compartments,
             judge=services.judge,
             notices=services.partial,
             summary=services.config.summary,

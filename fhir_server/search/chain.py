@@ -90,6 +90,8 @@ class Chains:
         param = self._index.param("List", "item")
         if any(value.startswith("$") for value in ids) or param is None:
             raise refused(LIST, "functional lists are not supported; expected ids of Lists")
+        if draft.asking.may is None:
+            raise refused(LIST, "expected no list here", "not-supported")
         ids = tuple(value.removeprefix("List/") for value in ids)
         if not all(ID.match(value) for value in ids):
             raise refused(LIST, "expected ids of Lists")
@@ -101,8 +103,8 @@ class Chains:
         """The types to follow a reference to."""
         if typed:
             if not self._index.has_type(typed) or (param.targets and typed not in param.targets):
-                allowed = f"one of {', '.join(param.targets)}" if param.targets else "a type"
-                raise refused(param.name, f"expected {allowed} after the `:`")
+                types = f"one of {', '.join(param.targets)}" if param.targets else "a type"
+                raise refused(param.name, f"expected {types} after the `:`")
             require_scope(draft, typed)
             return (typed,)
         known = param.targets or (("Patient",) if param.person else ())
@@ -110,10 +112,10 @@ class Chains:
         if not known or len(found) > MOST_TYPES:
             text = f"expected a type: `{param.name}:Type.` and a parameter of that type"
             raise refused(param.name, text)
-        allowed_types = [each for each in found if draft.asking.may(each)]
-        if found and not allowed_types:
+        allowed = [each for each in found if _may(draft, each)]
+        if found and not allowed:
             require_scope(draft, found[0])
-        return allowed_types
+        return allowed
 
     def _knows(self, type_name: str, rest: str) -> bool:
         first = rest.partition(".")[0].partition(":")[0]
@@ -133,6 +135,8 @@ class Chains:
         return inner.nested() if is_known else None
 
     def _require_depth(self, draft: Draft, name: str) -> None:
+        if draft.asking.may is None:
+            raise refused(name, "expected no chain and no `_has` here", "not-supported")
         if draft.depth >= MOST_HOPS:
             text = f"expected at most {MOST_HOPS} references one after the other"
             raise refused(name, text, "too-costly")
@@ -144,10 +148,13 @@ def require_scope(draft: Draft, type_name: str) -> None:
     Raises:
         HieError: FORBIDDEN naming the type.
     """
-    if not draft.asking.may(type_name):
-        raise HieError(
-            Category.FORBIDDEN, f"the token has no scope for `s` on {type_name}, which is asked for"
-        )
+    if not _may(draft, type_name):
+        text = f"the token has no scope for `s` on {type_name}, which the search goes through"
+        raise HieError(Category.FORBIDDEN, text)
+
+
+def _may(draft: Draft, type_name: str) -> bool:
+    return draft.asking.may is not None and draft.asking.may(type_name)
 
 
 def _named(issue: Issue, name: str) -> Issue:

@@ -14,12 +14,13 @@ class Asking:
 
     Attributes:
         now_us: the time of the request, for `ap`.
-        may: whether the caller's scopes let a type be searched.
+        may: whether the caller's scopes let a type be searched; None = references are not
+            followed.
         types: all that are searched together, the one read for first.
     """
 
     now_us: int = 0
-    may: Callable[[str], bool] = lambda _: True
+    may: Callable[[str], bool] | None = None
     types: tuple[str, ...] = ()
 
 

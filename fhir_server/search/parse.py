@@ -74,7 +74,7 @@ class SearchParser:
         *,
         is_lenient: bool = False,
         now_us: int = 0,
-        may: Callable[[str], bool] = lambda _: True,
+        may: Callable[[str], bool] | None = None,
         within: Sequence[q.Criterion] = (),
         types: Sequence[str] = (),
     ) -> Parsed:
@@ -85,7 +85,8 @@ class SearchParser:
             params: names and values, unquoted, in the order given.
             is_lenient: pass over unknown parameters.
             now_us: the time of the request, for `ap`.
-            may: whether the caller's scopes let a type be searched, for chains and `_has`.
+            may: whether the caller's scopes let a type be searched, for chains, `_has` and
+                `_list`; None = those are refused.
             within: what the address asks beside the parameters: of a compartment.
             types: of a search on several: all of them.
 

@@ -164,7 +164,7 @@ class Criteria:
             persons=nested.persons,
             type_id=type_id if is_sought else None,
         )
-        where = [r.c.type_id == type_id, r.c.deleted.is_(False), visible(r)]
+        where = [r.c.type_id == type_id, r.c.deleted.is_(False), visible(r, nested.type)]
         if nested.persons is not None:
             where.append(about(r, nested.persons, is_own=nested.is_own))
         return [*where, *(self._build[type(c)](at, c) for c in nested.criteria)]

@@ -18,8 +18,8 @@ from hie.store.tables import compartment, resource, sp_ref
 
 Expr = ColumnElement[bool]
 Persons = Sequence[str] | None
-#: An alias of `resource` to the caller's predicate on it.
-Visible = Callable[[Any], Any]
+#: An alias of `resource` and the type it is held to, to the caller's predicate on it.
+Visible = Callable[[Any, str], Any]
 
 
 class NestedWhere(Protocol):
@@ -41,7 +41,7 @@ def about(r: Any, persons: Sequence[str], *, is_own: bool) -> Expr:
     return or_(own, r.c.pk.in_(shared.correlate(None)))
 
 
-def nobody(_: Any) -> Any:
+def nobody(*_: Any) -> Any:
     """The predicate of who may see nothing."""
     return false()
 
@@ -133,7 +133,7 @@ class Joins:
             p.c.type_id == self._patient,
             or_(p.c.person_id == value.id, p.c.id == value.id),
             p.c.deleted.is_(False),
-            visible(p),
+            visible(p, "Patient"),
         )
         own = and_(t.target_type_id == self._patient, t.target_id.in_(records.correlate(None)))
         return or_(direct, own) if others or not types else own

@@ -269,7 +269,10 @@ class _Statements:
         visible = self._visible
         met = (
             self._criteria.expression(
-                r, criterion, query.persons, lambda other: visible(shape, other.name)
+                r,
+                criterion,
+                query.persons,
+                lambda other, name: visible(shape, other.name, type_name=name),
             )
             for criterion in query.criteria
         )

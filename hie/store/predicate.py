@@ -15,6 +15,8 @@ from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
 from hie.store.residual import DIRECTORY_TYPES, DOCUMENT_TYPES, DefaultRule, Residual
 
+#: The type that is seen with the documents which refer to it.
+CONTENT: Final = "Binary"
 #: Bits a label mask may use; the complement of a mask must stay a positive 64-bit number.
 ALL_BITS: Final = (1 << 62) - 1
 _NOBODY: Final = ("",)  # an IN list must not be empty; no grantee, purpose or source is ""
@@ -105,19 +107,23 @@ class Visibility:
     def __init__(self, type_ids: Mapping[str, int]) -> None:
         self._directory = ", ".join(str(type_ids[name]) for name in sorted(DIRECTORY_TYPES))
         self._patient = type_ids["Patient"]
-        self._content = type_ids["Binary"]
+        self._content = type_ids[CONTENT]
         self._documents = ", ".join(str(type_ids[name]) for name in sorted(DOCUMENT_TYPES))
         self.visible = cache(self._visible)
 
-    def _visible(self, shape: Shape, r: str, v: str = "") -> TextClause:
+    def _visible(self, shape: Shape, r: str, v: str = "", type_name: str = "") -> TextClause:
         """Whether the caller may know that a resource, or a version of it, exists.
 
         Args:
             shape: of the caller's residual.
             r: the alias of `resource` it is put on.
             v: the alias of `resource_version`, whose labels then count as well.
+            type_name: the one type the alias is held to, if so: what concerns other types is
+                left out, for statements that nest predicates grow too deep to be parsed.
         """
-        sql = f"({self._seen(shape, r)}\nAND {self._document_seen(shape, r)})"
+        sql = self._seen(shape, r)
+        if type_name in ("", CONTENT):
+            sql = f"({sql}\nAND {self._document_seen(shape, r)})"
         if v:
             sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
         return _bindable(sql, shape)
@@ -147,9 +153,9 @@ class Visibility:
             alone = f"NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk)"
             ways.append(f"({r}.person_id = :v_self AND {alone})")
         ways.append(
-            f"({r}.person_id IS NOT NULL AND {_person_permits(shape, f'{r}.person_id', r)}"
+            f"{r}.person_id IS NOT NULL AND {_person_permits(shape, f'{r}.person_id', r)}"
             f" AND NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
-            f" AND NOT {_person_permits(shape, 'o.person_id', r)}))"
+            f" AND NOT {_person_permits(shape, 'o.person_id', r)})"
         )
         return "(" + "\nOR ".join(ways) + ")"
 
@@ -170,10 +176,10 @@ def _person_permits(shape: Shape, person: str, r: str) -> str:
     _, has_self, _, hard_bits, defaults, _ = shape
     lifted = "".join(f"{_lifted(person, r, bit)}\nAND " for bit in hard_bits)
     permitted = (
-        f"({lifted}NOT {_speaks(person, r, 'deny')}\n"
-        f"AND ({_default_permits(defaults, r)} OR {_speaks(person, r, 'permit')}))"
+        f"{lifted}NOT {_speaks(person, r, 'deny')}\n"
+        f"AND ({_default_permits(defaults, r)} OR {_speaks(person, r, 'permit')})"
     )
-    return f"({person} = :v_self OR {permitted})" if has_self else permitted
+    return f"({person} = :v_self OR {permitted})" if has_self else f"({permitted})"
 
 
 def _lifted(person: str, r: str, bit: int) -> str:
@@ -191,8 +197,8 @@ def _speaks(person: str, r: str, effect: str) -> str:
         f" AND a.effect = '{effect}' AND {_matches('a', person, r, effect)}"
         f" AND NOT EXISTS (SELECT 1 FROM consent_rule d WHERE d.person_id = {person}"
         " AND d.consent_id = a.consent_id AND d.path <> a.path AND d.path LIKE a.path || '%'"
-        f" AND ((d.effect IN ('permit', 'spare') AND {_matches('d', person, r, 'permit')})"
-        f" OR (d.effect = 'deny' AND {_matches('d', person, r, 'deny')}))))"
+        f" AND (d.effect IN ('permit', 'spare') AND {_matches('d', person, r, 'permit')}"
+        f" OR d.effect = 'deny' AND {_matches('d', person, r, 'deny')})))"
     )
 
 
@@ -210,7 +216,7 @@ def _matches(rule: str, person: str, r: str, effect: str) -> str:
         _ASKED.format(rule=rule),
         _about(rule, person, r, undated),
     )
-    return "(" + "\nAND ".join(parts) + ")"
+    return "\nAND ".join(parts)
 
 
 def _default_permits(defaults: tuple[DefaultRule, ...], r: str) -> str:

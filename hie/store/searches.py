@@ -116,16 +116,16 @@ class SearchStatements:
             r.c.deleted.is_(False),
             *([] if persons is None else [about(r, persons, is_own=query.is_own)]),
             *(self._criteria.expression(r, c, persons, visible) for c in query.criteria),
-            visible(r),
+            visible(r, query.type),
         ]
 
     def _on(self, sight: Sight) -> Visible:
-        return lambda r: self._visible(sight, r.name)
+        return lambda r, type_name: self._visible(sight, r.name, type_name=type_name)
 
     def _persons_where(self, r: Any, sight: Sight, kept: Query) -> list[Any]:
         query, visible = with_slots(kept, _bind), self._on(sight)
         patient = self._index.type_id("Patient")
-        where = [r.c.type_id == patient, r.c.deleted.is_(False), visible(r)]
+        where = [r.c.type_id == patient, r.c.deleted.is_(False), visible(r, query.type)]
         if query.persons is not None:
             where.append(r.c.person_id.in_(query.persons))
         leading = self._criteria.leading(query.criteria) if query.persons is None else None
@@ -134,7 +134,7 @@ class SearchStatements:
             is_theirs: list[Any] = [
                 other.c.type_id == patient,
                 other.c.deleted.is_(False),
-                visible(other),
+                visible(other, query.type),
             ]
             is_joined = isinstance(criterion, Chain | Has)
             persons = query.persons if is_joined else None

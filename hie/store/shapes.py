@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from hie.store import query as q
 
+#: The labels that a value of it means decide the statement's form.
+SECURITY: Final = "_security"
 #: Longer searches are rarely asked twice alike: they would only fill the memory.
 MOST_VALUES: Final = 24
 
@@ -42,7 +44,7 @@ class Shape:
 
 def shape_of_query(query: q.Query) -> Shape | None:
     """The shape of a search, or None where it has none worth keeping."""
-    if any(type(criterion) not in _TEMPLATES for criterion in query.criteria):
+    if not all(type(one) in _TEMPLATES and one.param != SECURITY for one in query.criteria):
         return None
     values: dict[str, Any] = {}
 
