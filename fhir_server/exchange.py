@@ -24,6 +24,8 @@ from hie.kernel.fhir import FhirJson
 from hie.store.index import SearchIndex
 from hie.store.portion import Choose, Marks, Portion, Wanted
 from hie.store.query import Page, Query, Served
+from hie.subscriptions.panels import Loaded
+from hie.subscriptions.panels import Row as PanelRow
 
 
 class Door(Protocol):
@@ -206,6 +208,16 @@ class Subscriptions(Protocol):
 
     def told_topics(self) -> Sequence[FhirJson]:
         """The topics there are, as Basic resources."""
+        ...
+
+    async def load_panel(
+        self, ctx: RequestContext, rows: Sequence[PanelRow], title: str, group_id: str, /
+    ) -> Loaded:
+        """Make rows about people the members of a Group; each hears what became of it."""
+        ...
+
+    async def undo_panel(self, ctx: RequestContext, group_id: str, /) -> int:
+        """Take the last load of a Group back; how many members it has again."""
         ...
 
 

@@ -22,7 +22,7 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 from fhir_server.negotiate import ANYTHING
-from fhir_server.operations import subscriptions
+from fhir_server.operations import panels, subscriptions
 from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
 from fhir_server.operations.export import (
@@ -104,8 +104,24 @@ _SUBSCRIPTION: Final[tuple[tuple[str, str, str, Handler, str], ...]] = (
     ("POST", "", "create", subscriptions.create, "c"),
 )
 
+_PANELS: Final[tuple[tuple[str, str, Handler, str], ...]] = (
+    ("/$load-panel", "load-panel", panels.load, "c"),
+    ("/{id}/$load-panel", "load-panel", panels.load, "u"),
+    ("/{id}/$undo-load", "undo-load", panels.undo, "u"),
+)
+
 
 def _subscriptions() -> Iterator[Route]:
+    for path, name, handler, action in _PANELS:
+        yield Route(
+            method="POST",
+            path=f"/Group{path}",
+            interaction=name,
+            handler=handler,
+            action=action,
+            of_type="Group",
+            definition=f"urn:hie:operation:{name}",
+        )
     for method, path, name, handler, action in _SUBSCRIPTION:
         definition = f"{_BACKPORT}backport-subscription-{name}" if "$" in path else ""
         yield Route(
@@ -330,10 +346,6 @@ ROUTES: Final = (
         action="s",
     ),
     *(
-        Route(method=method, path=path, interaction="search-system", handler=search_system)
-        for method, path in (("GET", ""), ("GET", "/"), ("POST", "/_search"))
-    ),
-    *(
         Route(method=method, path=path, interaction="search-type", handler=handler, action=action)
         for method, path, handler, action in (
             ("GET", "/{compartment}/{id}/{type:[A-Z][A-Za-z]*}", search_compartment, "s"),
@@ -341,6 +353,10 @@ ROUTES: Final = (
             ("GET", r"/{type}/{id}/{all:\*}", search_all_types, ""),
             ("POST", "/{type}/{id}/_search", search_all_types, ""),
         )
+    ),
+    *(
+        Route(method=method, path=path, interaction="search-system", handler=search_system)
+        for method, path in (("GET", ""), ("GET", "/"), ("POST", "/_search"))
     ),
     Route(method="GET", path="/{type}/{id}", interaction="read", handler=read, action="r"),
     Route(method="PUT", path="/{type}/{id}", interaction="update", handler=update, action="u"),

@@ -15,6 +15,7 @@ from hie.commands import (
     notices,
     running,
     sources,
+    subscribing,
     tasks,
     trace,
 )
@@ -33,6 +34,7 @@ _GROUPS = (
     identity,
     consents,
     access,
+    subscribing,
 )
 
 

@@ -78,15 +78,28 @@ class Glances:
         self, conn: AsyncConnection, ctx: RequestContext, group_id: str
     ) -> FhirJson | None:
         """A Group the caller may see, its members pointing to persons."""
+        served = await self.served_group(conn, ctx, group_id)
+        if served is None:
+            return None
+        found: FhirJson = json.loads(served.body)
+        return found
+
+    async def served_group(
+        self, conn: AsyncConnection, ctx: RequestContext, group_id: str
+    ) -> Served | None:
+        """The same as it is served."""
         residual = self._sight.residual(ctx)
         try:
             served = await self._repository.read(conn, residual, "Group", group_id)
         except HieError:
             return None  # the key it was sealed with is gone
-        if served is None or served.is_deleted:
-            return None
-        found: FhirJson = json.loads(served.body)
-        return found
+        return None if served is None or served.is_deleted else served
+
+    async def stored_group(self, conn: AsyncConnection, group_id: str) -> FhirJson | None:
+        """A Group with its members as source records, for who writes it again."""
+        found = await self._repository.load(conn, [("Group", group_id)])
+        stored = found.get(("Group", group_id))
+        return None if stored is None or stored.is_deleted else stored.resource
 
     async def disclose(
         self, ctx: RequestContext, shown: Sequence[Served], type_name: str, told: str

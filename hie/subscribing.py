@@ -19,6 +19,8 @@ from hie.subscriptions.bindings import Bindings
 from hie.subscriptions.deliver import Deliverer
 from hie.subscriptions.desk import Desk
 from hie.subscriptions.endpoint import Endpoints
+from hie.subscriptions.panel_log import PanelLog
+from hie.subscriptions.panels import Panels
 from hie.subscriptions.policy import Delivery
 from hie.subscriptions.publish import EventPublisher
 from hie.subscriptions.service import Subscriptions
@@ -28,6 +30,20 @@ from hie.web import Metrics
 WEBSOCKET_PATH: Final = "/subscriptions/websocket"
 _POLL_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 5.0
+
+
+def panels_of(services: Services) -> Panels:
+    """What loads panels; the commands of `hie` use it without a hub."""
+    return Panels(
+        services.db,
+        services.identities,
+        services.glances,
+        services.placer,
+        PanelLog(services.db, services.keys),
+        services.audit,
+        services.clock,
+        services.config.subscriptions.limits.panel_rows,
+    )
 
 
 class Subscribing:
@@ -67,6 +83,7 @@ class Subscribing:
             read,
             services.clock,
             f"ws://{host}{WEBSOCKET_PATH}",
+            panels_of(services),
         )
         self._endpoints = Endpoints(policy.endpoints)
         self.publisher = EventPublisher(

@@ -31,6 +31,7 @@ from hie.subscriptions.model import (
     owner_of,
 )
 from hie.subscriptions.narrow import ReadSearch, narrowed
+from hie.subscriptions.panels import Loaded, Panels, Row
 from hie.subscriptions.policy import Policy
 from hie.subscriptions.told import basic
 from hie.subscriptions.topics import Topic, Topics
@@ -63,8 +64,10 @@ class Subscriptions:
         read: ReadSearch,
         clock: Clock,
         websocket: str,
+        panels: Panels,
     ) -> None:
         self.topics = topics
+        self._panels = panels
         self.websocket = websocket
         self._db = db
         self._desk = desk
@@ -247,6 +250,16 @@ class Subscriptions:
     def told_topics(self) -> list[FhirJson]:
         """The topics there are, as Basic resources."""
         return [basic(topic) for topic in self.topics]
+
+    async def load_panel(
+        self, ctx: RequestContext, rows: Sequence[Row], title: str, group_id: str
+    ) -> Loaded:
+        """Make rows about people the members of a Group: `Panels.load`."""
+        return await self._panels.load(ctx, rows, title=title, group_id=group_id)
+
+    async def undo_panel(self, ctx: RequestContext, group_id: str) -> int:
+        """Take the last load of a Group back: `Panels.undo`."""
+        return await self._panels.undo(ctx, group_id)
 
     # Rules
 

@@ -51,7 +51,7 @@ class _Bound:
     checked_us: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Session:
     """One socket."""
 

@@ -99,3 +99,18 @@ subscription_binding = Table(
     # Who asked for it; its rights hold as long as that token does.
     Column("token_id", String(20), nullable=False),
 )
+
+#: A panel that was loaded, and the Group as it was before: what to take back to undo it.
+panel_load = Table(
+    "panel_load",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("group_id", String(64), nullable=False),
+    Column("source_id", String(200), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),  # of the Group after it
+    Column("key_id", BigInteger, nullable=False),
+    Column("before", LargeBinary, nullable=False),  # the Group, sealed; empty = there was none
+    Column("undone_us", BigInteger),
+    Index("ix_panel_load_group", "group_id", "pk"),
+)

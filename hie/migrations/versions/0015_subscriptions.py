@@ -95,3 +95,16 @@ def upgrade() -> None:
         sa.Column("token_id", sa.String(length=20), nullable=False),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_subscription_binding")),
     )
+    op.create_table(
+        "panel_load",
+        sa.Column("pk", Key, autoincrement=False, nullable=False),
+        sa.Column("group_id", sa.String(length=64), nullable=False),
+        sa.Column("source_id", sa.String(length=200), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("key_id", sa.BigInteger(), nullable=False),
+        sa.Column("before", sa.LargeBinary(), nullable=False),
+        sa.Column("undone_us", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_panel_load")),
+    )
+    op.create_index("ix_panel_load_group", "panel_load", ["group_id", "pk"])

@@ -1,0 +1,236 @@
+"""Subscribers are told of what happens, over real sockets, as far as they may see it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hie.subscribing import Subscribing
+from hie.subscriptions.policy import Delivery
+from hie.web import Metrics
+from tests.support.asked_hub import World, actor, consent, deny, observation, patient, zebulon
+from tests.support.subscribers import Hook, encounter, said, subscription
+
+FAST = Delivery(
+    first_retry_seconds=0.1,
+    longest_retry_seconds=0.3,
+    give_up_seconds=600,
+    keep_seconds=600,
+    binding_seconds=600,
+)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment")
+    subscribing = Subscribing(made.hub, Metrics(), FAST)
+    made.hub.subscribing = subscribing
+    made.hub.site._subscribing = subscribing
+    async with made:
+        yield made
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[Hook]:
+    async with Hook() as made:
+        yield made
+
+
+async def standing(world: World, who: str, name: str, wanted: str) -> dict[str, Any]:
+    """The subscription, once it has a status."""
+    async with asyncio.timeout(30):
+        while (one := await world.get(who, f"Subscription/{name}"))["status"] != wanted:
+            await asyncio.sleep(0.05)
+    return one
+
+
+async def test_a_subscriber_is_told_of_an_admission_it_may_see(world: World, hook: Hook) -> None:
+    asked = subscription(
+        *("encounter-start", "Encounter?class=IMP"),
+        endpoint=hook.url,
+        header=["Authorization: Bearer hush-hush"],
+    )
+    name = await world.post("BETA", asked)
+    (handshake,) = await hook.heard(1, "handshake")
+    assert said(handshake)["status"] == "requested"
+    assert hook.headers[0]["Authorization"] == "Bearer hush-hush"
+    told = await standing(world, "BETA", name, "active")
+    assert told["channel"]["header"] == ["Authorization: ***"]
+
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    await world.post("ALPHA", encounter(record, code="AMB"))  # another class
+    stay = await world.post("ALPHA", encounter(record, status="planned"))
+    assert hook.of("event-notification") == []
+    await world.put("ALPHA", f"Encounter/{stay}", encounter(record))
+    (event,) = await hook.heard(1)
+    assert event["type"] == "history"
+    assert said(event)["events"] == [1]
+    assert said(event)["events-since-subscription-start"] == "1"
+    assert event["entry"][1]["resource"]["id"] == stay
+    assert event["entry"][1]["fullUrl"] == said(event)["focus"][0]
+    assert hook.bodies[-1].count(b'"resourceType":"Encounter"') == 1
+
+
+async def test_a_subscription_says_how_it_stands(world: World, hook: Hook) -> None:
+    name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    got = await world.get("BETA", f"Subscription/{name}/$status")
+    assert got["entry"][0]["resource"]["parameter"]
+
+
+def shape(bundles: list[dict[str, Any]]) -> bytes:
+    """Notifications with ids and times replaced by the order they appear in."""
+    names: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return names.setdefault(found[0], f"#{len(names)}")
+
+    text = json.dumps(bundles)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "now", text)
+    text = re.sub(r"127\.0\.0\.1:\d+", "hub", text)
+    return re.sub(r"[A-Za-z0-9-]{26,40}", named, text).encode()
+
+
+async def _day(world: World, hook: Hook, *, has_hidden: bool) -> list[dict[str, Any]]:
+    """What a subscriber hears of two admissions, with another that it may not see or without."""
+    name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    seen = await world.post("ALPHA", patient("A1", "alpha"))
+    hidden = await world.post("ALPHA", zebulon("A2", "alpha"))
+    await world.post("ALPHA", consent(hidden, deny(actor("BETA"))))
+    await world.post("ALPHA", encounter(seen))
+    await hook.heard(1)
+    connections = hook.connections
+    if has_hidden:
+        for _ in range(12):
+            await world.post("ALPHA", encounter(hidden))
+        await asyncio.sleep(1.0)
+    assert hook.connections == connections, "a hidden event made a connection"
+    await world.post("ALPHA", encounter(seen, code="EMER"))
+    await hook.heard(2)
+    status = await world.get("BETA", f"Subscription/{name}/$status")
+    events = await world.get("BETA", f"Subscription/{name}/$events")
+    resource = await world.get("BETA", f"Subscription/{name}")
+    return [*hook.bundles, status, events, resource]
+
+
+async def test_a_hidden_event_leaves_no_trace(tmp_path: Path) -> None:
+    """Every byte is the same with and without events the subscriber may not see."""
+    told = []
+    for has_hidden in (False, True):
+        made = World(tmp_path / str(has_hidden), HIE_REGIME="hipaa-treatment")
+        made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
+        async with made, Hook() as hook:
+            told.append(shape(await _day(made, hook, has_hidden=has_hidden)))
+            async with made.hub.db.reading() as conn:
+                left = await made.hub.subscriptions.counts(conn)
+            assert not left
+    assert told[0] == told[1]
+
+
+async def test_what_cannot_be_delivered_is_tried_again_in_order(world: World, hook: Hook) -> None:
+    asked = subscription("result-available", endpoint=hook.url, content="id-only", max_count=2)
+    name = await world.post("BETA", asked)
+    await standing(world, "BETA", name, "active")
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    hook.answer = 503
+    made = []
+    for number in range(5):
+        report = {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": f"{number}-1"}]},
+            "subject": {"reference": f"Patient/{record}"},
+        }
+        made.append(await world.post("ALPHA", report))
+    failed = await standing(world, "BETA", name, "error")
+    assert failed["error"] == "the endpoint answered 503"
+    hook.answer = 200
+    await standing(world, "BETA", name, "active")
+    async with asyncio.timeout(30):
+        while sum(len(said(b)["events"]) for b in hook.of("event-notification")) < 5:
+            await asyncio.sleep(0.05)
+    bundles = hook.of("event-notification")
+    assert [n for b in bundles for n in said(b)["events"]] == [1, 2, 3, 4, 5]
+    assert [f.rpartition("/")[2] for b in bundles for f in said(b)["focus"]] == made
+    assert all(len(said(b)["events"]) <= 2 for b in bundles)
+    assert all("resource" not in entry for b in bundles for entry in b["entry"][1:])
+
+
+async def test_a_revoked_token_ends_what_it_asked_for(world: World, hook: Hook) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    await world.token("GONE", organization="BETA")
+    name = await world.post("GONE", subscription("encounter-start", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    caller = await world.hub.tokens.check(world.tokens["GONE"])
+    async with world.hub.db.transaction() as conn:
+        assert await world.hub.tokens.revoke(conn, caller.token_id)
+    await world.post("ALPHA", encounter(record))
+    told = await standing(world, "BETA", name, "off")
+    assert "may ask no more" in told["error"]
+    assert hook.of("event-notification") == []
+
+
+async def test_a_withdrawn_consent_holds_from_the_next_delivery(world: World, hook: Hook) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    hook.answer = 503
+    await world.post("ALPHA", encounter(record))
+    async with asyncio.timeout(30):
+        while len(hook.headers) < 3:
+            await asyncio.sleep(0.02)
+    await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+    hook.answer = 200
+    other = await world.post("ALPHA", zebulon("A2", "alpha"))
+    await world.post("ALPHA", encounter(other))
+    (event,) = await hook.heard(1)
+    # The one that left before keeps its number; it is told no more, nor by `$events`.
+    assert said(event)["events"] == [2]
+    events = await world.get("BETA", f"Subscription/{name}/$events")
+    assert said(events)["events"] == [2]
+
+
+async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    asked = subscription("observation-available", content="empty")
+    name = await world.post("BETA", asked)
+    lab = [{"coding": [{"code": "laboratory"}]}]
+    await world.post("ALPHA", observation(record, category=lab))  # before anybody listens
+    bound = await world.get("BETA", f"Subscription/{name}/$get-ws-binding-token")
+    found = {p["name"]: next(v for k, v in p.items() if k != "name") for p in bound["parameter"]}
+    assert found["subscription"] == name
+    async with world.http.ws_connect(found["websocket-url"]) as socket:
+        await socket.send_str("bind-with-token nonsense")
+        assert "unknown" in (await socket.receive(10)).data
+        await socket.send_str(f"bind-with-token {found['token']}")
+        handshake = json.loads((await socket.receive(10)).data)
+        assert said(handshake)["type"] == "handshake"
+        first = json.loads((await socket.receive(10)).data)
+        assert said(first)["events"] == [1]
+        assert "topic" not in said(first)
+        assert len(first["entry"]) == 1
+        await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+        await world.post("ALPHA", observation(record, category=lab))
+        other = await world.post("ALPHA", zebulon("A2", "alpha"))
+        await world.post("ALPHA", observation(other, category=lab))
+        second = json.loads((await socket.receive(10)).data)
+        assert said(second)["events"] == [2]
+        caller = await world.hub.tokens.check(world.tokens["BETA"])
+        async with world.hub.db.transaction() as conn:
+            await world.hub.tokens.revoke(conn, caller.token_id)
+        closed = await socket.receive(10)
+        assert closed.data == 1008  # the binding's token was revoked
+    assert await disclosures(world) == 2
+
+
+async def disclosures(world: World) -> int:
+    """Disclosures on record."""
+    async with world.hub.db.reading() as conn:
+        query = text("SELECT count(*) FROM audit_event WHERE subtype = 'disclose'")
+        return int(await conn.scalar(query) or 0)

@@ -1,0 +1,143 @@
+"""A subscriber's web server on a real socket, and subscriptions written short."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from aiohttp import web
+
+BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
+Fhir = dict[str, Any]
+
+
+class Hook:
+    """Takes notifications; `answer` is the status it gives."""
+
+    def __init__(self) -> None:
+        self.answer = 200
+        self.bundles: list[Fhir] = []
+        self.bodies: list[bytes] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.connections = 0
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/told"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, on the port it had before where it had one."""
+        app = web.Application()
+        app.router.add_post("/told", self._told)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        made = self._runner.server
+        assert made is not None
+
+        def connected() -> Any:
+            self.connections += 1
+            return made()
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _told(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.headers.append(dict(request.headers))
+        if self.answer == 200:
+            self.bodies.append(body)
+            self.bundles.append(json.loads(body))
+        return web.Response(status=self.answer)
+
+    async def heard(self, count: int, kind: str = "event-notification") -> list[Fhir]:
+        """The notifications of a kind, once there are so many."""
+        async with asyncio.timeout(30):
+            while len(found := self.of(kind)) < count:
+                await asyncio.sleep(0.02)
+        return found
+
+    def of(self, kind: str) -> list[Fhir]:
+        return [one for one in self.bundles if said(one)["type"] == kind]
+
+
+def subscription(topic: str, *filters: str, endpoint: str = "", **more: Any) -> Fhir:
+    """A Subscription; without an endpoint of channel websocket."""
+    content = more.pop("content", "full-resource")
+    extensions = [
+        {"url": f"{BACKPORT}backport-{name}", value: more.pop(key)}
+        for key, name, value in (
+            ("heartbeat", "heartbeat-period", "valueUnsignedInt"),
+            ("max_count", "max-count", "valuePositiveInt"),
+        )
+        if key in more
+    ]
+    made: Fhir = {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "reason": "to be told",
+        "criteria": f"urn:hie:topic:{topic}",
+        "channel": {
+            "type": "rest-hook" if endpoint else "websocket",
+            **({"endpoint": endpoint} if endpoint else {}),
+            "payload": "application/fhir+json",
+            "_payload": {
+                "extension": [{"url": f"{BACKPORT}backport-payload-content", "valueCode": content}]
+            },
+            **({"extension": extensions} if extensions else {}),
+            **({"header": more.pop("header")} if "header" in more else {}),
+        },
+        **more,
+    }
+    if filters:
+        made["_criteria"] = {
+            "extension": [
+                {"url": f"{BACKPORT}backport-filter-criteria", "valueString": text}
+                for text in filters
+            ]
+        }
+    return made
+
+
+def said(bundle: Fhir) -> Fhir:
+    """The status of a notification, by parameter; `events` are their numbers."""
+    found: Fhir = {"events": [], "focus": []}
+    for parameter in bundle["entry"][0]["resource"]["parameter"]:
+        if parameter["name"] == "notification-event":
+            parts = {part["name"]: part for part in parameter["part"]}
+            found["events"].append(int(parts["event-number"]["valueString"]))
+            if "focus" in parts:
+                found["focus"].append(parts["focus"]["valueReference"]["reference"])
+        else:
+            found[parameter["name"]] = next(v for k, v in parameter.items() if k != "name")
+    return found
+
+
+def encounter(record: str, status: str = "in-progress", code: str = "IMP", **more: Any) -> Fhir:
+    act = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+    return {
+        "resourceType": "Encounter",
+        "status": status,
+        "class": {"system": act, "code": code},
+        "subject": {"reference": f"Patient/{record}"},
+        **more,
+    }
