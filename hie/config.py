@@ -22,9 +22,9 @@ from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
 from consent.settings import load_consent_settings
 from fhir_server.profiles.load import Profiles, load_profiles
+from fhir_server.search.compartments import Compartments, load_compartments
 from fhir_server.search.subset import load_subsets
 from fhir_server.summary.plan import SummaryPlan, load_summary
-from fhir_server.search.compartments import Compartments, load_compartments
 from fhir_server.terminology.load import load_vocabulary
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import HieError

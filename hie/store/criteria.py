@@ -5,16 +5,14 @@ the value-leading one. Only `hie.store.repository` uses this file.
 Spec: https://hl7.org/fhir/R4/search.html
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, and_, false, func, not_, or_, select
+from sqlalchemy import Select, Table, and_, false, not_, or_, select, true
 from sqlalchemy import exists as sql_exists
 
 from hie.crypto import KeyRing
-from hie.kernel.errors import Category, HieError
 from hie.store import blind
 from hie.store import query as q
 from hie.store.index import SearchIndex
@@ -50,45 +48,6 @@ Labels = Callable[[str | None, str | None], Sequence[tuple[int, int]]]
 SECURITY = "_security"
 #: From this breadth on a criterion is no place to begin a search at.
 _BROAD = 8
-#: What stands in for a missing sort value, after or before everything.
-_LAST_TEXT, _FIRST_TEXT = "\uffff", ""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How a search is sorted, and how its pages join: a keyset, never an offset."""
-
-    columns: tuple[Any, ...]
-    directions: tuple[bool, ...]  # is descending
-    pk: Any
-
-    @property
-    def order_by(self) -> list[Any]:
-        """ORDER BY, ending in the key that breaks every tie."""
-        keys = zip(self.columns, self.directions, strict=True)
-        return [c.desc() if down else c.asc() for c, down in keys] + [self.pk.asc()]
-
-    def cursor(self, row: Row[Any]) -> str:
-        """Where the next page starts: the sort values of this page's last row."""
-        return json.dumps([*(row._mapping[c.name] for c in self.columns), row.pk])  # noqa: SLF001 - its public name
-
-    def after(self, cursor: str) -> Expr:
-        """Rows that come after a cursor.
-
-        Raises:
-            HieError: INVALID when it is not a cursor of this order.
-        """
-        try:
-            *values, pk = json.loads(cursor)
-            keys = list(zip(self.columns, self.directions, values, strict=True))
-        except (ValueError, TypeError) as error:
-            raise HieError(Category.INVALID, "the page link does not fit this search") from error
-        ways: list[Expr] = []
-        equal: list[Expr] = []
-        for column, down, value in keys:
-            ways.append(and_(*equal, column < value if down else column > value))
-            equal.append(column == value)
-        return or_(*ways, and_(*equal, self.pk > pk))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +80,7 @@ class Criteria:
         self._index = index
         self._ring = ring
         self._labels = labels
-        self._joins = Joins(index, self._nested)
+        self._joins = Joins(index, self._meets)
         self._build: dict[type, Callable[[At, Any], Expr]] = {
             q.Token: self._token,
             q.Keyed: self._keyed,
@@ -155,19 +114,12 @@ class Criteria:
         """
         return self._build[type(criterion)](At(r=r, visible=visible, persons=persons), criterion)
 
-    def _nested(self, r: Any, nested: q.Nested, visible: Visible, *, is_sought: bool) -> list[Expr]:
-        """What an alias must meet to be one of `nested`, and to be seen."""
-        type_id = self._index.type_id(nested.type)
-        at = At(
-            r=r,
-            visible=visible,
-            persons=nested.persons,
-            type_id=type_id if is_sought else None,
-        )
-        where = [r.c.type_id == type_id, r.c.deleted.is_(False), visible(r, nested.type)]
-        if nested.persons is not None:
-            where.append(about(r, nested.persons, is_own=nested.is_own))
-        return [*where, *(self._build[type(c)](at, c) for c in nested.criteria)]
+    def _meets(
+        self, r: Any, criterion: q.Criterion, nested: q.Nested, visible: Visible, *, is_sought: bool
+    ) -> Expr:
+        type_id = self._index.type_id(nested.type) if is_sought else None
+        at = At(r=r, visible=visible, persons=nested.persons, type_id=type_id)
+        return self._build[type(criterion)](at, criterion)
 
     def leading(self, criteria: Sequence[q.Criterion]) -> q.Keyed | None:
         """The criterion that fewest persons meet, as far as its keys tell; None = none stands out.
@@ -185,20 +137,6 @@ class Criteria:
             sp_token.c.type_id == type_id,
             sp_token.c.code.in_(self._hashes(criterion)),
         )
-
-    def order(self, r: Any, query: q.Query) -> Order:
-        """The sort of a query; unsorted searches come in the order they were stored."""
-        columns, directions = [], []
-        for n, key in enumerate(query.sort):
-            if key.param == "_id":
-                column = r.c.id
-            elif key.param == "_lastUpdated":
-                column = r.c.last_updated_us
-            else:
-                column = _sort_value(r, key)
-            columns.append(column.label(f"sort{n}"))
-            directions.append(key.is_descending)
-        return Order(tuple(columns), tuple(directions), r.c.pk)
 
     def _token(self, at: At, c: q.Token) -> Expr:
         met = _tokens(sp_token.c.system, sp_token.c.code, c.values)
@@ -360,7 +298,7 @@ def _token_value(system: Any, code: Any, value: q.TokenValue) -> Expr:
         parts.append(system == value.system)
     if value.code is not None:
         parts.append(code == value.code)
-    return and_(*parts)
+    return and_(true(), *parts)
 
 
 def _numbers(lo: Any, hi: Any, value: q.NumberValue) -> Expr:
@@ -378,25 +316,6 @@ def _is_near(place: q.Place) -> Expr:
     apart = (t.x - x) * (t.x - x) + (t.y - y) * (t.y - y) + (t.z - z) * (t.z - z)
     # By the index first: whoever is near is on a near parallel.
     return and_(t.z.between(z - place.reach, z + place.reach), apart <= place.reach**2)
-
-
-def _sort_value(r: Any, key: q.Sort) -> Any:
-    """The least (greatest when descending) value of a parameter; without one, it comes last."""
-    pick = func.max if key.is_descending else func.min
-    if key.kind == "date":
-        column = sp_date.c.hi_us if key.is_descending else sp_date.c.lo_us
-        table, absent = sp_date, (q.MIN_US if key.is_descending else q.MAX_US)
-    else:
-        table = sp_token if key.kind == "token" else sp_string
-        column = table.c.code if key.kind == "token" else table.c.value
-        absent = _FIRST_TEXT if key.is_descending else _LAST_TEXT  # type: ignore[assignment]  # of either column
-    value = (
-        select(pick(column))
-        .where(table.c.resource_pk == r.c.pk, table.c.param_id.in_(key.param_ids))
-        .correlate(r)
-        .scalar_subquery()
-    )
-    return func.coalesce(value, absent)
 
 
 def ranges(lo: Any, hi: Any, prefix: q.Prefix, value_lo: Any, value_hi: Any) -> Expr:

@@ -7,6 +7,7 @@ Spec: https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/sear
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
@@ -22,14 +23,35 @@ Persons = Sequence[str] | None
 Visible = Callable[[Any, str], Any]
 
 
-class NestedWhere(Protocol):
-    """What an alias must meet to be one of some nested resources, and to be seen."""
+class Meets(Protocol):
+    """Whether an alias meets a criterion that is no join."""
 
     def __call__(
-        self, r: Any, nested: q.Nested, visible: Visible, /, *, is_sought: bool
-    ) -> list[Expr]:
-        """Conditions, to be joined by AND; `is_sought`: it is found from its index rows on."""
+        self,
+        r: Any,
+        criterion: q.Criterion,
+        nested: q.Nested,
+        visible: Visible,
+        /,
+        *,
+        is_sought: bool,
+    ) -> Expr:
+        """As `Criteria.expression`; `is_sought`: the alias is found from its index rows on."""
         ...
+
+
+@dataclass(slots=True)
+class _Path:
+    """The aliases on the way of a chain, joined, and what they must meet.
+
+    Joined rather than nested: a database can begin at either end, and SQLite can parse it.
+    """
+
+    joined: Any
+    where: list[Any]
+
+    def join(self, other: Any, on: Any) -> None:
+        self.joined = self.joined.join(other, on)
 
 
 def about(r: Any, persons: Sequence[str], *, is_own: bool) -> Expr:
@@ -49,10 +71,10 @@ def nobody(*_: Any) -> Any:
 class Joins:
     """Builds the expressions of chains and `_has`."""
 
-    def __init__(self, index: SearchIndex, nested: NestedWhere) -> None:
+    def __init__(self, index: SearchIndex, meets: Meets) -> None:
         self._index = index
         self._patient = index.type_id("Patient")
-        self._nested = nested
+        self._meets = meets
 
     def chain(self, r: Any, c: q.Chain, persons: Persons, visible: Visible) -> Expr:
         """Whether a reference of the resource leads to one of the chain's targets."""
@@ -65,56 +87,76 @@ class Joins:
             return about(r, nested.persons or (), is_own=c.person != "any")
         f, t = sp_ref.alias(f"{r.name}f"), resource.alias(f"{r.name}t")
         is_sought = persons is None
-        rows = (
-            select(f.c.resource_pk)
-            .join_from(f, t, and_(t.c.id == f.c.target_id, t.c.type_id == f.c.target_type_id))
-            .where(
-                f.c.param_id.in_(c.param_ids),
-                f.c.target_type_id == self._index.type_id(nested.type),
-                *self._nested(t, nested, visible, is_sought=is_sought),
-            )
-        )
+        path = _Path(f, [f.c.param_id.in_(c.param_ids)])
+        self._target(path, f, t, nested, visible, is_sought=is_sought)
+        rows = select(f.c.resource_pk).select_from(path.joined).where(*path.where)
         if is_sought:
             return r.c.pk.in_(rows.correlate(None))  # type: ignore[no-any-return]  # of an alias
         return sql_exists(rows.where(f.c.resource_pk == r.c.pk).correlate(r))
+
+    def _target(
+        self,
+        path: _Path,
+        f: Any,
+        t: Any,
+        nested: q.Nested,
+        visible: Visible,
+        *,
+        is_sought: bool,
+    ) -> None:
+        """Follow a reference forward: from a row of `sp_ref` to the resource it names."""
+        path.join(t, and_(t.c.id == f.c.target_id, t.c.type_id == f.c.target_type_id))
+        path.where.append(f.c.target_type_id == self._index.type_id(nested.type))
+        self._along(path, t, nested, visible, is_sought=is_sought)
 
     def has(self, r: Any, c: q.Has, persons: Persons, visible: Visible) -> Expr:
         """Whether one of some other resources refers to the resource."""
         o = resource.alias(f"{r.name}o")
         is_sought = persons is None
-        where = self._nested(o, c.of, visible, is_sought=is_sought)
         if c.type == "Patient" and c.person:
-            return self._has_own(r, o, where, is_any=c.person == "any", is_sought=is_sought)
+            path = _Path(o, [])
+            self._along(path, o, c.of, visible, is_sought=is_sought)
+            return _has_own(r, o, path, is_any=c.person == "any", is_sought=is_sought)
         f = sp_ref.alias(f"{r.name}f")
-        rows = (
-            select(f.c.target_id)
-            .join_from(f, o, o.c.pk == f.c.resource_pk)
-            .where(
-                f.c.param_id.in_(c.param_ids),
-                f.c.target_type_id == self._index.type_id(c.type),
-                *where,
-            )
-        )
+        path = _Path(f, [])
+        self._source(path, f, o, c, visible, is_sought=is_sought)
+        rows = select(f.c.target_id).select_from(path.joined).where(*path.where)
         if is_sought:
             return r.c.id.in_(rows.correlate(None))  # type: ignore[no-any-return]  # of an alias
         return sql_exists(rows.where(f.c.target_id == r.c.id).correlate(r))
 
-    def _has_own(self, r: Any, o: Any, where: list[Expr], *, is_any: bool, is_sought: bool) -> Expr:
-        """Whether one of some other resources is about the person of a Patient."""
-        own = select(o.c.person_id).where(*where)
-        shared = select(compartment.c.person_id).join_from(
-            compartment, o, o.c.pk == compartment.c.resource_pk
-        )
-        shared = shared.where(*where)
-        person = r.c.person_id
-        if is_sought:
-            ways = [person.in_(own.where(o.c.person_id.is_not(None)).correlate(None))]
-            ways += [person.in_(shared.correlate(None))] if is_any else []
-        else:
-            ways = [sql_exists(own.where(o.c.person_id == person).correlate(r))]
-            of_person = shared.where(compartment.c.person_id == person).correlate(r)
-            ways += [sql_exists(of_person)] if is_any else []
-        return or_(*ways)
+    def _source(
+        self, path: _Path, f: Any, o: Any, c: q.Has, visible: Visible, *, is_sought: bool
+    ) -> None:
+        """Follow a reference backward: from a row of `sp_ref` to the resource that holds it."""
+        path.join(o, o.c.pk == f.c.resource_pk)
+        path.where.append(f.c.param_id.in_(c.param_ids))
+        path.where.append(f.c.target_type_id == self._index.type_id(c.type))
+        self._along(path, o, c.of, visible, is_sought=is_sought)
+
+    def _along(
+        self, path: _Path, r: Any, nested: q.Nested, visible: Visible, *, is_sought: bool
+    ) -> None:
+        """Hold an alias to what is asked of it, and go on along its own references."""
+        path.where += [
+            r.c.type_id == self._index.type_id(nested.type),
+            r.c.deleted.is_(False),
+            visible(r, nested.type),
+        ]
+        if nested.persons is not None:
+            path.where.append(about(r, nested.persons, is_own=nested.is_own))
+        for n, c in enumerate(nested.criteria):
+            if isinstance(c, q.Chain) and _is_one_way(c):
+                f, t = sp_ref.alias(f"{r.name}f{n}"), resource.alias(f"{r.name}t{n}")
+                path.join(f, f.c.resource_pk == r.c.pk)
+                path.where.append(f.c.param_id.in_(c.param_ids))
+                self._target(path, f, t, c.targets[0], visible, is_sought=is_sought)
+            elif isinstance(c, q.Has) and not (c.type == "Patient" and c.person):
+                f, o = sp_ref.alias(f"{r.name}f{n}"), resource.alias(f"{r.name}o{n}")
+                path.join(f, f.c.target_id == r.c.id)
+                self._source(path, f, o, c, visible, is_sought=is_sought)
+            else:
+                path.where.append(self._meets(r, c, nested, visible, is_sought=is_sought))
 
     def points_to(self, ref: Any, value: q.ReferenceValue, visible: Visible) -> Expr:
         """Whether a row of `sp_ref` points to what is asked for.
@@ -135,5 +177,26 @@ class Joins:
             p.c.deleted.is_(False),
             visible(p, "Patient"),
         )
-        own = and_(t.target_type_id == self._patient, t.target_id.in_(records.correlate(None)))
+        # Beside the statement, not in it: SQLite's parser bears only so many levels.
+        theirs = select(records.correlate(None).cte())
+        own = and_(t.target_type_id == self._patient, t.target_id.in_(theirs))
         return or_(direct, own) if others or not types else own
+
+
+def _is_one_way(c: q.Chain) -> bool:
+    """Whether a chain leads to resources of one type by rows of `sp_ref`."""
+    return len(c.targets) == 1 and not (c.targets[0].type == "Patient" and c.person)
+
+
+def _has_own(r: Any, o: Any, path: _Path, *, is_any: bool, is_sought: bool) -> Expr:
+    """Whether one of the resources at the start of a path is about the person of a Patient."""
+    person = r.c.person_id
+    own = select(o.c.person_id).select_from(path.joined).where(*path.where)
+    among = path.joined.join(compartment, compartment.c.resource_pk == o.c.pk)
+    shared = select(compartment.c.person_id).select_from(among).where(*path.where)
+    if is_sought:
+        ways = [person.in_(own.where(o.c.person_id.is_not(None)).correlate(None))]
+        return or_(*ways, *([person.in_(shared.correlate(None))] if is_any else []))
+    ways = [sql_exists(own.where(o.c.person_id == person).correlate(r))]
+    of_person = shared.where(compartment.c.person_id == person).correlate(r)
+    return or_(*ways, *([sql_exists(of_person)] if is_any else []))
