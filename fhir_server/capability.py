@@ -23,6 +23,7 @@ TYPE_INTERACTIONS: Final = (
     "patch",
     "delete",
     "history-instance",
+    "history-type",
     "create",
     "search-type",
 )

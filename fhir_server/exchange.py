@@ -48,9 +48,16 @@ class Door(Protocol):
         resource_id: str,
         count: int,
         cursor: str | None,
+        since_us: int,
         /,
     ) -> Page:
         """Versions, newest first; deletions as `Served.is_deleted`."""
+        ...
+
+    async def history_of_type(
+        self, ctx: RequestContext, type_name: str, count: int, cursor: str | None, since_us: int, /
+    ) -> Page:
+        """The same of all resources of a type; of persons as they are now."""
         ...
 
     async def search(self, ctx: RequestContext, query: Query, /) -> Page:

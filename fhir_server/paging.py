@@ -1,6 +1,6 @@
 """Pages of any kind: what was asked for first, and the link to what comes next (pure)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from fhir_server.exchange import Call, Edge
@@ -72,13 +72,15 @@ def _link(edge: Edge, call: Call, address: str, place: Place) -> str:
     return next_link(edge.settings.base_url, address, token)
 
 
-def requested_count(edge: Edge, call: Call, params: Params) -> int | None:
-    """`_count`, the only parameter of a history or `$everything`; None = not given.
+def requested_count(
+    edge: Edge, call: Call, params: Params, also: Collection[str] = ()
+) -> int | None:
+    """`_count` of a history, besides which only `also` may be asked; None = not given.
 
     Raises:
         HieError: INVALID naming every other parameter, unless the client wants leniency.
     """
-    unknown = [name for name, _ in params if name not in GENERAL | {"_count"}]
+    unknown = [name for name, _ in params if name not in {*GENERAL, *also, "_count"}]
     if unknown and not is_lenient(call.headers.get("Prefer")):
         raise HieError(Category.INVALID, "unknown parameters", list(_issues(unknown)))
     counts = [count_of(text, edge.settings) for name, text in params if name == "_count"]

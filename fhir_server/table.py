@@ -14,7 +14,7 @@ from fhir_server.interactions.binary import read_binary, write_binary
 from fhir_server.interactions.compartment import search_all_types, search_compartment
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
-from fhir_server.interactions.history import history
+from fhir_server.interactions.history import history, history_of_type
 from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search, search_system
@@ -336,6 +336,13 @@ ROUTES: Final = (
         path="/{type}/{id}/_history",
         interaction="history-instance",
         handler=history,
+        action="r",
+    ),
+    Route(
+        method="GET",
+        path="/{type}/_history",
+        interaction="history-type",
+        handler=history_of_type,
         action="r",
     ),
     Route(

@@ -6,8 +6,9 @@ they cannot be, it raises and nothing leaves.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,9 +18,16 @@ from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.searching import Searches
 from hie.sight import Sight
-from hie.store.query import Page, Query, Served
+from hie.store.chronicle import VersionPlace
+from hie.store.criterion import Criterion, DateValue, LastUpdated, Prefix
+from hie.store.query import Page, Query, Served, Sort
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
+
+#: What a source calls its resources to their types and ids (`hie.store.writer`).
+OwnNames = Callable[[AsyncConnection, str, Iterable[str]], Awaitable[Mapping[str, tuple[str, str]]]]
+PATIENT: Final = "Patient"
+_NEWEST: Final = Query(type=PATIENT, sort=(Sort(param="_lastUpdated", is_descending=True),))
 
 
 class Door:
@@ -32,12 +40,14 @@ class Door:
         sight: Sight,
         searches: Searches,
         disclosures: Disclosures,
+        names: OwnNames,
     ) -> None:
         self._db = db
         self._repository = repository
         self._sight = sight
         self._searches = searches
         self._disclosures = disclosures
+        self._names = names
 
     async def read(self, ctx: RequestContext, type_name: str, resource_id: str) -> Served:
         """The current version.
@@ -47,10 +57,11 @@ class Door:
         """
         residual = self._sight.residual(ctx)
         async with self._db.reading() as conn:
-            if type_name == "Patient":
-                served = await self._sight.patient(conn, ctx, residual, resource_id)
-            else:
-                served = await self._repository.read(conn, residual, type_name, resource_id)
+            served = await self._current(conn, ctx, residual, type_name, resource_id)
+            if served is None:
+                own = await self._own(conn, ctx, type_name, resource_id)
+                if own is not None:
+                    served = await self._current(conn, ctx, residual, type_name, own)
             await self._sight.recheck(conn, ctx, [served])
         return await self._disclose(ctx, "read", type_name, resource_id, served)
 
@@ -81,6 +92,7 @@ class Door:
         resource_id: str,
         count: int,
         cursor: str | None = None,
+        since_us: int = 0,
     ) -> Page:
         """Versions, newest first; the golden Patient, which is derived, has its current one.
 
@@ -106,13 +118,48 @@ class Door:
             await self._sight.recheck(conn, ctx, versions)
         if not versions and cursor is None:
             await self._disclosures.refuse(ctx, "history-instance", type_name, resource_id)
-        page = versions[:count]
+        recent = [served for served in versions if served.last_updated_us >= since_us]
+        page = recent[:count]
         persons = {served.person_id for served in page}
         await self._disclosures.record(
             ctx, "R", "history-instance", persons, type_name, resource_id, shown=page
         )
-        following = page[-1].version if len(versions) > count else None
+        following = page[-1].version if len(recent) > count else None
         return Page(matches=tuple(page), next_cursor=following)
+
+    async def history_of_type(
+        self,
+        ctx: RequestContext,
+        type_name: str,
+        count: int,
+        cursor: str | None = None,
+        since_us: int = 0,
+    ) -> Page:
+        """Versions of all resources of a type, newest first.
+
+        Of type Patient: the golden Patients as they are now, the last changed first.
+
+        Raises:
+            HieError: INVALID for a cursor that is none.
+        """
+        if type_name == PATIENT:
+            query = replace(_NEWEST, count=count, cursor=cursor, criteria=_since(since_us))
+            page = await self._searched(ctx, [query])
+        else:
+            residual = self._sight.residual(ctx)
+            after = _place(cursor) if cursor else None
+            async with self._db.reading() as conn:
+                found = await self._repository.chronicle.versions(
+                    conn, residual, type_name, since_us=since_us, after=after, count=count
+                )
+                await self._sight.recheck(conn, ctx, found.served)
+            following = found.end.written() if found.end else None
+            page = Page(matches=found.served, next_cursor=following)
+        persons = {served.person_id for served in page.matches}
+        await self._disclosures.record(
+            ctx, "R", "history-type", persons, type_name, shown=page.matches
+        )
+        return page
 
     async def search(
         self, ctx: RequestContext, query: Query, keep: Callable[[Served], bool] | None = None
@@ -161,6 +208,29 @@ class Door:
             ctx, "E", subtype, persons, type_name, detail=detail, shown=shown
         )
 
+    async def _current(
+        self,
+        conn: AsyncConnection,
+        ctx: RequestContext,
+        residual: Residual,
+        type_name: str,
+        resource_id: str,
+    ) -> Served | None:
+        if type_name == PATIENT:
+            return await self._sight.patient(conn, ctx, residual, resource_id)
+        return await self._repository.read(conn, residual, type_name, resource_id)
+
+    async def _own(
+        self, conn: AsyncConnection, ctx: RequestContext, type_name: str, resource_id: str
+    ) -> str | None:
+        """The id of what one of the caller's feeds calls so; nobody else's names count."""
+        name = f"{type_name}/{resource_id}"
+        for source in sorted(ctx.caller.sources):
+            found = (await self._names(conn, source, [name])).get(name)
+            if found is not None:
+                return found[1]
+        return None
+
     async def _version(
         self,
         conn: AsyncConnection,
@@ -198,6 +268,20 @@ def _described(queries: Sequence[Query]) -> dict[str, str]:
     """What was asked, for the sealed detail of the audit row."""
     asked = [asdict(query) for query in queries]
     return {"query": json.dumps(asked[0] if len(asked) == 1 else asked, default=str)}
+
+
+def _since(since_us: int) -> tuple[Criterion, ...]:
+    if not since_us:
+        return ()
+    value = DateValue(prefix=Prefix.GE, lo_us=since_us, hi_us=since_us + 1)
+    return (LastUpdated(values=(value,)),)
+
+
+def _place(cursor: str) -> VersionPlace:
+    try:
+        return VersionPlace.read(cursor)
+    except ValueError as error:
+        raise HieError(Category.INVALID, "the page link does not fit this history") from error
 
 
 def _number(cursor: str) -> int:

@@ -149,7 +149,9 @@ class Services:
         self.sight = sight = Sight(self.repository, self.consent, self.mpi, self.golden)
         self.glances = Glances(self.repository, sight, self.golden, self.disclosures)
         searches = Searches(self.repository, self.golden, index, sight.current)
-        self.door = Door(self.db, self.repository, sight, searches, self.disclosures)
+        self.door = Door(
+            self.db, self.repository, sight, searches, self.disclosures, self.writer.aliases
+        )
         charts = Charts(index, visibility, self.repository)
         self.records = Records(
             self.db, self.repository, charts, sight, self.golden, self.disclosures

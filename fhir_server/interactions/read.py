@@ -3,14 +3,24 @@
 Spec: https://hl7.org/fhir/R4/http.html#read
 """
 
+from dataclasses import replace
+
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import etag, http_date, is_fresh
 from hie.store.query import Served
 
 
 async def read(edge: Edge, call: Call) -> Answer:
-    """The resource, or 304 where the client has this version - after the decision."""
-    return answer(await edge.door.read(call.ctx, call.type, call.id), call)
+    """The resource, or 304 where the client has this version - after the decision.
+
+    A source may use an id of its own; where the resource really is, the answer says.
+    """
+    served = await edge.door.read(call.ctx, call.type, call.id)
+    found = answer(served, call)
+    if served.id == call.id:
+        return found
+    place = f"{edge.settings.base_url}/{call.type}/{served.id}/_history/{served.version}"
+    return replace(found, headers={**found.headers, "Content-Location": place})
 
 
 def answer(served: Served, call: Call) -> Answer:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
 from hie.keystore import KeyStore
+from hie.store.chronicle import Chronicle
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
 from hie.store.linked import LinkedResources
@@ -77,6 +78,8 @@ class ResourceRepository(ResourceServer):
         self._searches = SearchStatements(index, visibility, criteria)
         #: Follows references, for what a page includes.
         self.linked = LinkedResources(self, index, visibility)
+        #: Tells what became of the resources of a type.
+        self.chronicle = Chronicle(self, index, visibility)
         #: Makes the lists of exports.
         self.listing = Listing(self, index, visibility, criteria)
 

@@ -71,7 +71,10 @@ resource_version = Table(
     Column("label_mask", BigInteger, nullable=False),
     Column("key_id", BigInteger),
     Column("body", LargeBinary),
+    # Its resource's, for the history of a type; of a version older than the column, filled in.
+    Column("type_id", SmallInteger),
     PrimaryKeyConstraint("resource_pk", "version"),
+    Index("ix_resource_version_type", "type_id", "last_updated_us", "resource_pk", "version"),
 )
 
 #: The last statements about a resource that messages tell in parts, sealed; see `hie.flow.state`.

@@ -32,7 +32,7 @@ _CHUNK = 500
 #: What a version's row has from its resource's.
 _VERSION_COLUMNS = (
     *("version", "body_version", "last_updated_us", "deleted"),
-    *("source_id", "message_id", "label_mask"),
+    *("source_id", "message_id", "label_mask", "type_id"),
 )
 
 
@@ -338,6 +338,7 @@ class ResourceWriter:
                     "source_id": row.source_id,
                     "message_id": row.message_id,
                     "label_mask": row.label_mask,
+                    "type_id": row.type_id,
                     "key_id": None,
                     "body": None,
                 }

@@ -344,3 +344,78 @@ async def test_a_patch_that_does_not_fit_changes_nothing(
     assert told["issue"][0]["expression"]
     _, after = await aurelia.ask(path)
     assert after["meta"]["versionId"] == "1"
+
+
+async def test_the_history_of_a_type_pages_every_version_the_caller_may_see(source: Source):
+    her = await source.make(patient("A1"))
+    made = [await source.make(weight(f"Patient/{her['id']}")) for _ in range(3)]
+    for one in made[:2]:
+        path = f"Observation/{one['id']}"
+        await source.patch(path, [{"op": "replace", "path": "/status", "value": "amended"}])
+    await source.ask(f"Observation/{made[0]['id']}", None, "DELETE")
+    seen, path, pages = [], "Observation/_history?_count=2", 0
+    while path:
+        status, page = await source.ask(path)
+        assert (status, page["type"]) == (200, "history")
+        seen += page["entry"]
+        pages += 1
+        links = {link["relation"]: link["url"] for link in page["link"]}
+        path = links.get("next", "").removeprefix(f"{source.hub.base}/")
+        if pages == 1:  # a version that comes meanwhile stands before the first page
+            await source.make(weight(f"Patient/{her['id']}"))
+    ids = [(one["fullUrl"].rpartition("/")[2], one["response"]["etag"]) for one in seen]
+    first, second, third = (one["id"] for one in made)
+    assert ids == [
+        *((first, 'W/"3"'), (second, 'W/"2"'), (first, 'W/"2"')),
+        *((third, 'W/"1"'), (second, 'W/"1"'), (first, 'W/"1"')),
+    ]
+    assert [one["request"]["method"] for one in seen] == ["DELETE", "PUT", "PUT"] + ["POST"] * 3
+    since = seen[2]["response"]["lastModified"]
+    _, recent = await source.ask(f"Observation/_history?_since={since}")
+    assert len(recent["entry"]) == 4
+    _, recent = await source.ask(f"Observation/{first}/_history?_since={since}")
+    assert [one["response"]["etag"] for one in recent["entry"]] == ['W/"3"', 'W/"2"']
+    # Patients as they are now; who is shown nothing finds nothing, and another's link nothing.
+    _, people = await source.ask("Patient/_history")
+    assert [one["resource"]["birthDate"] for one in people["entry"]] == ["1951-04-12"]
+    stranger = await source.hub.token(patient="0" * 32, scope="patient/*.rs", purpose="PATRQT")
+    for address in ("Observation/_history", "Patient/_history"):
+        status, nothing = await source.hub.ask(stranger, address)
+        assert (status, "entry" in nothing) == (200, False)
+    link = {link["relation"]: link["url"] for link in recent["link"]}
+    status, _ = await source.ask("Observation/_history?_since=yesterday")
+    assert (status, "next" in link) == (400, False)
+
+
+async def test_what_a_source_calls_its_own_is_found_by_that_name_by_that_source(aurelia: Source):
+    her = await aurelia.make(patient("A1"))
+    own = weight(f"Patient/{her['id']}", id="w-1")
+    _, made = await aurelia.ask("Observation/w-1", own, "PUT")
+    async with aurelia.hub.request("GET", "Observation/w-1", None, aurelia.token) as answer:
+        found = await answer.json(content_type=None)
+        assert found["id"] == made["id"] != "w-1"
+        assert answer.headers["Content-Location"].endswith(f"Observation/{made['id']}/_history/1")
+    other = await aurelia.hub.token(BAYSIDE)
+    status, _ = await aurelia.hub.ask(other, "Observation/w-1")
+    assert status == 404
+
+
+async def test_what_http_offers_besides(aurelia: Source):
+    hub, token = aurelia.hub, aurelia.token
+    her = await aurelia.make(patient("A1"))
+    path = f"Patient/{her['id']}"
+    async with hub.request("GET", f"{path}?_pretty=true", None, token) as answer:
+        text = await answer.text()
+        assert text.startswith('{\n  "resourceType": "Patient",\n  "id"')
+        assert json.loads(text) == her | {"link": json.loads(text)["link"]}
+    async with hub.request("HEAD", path, None, token) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert int(answer.headers["Content-Length"]) > 100
+        version = answer.headers["ETag"]
+    async with hub.request("GET", path, None, token, If_None_Match=version) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+    for asked, status in (("json", 200), ("application/fhir+json", 200), ("xml", 406)):
+        assert (await aurelia.ask(f"{path}?_format={asked}"))[0] == status
+    told = {"Prefer": "return=OperationOutcome"}
+    status, outcome = await aurelia.ask("Patient", patient("A2"), headers=told)
+    assert (status, outcome["issue"][0]["severity"]) == (201, "information")

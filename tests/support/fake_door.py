@@ -98,9 +98,24 @@ class FakeDoor:
         resource_id: str,
         count: int,
         cursor: str | None,
+        since_us: int,
         /,
     ) -> Page:
         versions = self._visible(type_name, resource_id)[::-1]
+        return _page([v for v in versions if v.last_updated_us >= since_us], count, cursor)
+
+    async def history_of_type(
+        self, ctx: RequestContext, type_name: str, count: int, cursor: str | None, since_us: int, /
+    ) -> Page:
+        versions = [
+            version
+            for (kind, resource_id), found in self.versions.items()
+            for version in found
+            if kind == type_name
+            and resource_id not in self.hidden
+            and version.last_updated_us >= since_us
+        ]
+        versions.sort(key=lambda version: version.last_updated_us, reverse=True)
         return _page(versions, count, cursor)
 
     async def search(self, ctx: RequestContext, query: Query, /) -> Page:
