@@ -138,11 +138,16 @@ class Visibility:
         )
         return (
             f"({r}.type_id <> {self._content} OR NOT EXISTS ({documents})"
-            f"\nOR EXISTS ({documents} AND {self._seen(shape, 'doc')}))"
+            f"\nOR EXISTS ({documents} AND {self._seen(shape, 'doc', is_shared=False)}))"
         )
 
-    def _seen(self, shape: Shape, r: str) -> str:
-        """Whether the caller may know of a resource by what it is itself."""
+    def _seen(self, shape: Shape, r: str, *, is_shared: bool = True) -> str:
+        """Whether the caller may know of a resource by what it is itself.
+
+        `is_shared`: what is about several persons is seen where all of them allow it; else by
+        its source alone. SQLite reads no text of more than some hundred open ends, and the
+        content of such documents would need more.
+        """
         has_own, has_self, is_steward, *_ = shape
         ways = [f"({r}.person_id IS NULL AND {r}.type_id IN ({self._directory}))"]
         if has_own:
@@ -155,7 +160,7 @@ class Visibility:
         ways.append(
             f"{r}.person_id IS NOT NULL AND {_person_permits(shape, f'{r}.person_id', r)}"
             f" AND NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
-            f" AND NOT {_person_permits(shape, 'o.person_id', r)})"
+            + (f" AND NOT {_person_permits(shape, 'o.person_id', r)})" if is_shared else ")")
         )
         return "(" + "\nOR ".join(ways) + ")"
 

@@ -14,7 +14,8 @@ the oracle of that predicate.
          and no deny row speaks
          and (a permit row speaks or the regime permits)
 
-A Binary that documents of its own source refer to is visible only if one of them is, too.
+A Binary that documents of its own source refer to is visible only if one of them is, too, and is
+about one person.
 A resource in the compartments of several persons is visible only if the formula holds with
 each of them in the place of `r.person_id`.
 
