@@ -15,6 +15,7 @@ import pytest
 
 from hie.audit.repository import Recorded
 from hie.exports.model import Level
+from hie.kernel.ids import PersonId
 from tests.support.asked_hub import (
     GLUCOSE,
     HEMOGLOBIN,
@@ -51,9 +52,9 @@ def group(*records: str, **elements: Any) -> Fhir:
 
 
 async def events(world: World, *persons: str) -> list[Recorded]:
-    """Audit events of exports: of these persons, or of nobody."""
+    """Audit events of exports of these persons."""
     async with world.hub.db.reading() as conn:
-        found = await world.hub.audit.access_log(conn, list(persons) or [""], limit=1000)
+        found = await world.hub.audit.access_log(conn, [PersonId(p) for p in persons], limit=1000)
     return [event for event in found if event.record.subtype == "disclose"]
 
 
@@ -248,8 +249,8 @@ async def test_a_kick_off_is_refused_with_a_reason(world: World) -> None:
     record = await world.post("ALPHA", patient("A1", "alpha"))
     await world.token("NARROW", organization="ALPHA", scope="system/Patient.rs user/*.rs")
     await world.token("USER", organization="ALPHA", scope="user/*.rs")
-    lenient = {"Prefer": "respond-async, handling=lenient"}
-    cases: list[tuple[str, str, dict[str, str], int, str]] = [
+    lenient: dict[str, Any] = {"Prefer": "respond-async, handling=lenient"}
+    cases: list[tuple[str, str, dict[str, Any], int, str]] = [
         ("ALPHA", "$export", {}, 400, "Prefer"),
         ("ALPHA", "$export?_outputFormat=csv", ASYNC, 400, "_outputFormat"),
         ("ALPHA", "$export?_type=Nothing", ASYNC, 400, "_type"),

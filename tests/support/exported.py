@@ -10,7 +10,7 @@ from typing import Any
 from hie.exports.model import SETTLE_SECONDS
 from tests.support.asked_hub import Fhir, World
 
-ASYNC = {"Prefer": "respond-async"}
+ASYNC: dict[str, Any] = {"Prefer": "respond-async"}
 NDJSON = "application/fhir+ndjson"
 
 
