@@ -27,7 +27,7 @@ from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 
 PATIENT: Final = "Patient"
-#: Ties before and behind all: of primary keys, and of persons, whose ids are hexadecimal.
+#: Ties before and behind all: of primary keys, and of persons' ids, small letters and digits.
 _TIES: Final[dict[bool, tuple[Any, Any]]] = {False: (-1, 2**63 - 1), True: ("", "z" * 33)}
 
 

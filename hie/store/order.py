@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, bindparam, func, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -141,12 +141,16 @@ def _value(r: Any, key: q.Sort) -> Any:
         column = sp_date.c.hi_us if key.is_descending else sp_date.c.lo_us
         absent = q.MIN_US if key.is_descending else q.MAX_US
         return func.coalesce(_picked(r, key, sp_date, pick(column)), absent)
-    table = sp_token if key.kind == "token" else sp_string
-    text = _Binary(table.c.code if key.kind == "token" else table.c.value)
     last = _FIRST_TEXT if key.is_descending else _LAST_TEXT
-    return _Binary(func.coalesce(_picked(r, key, table, pick(text)), last))
+    if key.kind == "token":
+        found = _picked(r, key, sp_token, pick(_Binary(sp_token.c.code)))
+    else:
+        # Beside its folded text a string has one as written, behind `=`.
+        is_folded = not_(sp_string.c.value.startswith("="))
+        found = _picked(r, key, sp_string, pick(_Binary(sp_string.c.value)), is_folded)
+    return _Binary(func.coalesce(found, last))
 
 
-def _picked(r: Any, key: q.Sort, table: Any, value: Any) -> Any:
-    found = select(value).where(table.c.resource_pk == r.c.pk, table.c.param_id.in_(key.param_ids))
-    return found.correlate(r).scalar_subquery()
+def _picked(r: Any, key: q.Sort, table: Any, value: Any, *which: Expr) -> Any:
+    theirs = (table.c.resource_pk == r.c.pk, table.c.param_id.in_(key.param_ids))
+    return select(value).where(*theirs, *which).correlate(r).scalar_subquery()
