@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fhir_server.exports import Exports
 from fhir_server.search.compartments import Compartments
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
 from fhir_server.summary.plan import SummaryPlan
 from fhir_server.terminology.vocabulary import Vocabulary
-from hie.exports.desk import Busy, OpenFile, Status
-from hie.exports.model import Asked, Job, Part
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
@@ -233,30 +232,6 @@ class Judge(Protocol):
 
     def issues(self, resource: FhirJson, profiles: Sequence[str] = ()) -> Sequence[Issue]:
         """Every fault, also by the profiles named; none for a sound resource."""
-        ...
-
-
-class Exports(Protocol):
-    """Bulk exports of callers (`hie.exports`); another's are NOT_FOUND."""
-
-    async def begin(self, ctx: RequestContext, asked: Asked, /, *, is_lenient: bool) -> Job | Busy:
-        """A new job, on record; or that the caller's other job is worked on still."""
-        ...
-
-    async def status(self, ctx: RequestContext, job_id: str, /) -> Status:
-        """How far a job is, and what of it the caller may read now."""
-        ...
-
-    async def cancel(self, ctx: RequestContext, job_id: str, /) -> None:
-        """Take a job and its files away."""
-        ...
-
-    async def open(self, ctx: RequestContext, job_id: str, name: str, /) -> OpenFile:
-        """A file in portions, each decided and on record before it is given."""
-        ...
-
-    def name_of(self, part: Part, /) -> str:
-        """What a file is called."""
         ...
 
 

@@ -22,7 +22,6 @@ from fhir_server.exchange import (
     Call,
     Door,
     Edge,
-    Exports,
     FhirWriter,
     Identities,
     Judge,
@@ -31,6 +30,7 @@ from fhir_server.exchange import (
     Records,
     Subscriptions,
 )
+from fhir_server.exports import Exports
 from fhir_server.inner import InnerReads, require_scope
 from fhir_server.responses import refused, respond
 from fhir_server.search.compartments import Compartments

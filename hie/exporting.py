@@ -30,29 +30,36 @@ class Exporting:
     def __init__(self, services: Services, metrics: Metrics) -> None:
         self._clock = services.clock
         self.book = ExportBook(services.db, services.keys)
-        index, repository = services.config.index, services.repository
-        files = Files(
-            services.db,
-            self.book,
-            repository.listing,
-            repository,
-            services.golden,
-            index,
-            services.sight,
-            services.audit,
-            services.clock,
-        )
+        self.desk = self._join_desk(services)
+        self.worker = self._join_worker(services)
+        self.desk.on_begun = self.worker.notify
+        self._counts: Mapping[str, tuple[int, int]] = {}
+        self._measure(metrics)
+        self._running: list[asyncio.Task[None]] = []
+
+    def _join_desk(self, services: Services) -> Exports:
         subsets = services.config.subsets
 
         def cut(served: Served, names: tuple[str, ...]) -> Served:
             return subsets.served(served, Shown(count=0, elements=names))
 
-        self.desk = Exports(
+        files = Files(
+            services.db,
+            self.book,
+            services.repository.listing,
+            services.repository,
+            services.golden,
+            services.config.index,
+            services.sight,
+            services.audit,
+            services.clock,
+        )
+        return Exports(
             services.db,
             self.book,
             files,
-            Members(repository, services.sight),
-            index,
+            Members(services.repository, services.sight),
+            services.config.index,
             services.sight,
             services.disclosures,
             services.audit,
@@ -61,23 +68,20 @@ class Exporting:
             services.clock,
             cut,
         )
+
+    def _join_worker(self, services: Services) -> ExportWorker:
+        index = services.config.index
         collector = Collector(
             services.db,
             self.book,
-            repository.listing,
-            repository,
+            services.repository.listing,
+            services.repository,
             services.golden,
             index,
             services.sight,
             ExportFilters(index, services.config.vocabulary),
         )
-        self.worker = ExportWorker(
-            services.db, self.book, collector, services.tokens, services.clock
-        )
-        self.desk.on_begun = self.worker.notify
-        self._counts: Mapping[str, tuple[int, int]] = {}
-        self._measure(metrics)
-        self._running: list[asyncio.Task[None]] = []
+        return ExportWorker(services.db, self.book, collector, services.tokens, services.clock)
 
     def start(self) -> None:
         """Work jobs off from now on."""

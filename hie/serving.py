@@ -12,7 +12,7 @@ from adapters.hl7v2.batch_intake import BatchIntake
 from adapters.hl7v2.http import READS_FOR, SPEAKS_FOR, WRITES_FOR, Handler, hl7_handler
 from adapters.pressure import Gate
 from fhir_server import routes
-from fhir_server.exchange import Exports
+from fhir_server.exports import Exports
 from fhir_server.settings import FhirSettings
 from hie.flow.writer import SourceWriter
 from hie.kernel.context import Caller

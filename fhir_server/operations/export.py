@@ -15,7 +15,8 @@ from typing import Any, Final
 import orjson
 
 from fhir_server import negotiate, outcome
-from fhir_server.exchange import Answer, Call, Edge, Exports
+from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.exports import Exports
 from fhir_server.operations.export_asked import asked_of
 from hie.exports.desk import Busy, Leaving, OpenFile, Status
 from hie.exports.model import DELETED, Part, State
