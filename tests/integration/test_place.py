@@ -103,9 +103,10 @@ async def test_the_content_of_a_sensitive_document_is_as_hidden_as_the_document(
     assert status == 201
     _, shown = await hub.ask(writer, document)
     assert shown["content"][0]["attachment"]["url"] == binary
+    as_resource = {"Accept": "application/fhir+json"}
     for hidden in (document, binary):
-        assert (await hub.ask(writer, hidden))[0] == 200
-        assert (await hub.ask(reader, hidden))[0] == 404
+        assert (await hub.ask(writer, hidden, headers=as_resource))[0] == 200
+        assert (await hub.ask(reader, hidden, headers=as_resource))[0] == 404
 
 
 def consent(patient: str, effect: str, *, is_verified: bool = True) -> dict[str, object]:
