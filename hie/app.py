@@ -36,6 +36,8 @@ FIGURES_SECONDS = 300.0
 TIDY_SECONDS = 300.0
 #: How soon a linkage model that was activated decides in this process.
 MODEL_SECONDS = 3.0
+#: A rebuild of the search index is begun, or gone on with, within so long.
+REINDEX_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -102,6 +104,7 @@ class Hub(Services):
                 Job("exports", TIDY_SECONDS, self.exporting.tidy, 600.0),
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
+                Job("search-index", REINDEX_SECONDS, self._reindex, 7200.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
             self.metrics,
@@ -164,6 +167,11 @@ class Hub(Services):
         if done.changed:
             _log.info("mpi.renewed", count=done.changed)
 
+    async def _reindex(self) -> None:
+        done = await self.rebuild.work(3600.0)
+        if done.is_over and done.total:
+            _log.info("search.reindexed", count=done.total)
+
     async def _forget_requests(self) -> None:
         await self.site.once.forget_old()
 
@@ -217,6 +225,7 @@ class Hub(Services):
             try:
                 async with self.db.reading() as conn:
                     is_new = await self.mpi.follow(conn)
+                    await self.rebuild.follow(conn)
             except (HieError, DBAPIError):
                 _log.exception("model.not_read")
                 continue

@@ -10,6 +10,7 @@ from hie.commands import (
     acknowledgements,
     consents,
     identity,
+    indexing,
     journal,
     messages,
     notices,
@@ -34,6 +35,7 @@ _GROUPS = (
     identity,
     consents,
     access,
+    indexing,
     subscribing,
 )
 

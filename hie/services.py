@@ -70,6 +70,7 @@ from hie.store.charts import Charts
 from hie.store.criteria import Criteria
 from hie.store.moved import MoveLog
 from hie.store.predicate import Visibility
+from hie.store.rebuild import IndexRebuild
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
 from hie.subscriptions.changes import ChangeLog
@@ -135,6 +136,8 @@ class Services:
             index,
             lambda coding: self.labeller.table.knows([coding]),
         )
+        rows, now_us = self.writer.rows, self.clock.now_us
+        self.rebuild = IndexRebuild(self.db, index, self.repository, rows, now_us)
         self.mpi = Mpi(self.db, self.ring, self.keys, config.mpi)
         self.golden = GoldenPatients(
             self.repository, index, Survivorship(config.mpi.survivorship), security
@@ -328,6 +331,7 @@ class Services:
         async with self.db.transaction() as conn:
             await self.db.serialize(conn, "start")
             await self.mpi.start(conn, now_us=self.clock.now_us())
+            await self.rebuild.start(conn)
         await self._keep_organizations()
         return self
 

@@ -9,15 +9,26 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
+from hie.kernel.errors import Category, HieError
 from hie.kernel.fhir import FhirJson
 from hie.store.dates import union
 from hie.store.extract import IndexValue, date_span
 from hie.store.paths import Walk
-from hie.store.plans import SearchParam, TypePlan, bad, compile_type, compiled
+from hie.store.plans import (
+    READERS,
+    Row,
+    SearchParam,
+    TypePlan,
+    bad,
+    compile_type,
+    compiled,
+    definitions_of,
+    digest,
+)
 
 __all__ = ["IndexValue", "SearchIndex", "SearchParam", "load_index"]
 
@@ -44,14 +55,15 @@ class SearchIndex:
         plans: Mapping[str, TypePlan],
         places: Mapping[str, _Place],
         directory: frozenset[str],
-        absent: Mapping[str, str] = MappingProxyType({}),
+        table: tuple[Mapping[str, Mapping[str, Row]], Mapping[str, int], Mapping[str, str]],
     ) -> None:
         self._ids = dict(types)
         self._names = {number: name for name, number in types.items()}
         self._plans = dict(plans)
         self._places = dict(places)
         self._directory = directory
-        self._absent = dict(absent)
+        self._rows, self._numbers, self._absent = table
+        self._behind: frozenset[tuple[str, int]] = frozenset()
         self.types: tuple[str, ...] = tuple(sorted(types))
         #: Types outside every patient's compartment: what `$everything` adds when referred to.
         self.supporting_type_ids: frozenset[int] = frozenset(
@@ -75,16 +87,29 @@ class SearchIndex:
         return type_name in self._directory
 
     def param(self, type_name: str, name: str) -> SearchParam | None:
-        """The parameter of that name, None where the type has none."""
-        return self._plans[type_name].params.get(name)
+        """The parameter of that name, None where the type has none.
+
+        Raises:
+            HieError: BUSY while its rows are brought up to the table (`hie reindex`): an
+                answer would leave out what is not indexed yet.
+        """
+        param = self._plans[type_name].params.get(name)
+        if param and self._behind and not self._is_ready(type_name, param):
+            text = f"`{name}`: the index of {type_name} is being renewed; ask again later"
+            raise HieError(Category.BUSY, text)
+        return param
+
+    def _is_ready(self, type_name: str, param: SearchParam) -> bool:
+        return not any((type_name, number) in self._behind for number in param.param_ids)
 
     def absent(self, type_name: str, name: str) -> str:
         """Why the hub lacks a parameter that the standard has; "" for any other name."""
         return self._absent.get(f"{type_name}.{name}", "")
 
     def params(self, type_name: str) -> tuple[SearchParam, ...]:
-        """All parameters of a type, in the order of its table."""
-        return tuple(self._plans[type_name].params.values())
+        """All parameters of a type that may be asked now, in the order of its table."""
+        params = self._plans[type_name].params.values()
+        return tuple(p for p in params if not self._behind or self._is_ready(type_name, p))
 
     def values(self, resource: FhirJson) -> tuple[IndexValue, ...]:
         """The index rows of a resource, each once; references already point to hub ids."""
@@ -100,13 +125,32 @@ class SearchIndex:
                 found.update(dict.fromkeys(whole(resource)))
         return tuple(found)
 
-    def definitions(self) -> dict[tuple[int, int], str]:
-        """By type and parameter number: a digest of what makes its rows."""
+    @cached_property
+    def table_digest(self) -> str:
+        """Of everything that decides which rows a resource has; the same table has the same."""
+        return digest([self._rows, self._ids, self._numbers, dict(READERS)], 16)
+
+    @cached_property
+    def definitions(self) -> Mapping[str, str]:
+        """By `type number/parameter number`: a digest of what makes its rows."""
         return {
-            (self._ids[name], number): digest
-            for name, plan in self._plans.items()
-            for number, digest in plan.definitions.items()
+            f"{self._ids[name]}/{number}": made
+            for name, rows in self._rows.items()
+            for number, made in definitions_of(rows, self._numbers).items()
         }
+
+    def hold_back(self, definitions: Mapping[str, str] | None) -> None:
+        """Refuse questions whose rows are not all there yet.
+
+        Args:
+            definitions: those that the stored rows were written by; None = the present ones.
+        """
+        behind = set()
+        for key, made in self.definitions.items() if definitions is not None else ():
+            if (definitions or {}).get(key) != made:
+                kind, number = (int(part) for part in key.split("/"))
+                behind.add((self._names[kind], number))
+        self._behind = frozenset(behind)
 
     def clinical_period(self, resource: FhirJson) -> tuple[int, int] | None:
         """The time [lo, hi) in µs a resource is about, for Consents on a data period."""
@@ -176,9 +220,8 @@ def load_index(folder: Path) -> SearchIndex:
         for name in set(named) - set(type_ids):
             raise bad(place, name, "a resource type of types.toml")
     everywhere = search.pop(EVERY_TYPE, {})
-    plans = {
-        name: compile_type(name, {**everywhere, **search.get(name, {})}, ids) for name in type_ids
-    }
+    rows = {name: {**everywhere, **search.get(name, {})} for name in type_ids}
+    plans = {name: compile_type(name, rows[name], ids) for name in type_ids}
     places = {
         name: _Place(
             clinical=tuple(
@@ -193,7 +236,7 @@ def load_index(folder: Path) -> SearchIndex:
     }
     for name in set(plans) - directory - definitions:
         _check_texts(name, plans[name])
-    return SearchIndex(type_ids, plans, places, directory, absent)
+    return SearchIndex(type_ids, plans, places, directory, (rows, ids, absent))
 
 
 def _check_texts(type_name: str, plan: TypePlan) -> None:

@@ -59,6 +59,16 @@ class Head:
     message_id: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A resource to be indexed again: its current version, and whose it is."""
+
+    pk: int
+    type: str
+    resource: FhirJson
+    persons: tuple[str, ...]
+
+
 class ResourceLoader:
     """Loads stored resources."""
 
@@ -208,6 +218,38 @@ class ResourceLoader:
             )
             found += [(self._index.type_name(row.type_id), row.id, row.version) for row in rows]
         return found
+
+    async def again(
+        self, conn: AsyncConnection, *, after: int, last: int, limit: int
+    ) -> list[Again]:
+        """Resources in the order of their keys, held until the transaction ends.
+
+        Not what was deleted: its rows stay, for the rules about its history.
+
+        Raises:
+            DBAPIError: PostgreSQL: another transaction writes one of them; come again.
+        """
+        r = resource.alias("r")
+        query = current(r).where(r.c.pk > after, r.c.pk <= last, r.c.deleted.is_(False))
+        query = query.order_by(r.c.pk).limit(limit)
+        rows = (await conn.execute(query.with_for_update(of=r, nowait=True))).all()
+        pks = [row.pk for row in rows]
+        shared = select(compartment).where(compartment.c.resource_pk.in_(pks))
+        others: dict[int, list[tuple[int, str]]] = {}
+        for row in await conn.execute(shared.with_for_update(nowait=True)):
+            others.setdefault(row.resource_pk, []).append((row.ordinal, row.person_id))
+        return [
+            Again(
+                pk=row.pk,
+                type=stored.type,
+                resource=stored.resource,
+                persons=(
+                    *([stored.person_id] if stored.person_id else []),
+                    *(person for _, person in sorted(others.get(row.pk, ()))),
+                ),
+            )
+            for row, stored in await self._stored(conn, rows)
+        ]
 
     async def count_of_records(
         self, conn: AsyncConnection, records: Sequence[str]

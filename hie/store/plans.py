@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from hie.kernel.errors import Category, HieError
@@ -31,6 +32,9 @@ TYPES: Final = frozenset({*CONVERTERS, "composite", "special"})
 ROW_KEYS: Final = frozenset(
     {"type", "paths", "covers", "targets", "system", "as", "blind", "person", "components"}
 )
+#: Raised where a converter of a type begins to make other rows of the same elements: what was
+#: stored before is then read again.
+READERS: Final[Mapping[str, int]] = MappingProxyType({})
 #: Starts the path of a component that stands outside the element of the others.
 WHOLE: Final = "%resource."
 
@@ -109,13 +113,11 @@ class TypePlan:
         params: by name, in the order of the table.
         readings: by the name of an element of the resource.
         wholes: by the name of an element without which they have nothing to say.
-        definitions: short digests of what makes the rows, by parameter number (and face).
     """
 
     params: Mapping[str, SearchParam]
     readings: Mapping[str, tuple[Reading, ...]]
     wholes: Mapping[str, tuple[Whole, ...]]
-    definitions: Mapping[int, str]
 
 
 def compile_type(type_name: str, rows: Mapping[str, Row], ids: Mapping[str, int]) -> TypePlan:
@@ -149,7 +151,6 @@ def compile_type(type_name: str, rows: Mapping[str, Row], ids: Mapping[str, int]
         params={name: _param(name, row, rows, ids) for name, row in rows.items()},
         readings=readings,
         wholes=wholes,
-        definitions=_definitions(rows, ids),
     )
 
 
@@ -304,28 +305,23 @@ def _composite(name: str, number: int, within: Walk | None, parts: Sequence[_Par
     return read
 
 
-def _definitions(rows: Mapping[str, Row], ids: Mapping[str, int]) -> dict[int, str]:
+def definitions_of(rows: Mapping[str, Row], ids: Mapping[str, int]) -> dict[int, str]:
     """By number, a digest of what makes a parameter's rows; the same rows have the same."""
     found = {}
     for name, row in rows.items():
-        if not row.get("paths"):
-            continue
-        made = [row, *(rows[component] for component in row.get("components", ()))]
-        digest = _digest([_reads(part) for part in made])
-        found[ids[name]] = digest
-        if row["type"] == "token":
-            found[ids[name] + TEXT] = found[ids[name] + OF_TYPE] = digest
-        elif row["type"] == "reference" and "as" not in row:
-            found[ids[name] + LOGICAL] = digest
+        if row.get("paths"):
+            made = [row, *(rows[component] for component in row.get("components", ()))]
+            found[ids[name]] = digest([_reads(part) for part in made])
     return found
 
 
 def _reads(row: Row) -> dict[str, Any]:
     """What of a row decides how its rows in the index look; what it may be asked for does not."""
     kept = {key: row[key] for key in ("type", "paths", "system", "as", "blind") if key in row}
-    return kept | {"is_person": bool(row.get("person"))}
+    return kept | {"is_person": bool(row.get("person")), "reader": READERS.get(row["type"], 1)}
 
 
-def _digest(made: Any) -> str:
+def digest(made: Any, size: int = 6) -> str:
+    """A digest of JSON, `size` bytes as hexadecimal digits."""
     text = json.dumps(made, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

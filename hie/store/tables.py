@@ -256,18 +256,18 @@ sp_place = Table(
     Index("ix_sp_place_value", "param_id", "type_id", "z"),
 )
 
-#: By which definition the rows of a parameter (or of one of its faces) were written.
-search_param = Table(
-    "search_param",
+#: The table of search parameters that the rows that stand were written by: one row.
+search_table = Table(
+    "search_table",
     metadata,
-    Column("type_id", SmallInteger, nullable=False),
-    Column("param_id", SmallInteger, nullable=False),
-    Column("definition", String(16), nullable=False),
-    PrimaryKeyConstraint("type_id", "param_id"),
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+    # By type and parameter number, a digest of what makes its rows; deflated JSON.
+    Column("definitions", LargeBinary, nullable=False),
 )
 
-#: How far bringing old rows up to the table of search parameters is: one row while it is under
-#: way. Resources up to `done_pk` have been read again, of those up to `last_pk`.
+#: How far bringing old rows up to a new table is: one row while it is under way. Resources up
+#: to `done_pk` have been read again, of those up to `last_pk`.
 search_rebuild = Table(
     "search_rebuild",
     metadata,
@@ -275,7 +275,7 @@ search_rebuild = Table(
     Column("digest", String(32), nullable=False),
     Column("done_pk", BigInteger, nullable=False),
     Column("last_pk", BigInteger, nullable=False),
-    Column("resources", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
     Column("started_us", BigInteger, nullable=False),
 )

@@ -120,7 +120,7 @@ class ResourceWriter:
         self._ring = ring
         self._index = index
         self._is_label = is_label
-        self._rows = IndexRows(index, ring, is_label)
+        self.rows = IndexRows(index, ring, is_label)
 
     async def write(
         self, conn: AsyncConnection, items: Sequence[NewVersion], now_us: int
@@ -251,7 +251,7 @@ class ResourceWriter:
                 person_id=person,
                 source_record_id=record,
             )
-        for table, row in self._rows.of(item.type, item.resource, persons, batch.texts):
+        for table, row in self.rows.of(item.type, item.resource, persons, batch.texts):
             batch.add(table, resource_pk=pk, **row)
 
     async def _apply(
@@ -259,15 +259,16 @@ class ResourceWriter:
     ) -> None:
         pks = [row["pk"] for row in changes]
         if pks:
-            for table in (*INDEX_TABLES, compartment):
-                await conn.execute(table.delete().where(table.c.resource_pk.in_(pks)))
+            # The resource first: who indexes it again (`hie.store.rebuild`) holds it so.
             for row in changes:
                 values = {name: value for name, value in row.items() if name != "pk"}
                 await conn.execute(
                     update(resource).where(resource.c.pk == row["pk"]).values(**values)
                 )
+            for table in (*INDEX_TABLES, compartment):
+                await conn.execute(table.delete().where(table.c.resource_pk.in_(pks)))
         if batch.texts:
-            await self._rows.keep_texts(conn, batch.texts)
+            await self.rows.keep_texts(conn, batch.texts)
         for table, rows in batch.rows.items():
             await conn.execute(table.insert(), rows)
 

@@ -44,7 +44,7 @@ FAULTS = {
                 *("CarePlan.activity-date", "ChargeItem.occurrence", "Procedure.date"),
                 *("MedicationAdministration.effective-time", "MessageDefinition.event"),
                 *("MessageHeader.event", "Observation.date", "Observation.gene-identifier"),
-                *"ServiceRequest.occurrence",
+                "ServiceRequest.occurrence",
             ),
             "has no model: finds no Period, Timing, Coding or CodeableConcept of a choice",
         ),

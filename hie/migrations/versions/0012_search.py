@@ -61,11 +61,11 @@ def upgrade() -> None:
 
 def _progress() -> None:
     op.create_table(
-        "search_param",
-        sa.Column("type_id", sa.SmallInteger(), nullable=False),
-        sa.Column("param_id", sa.SmallInteger(), nullable=False),
-        sa.Column("definition", sa.String(length=16), nullable=False),
-        sa.PrimaryKeyConstraint("type_id", "param_id", name=op.f("pk_search_param")),
+        "search_table",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.String(length=32), nullable=False),
+        sa.Column("definitions", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_search_table")),
     )
     op.create_table(
         "search_rebuild",
@@ -73,7 +73,7 @@ def _progress() -> None:
         sa.Column("digest", sa.String(length=32), nullable=False),
         *(
             sa.Column(name, sa.BigInteger(), nullable=False)
-            for name in ("done_pk", "last_pk", "resources", "total", "started_us")
+            for name in ("done_pk", "last_pk", "done", "total", "started_us")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_search_rebuild")),
     )

@@ -1,0 +1,218 @@
+"""Bringing stored index rows up to a new table of search parameters, beside a working hub.
+
+What the rows that stand were written by is kept (`search_table`). Where the table of this
+version makes other rows, the parameters concerned are held back (asked for, they are refused
+as BUSY) while every resource stored until then is read again, in portions of a transaction
+each; new writes have the new rows at once. Stopped, it goes on where it was.
+"""
+
+import json
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hie.db import Database
+from hie.store.index import SearchIndex
+from hie.store.loader import ResourceLoader
+from hie.store.rows import INDEX_TABLES, IndexRows
+from hie.store.tables import resource, search_rebuild, search_table
+
+#: Resources of one transaction: on SQLite others wait for it, some 30 ms.
+PORTION: Final = 50
+_LOCK: Final = "search-rebuild"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a rebuild is.
+
+    Attributes:
+        done: resources read again.
+        total: resources there were at its start.
+        is_over: nothing is left to do.
+    """
+
+    done: int
+    total: int
+    is_over: bool
+
+
+class IndexRebuild:
+    """Keeps the index rows and the table of search parameters in step.
+
+    Args:
+        db: the database.
+        index: gains and loses what is held back.
+        loader: reads resources as the write path does.
+        rows: makes their rows.
+        now_us: the time.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        index: SearchIndex,
+        loader: ResourceLoader,
+        rows: IndexRows,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._db = db
+        self._index = index
+        self._loader = loader
+        self._rows = rows
+        self._now_us = now_us
+        self._digest = index.table_digest
+        self._is_behind = False
+
+    async def start(self, conn: AsyncConnection) -> None:
+        """Compare the rows with the table, in a transaction; begin a rebuild where they differ.
+
+        A hub without resources takes the table as it is.
+        """
+        row = await self._stored(conn)
+        if row is not None and row.digest == self._digest:
+            return
+        is_new = row is None and not await self._any(conn)
+        if is_new or (row is not None and self._same(row)):
+            await self._keep(conn)
+            return
+        await self._begin(conn, is_anew=False)
+        self._hold_back(row)
+
+    async def again(self) -> None:
+        """Begin to read every resource again, whatever the rows were written by."""
+        async with self._db.transaction() as conn:
+            await self._begin(conn, is_anew=True)
+
+    async def follow(self, conn: AsyncConnection) -> None:
+        """Ask anew what is held back: another process may have come to the end."""
+        if self._is_behind:
+            self._hold_back(await self._stored(conn))
+
+    async def progress(self) -> Progress:
+        """How far it is."""
+        async with self._db.reading() as conn:
+            row = (await conn.execute(select(search_rebuild))).first()
+        if row is None:
+            return Progress(done=0, total=0, is_over=True)
+        return Progress(done=row.done, total=row.total, is_over=False)
+
+    async def work(
+        self, seconds: float, tell: Callable[[int, int], None] = lambda done, total: None
+    ) -> Progress:
+        """Read resources again for some time, or to the end; how far that came.
+
+        Another process at it is left alone; one that stands in the way of a portion makes it
+        come again.
+
+        Args:
+            seconds: after so long no new portion is begun.
+            tell: called after every portion with resources done and total.
+        """
+        found = last = await self.progress()
+        until = time.monotonic() + seconds
+        while not found.is_over and time.monotonic() < until:
+            try:
+                async with self._db.transaction() as conn:
+                    is_over = await self._portion(conn)
+            except DBAPIError as error:
+                if not _is_lock(error):
+                    raise
+                is_over = False
+            found = await self.progress()
+            if is_over:
+                break
+            last = last if found.is_over else found
+            tell(found.done, found.total)
+        async with self._db.reading() as conn:
+            await self.follow(conn)
+        return replace(last, done=last.total, is_over=True) if found.is_over else found
+
+    async def _portion(self, conn: AsyncConnection) -> bool:
+        """One portion; whether there is nothing left for this process to do."""
+        if not await self._db.try_hold(conn, [_LOCK]):
+            return True
+        row = (await conn.execute(select(search_rebuild))).first()
+        if row is None:
+            return True
+        found = await self._loader.again(conn, after=row.done_pk, last=row.last_pk, limit=PORTION)
+        if not found:
+            await self._keep(conn)
+            return True
+        pks = [one.pk for one in found]
+        for table in INDEX_TABLES:
+            await conn.execute(delete(table).where(table.c.resource_pk.in_(pks)))
+        batch: dict[Any, list[dict[str, Any]]] = {}
+        texts: dict[str, str] = {}
+        for one in found:
+            for table, made in self._rows.of(one.type, one.resource, one.persons, texts):
+                batch.setdefault(table, []).append({"resource_pk": one.pk, **made})
+        await self._rows.keep_texts(conn, texts)
+        for table, made_rows in batch.items():
+            await conn.execute(insert(table), made_rows)
+        await conn.execute(
+            update(search_rebuild).values(done_pk=pks[-1], done=search_rebuild.c.done + len(pks))
+        )
+        return False
+
+    async def _begin(self, conn: AsyncConnection, *, is_anew: bool) -> None:
+        row = (await conn.execute(select(search_rebuild))).first()
+        if row is not None and row.digest == self._digest and not is_anew:
+            return
+        counted = select(func.count(), func.max(resource.c.pk))
+        total, last = (await conn.execute(counted.where(resource.c.deleted.is_(False)))).one()
+        await conn.execute(delete(search_rebuild))
+        await conn.execute(
+            insert(search_rebuild).values(
+                id=1,
+                digest=self._digest,
+                done_pk=0,
+                last_pk=last or 0,
+                done=0,
+                total=total,
+                started_us=self._now_us(),
+            )
+        )
+
+    async def _keep(self, conn: AsyncConnection) -> None:
+        """The rows are of this version's table."""
+        made = json.dumps(dict(self._index.definitions)).encode()
+        await conn.execute(delete(search_rebuild))
+        await conn.execute(delete(search_table))
+        await conn.execute(
+            insert(search_table).values(
+                id=1, digest=self._digest, definitions=zlib.compress(made, 1)
+            )
+        )
+        self._is_behind = False
+        self._index.hold_back(None)
+
+    def _hold_back(self, row: Any) -> None:
+        self._is_behind = row is None or row.digest != self._digest
+        self._index.hold_back(_definitions(row) if self._is_behind else None)
+
+    def _same(self, row: Any) -> bool:
+        """Whether a table that differs makes the same rows; of what it no longer has, none."""
+        return self._index.definitions.items() <= _definitions(row).items()
+
+    async def _stored(self, conn: AsyncConnection) -> Any:
+        return (await conn.execute(select(search_table))).first()
+
+    async def _any(self, conn: AsyncConnection) -> bool:
+        return (await conn.execute(select(resource.c.pk).limit(1))).first() is not None
+
+
+def _definitions(row: Any) -> dict[str, str]:
+    found: dict[str, str] = json.loads(zlib.decompress(row.definitions)) if row else {}
+    return found
+
+
+def _is_lock(error: DBAPIError) -> bool:
+    """Whether another transaction was in the way: PostgreSQL's lock, deadlock, serialization."""
+    return getattr(error.orig, "sqlstate", "") in ("55P03", "40P01", "40001")
