@@ -104,12 +104,14 @@ class Subscribing:
             pace,
         )
         self.courier: Courier[str] = Courier(
+            "subscription",
             self._deliverer.look,
             self._deliverer.deliver,
             services.clock,
             poll_seconds=_POLL_SECONDS,
             rest_seconds=pace.first_retry_seconds,
         )
+        services.changes.on_kept = self.courier.wake
         self._keep_seconds = policy.delivery.keep_seconds
         self._counts: Mapping[tuple[str, str], tuple[int, int]] = {}
         self._measure(metrics)

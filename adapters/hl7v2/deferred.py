@@ -7,8 +7,7 @@ source has a task of its own, so that a listener that is down holds up nobody el
 Spec: HL7 v2.8.2 chapter 2, 2.9.3 (enhanced mode).
 """
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
@@ -22,6 +21,7 @@ from adapters.hl7v2.tls import TlsSettings
 from adapters.message import Outcome, State
 from adapters.outbox import Acknowledgement, Delivery, Outbox, Queued
 from adapters.sources import Source, SourceRegistry
+from hie.courier import Courier
 from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.envelope import AckCode, Finding, Severity
 from hie.kernel.errors import HieError
@@ -33,8 +33,6 @@ _DELIVERED: Final = frozenset({AckCode.ACCEPT.value, AckCode.COMMIT_ACCEPT.value
 _FINAL: Final = frozenset({AckCode.ERROR.value, AckCode.COMMIT_ERROR.value})
 _AT_ONCE: Final = 32
 _POLL_SECONDS: Final = 5.0
-_EAGER_LOOKS: Final = 10
-_EAGER_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 30.0
 _log = structlog.get_logger(__name__)
 
@@ -102,48 +100,24 @@ class ApplicationAcknowledger:
         self._own = own or TlsSettings()
         self._meters = meters or DeliveryMeters()
         self._first_seconds = first_seconds
-        self._wake = asyncio.Event()
-        self._tasks: dict[SourceId, asyncio.Task[None]] = {}
-        outbox.on_queued = self._wake.set
+        self._courier: Courier[SourceId] = Courier(
+            "acknowledgement",
+            self._look,
+            self._deliver,
+            clock,
+            poll_seconds=_POLL_SECONDS,
+            rest_seconds=_POLL_SECONDS,
+        )
+        outbox.on_queued = self._courier.wake
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        looks = 0
-        try:
-            while True:
-                looks = _EAGER_LOOKS if self._wake.is_set() else max(looks - 1, 0)
-                self._wake.clear()
-                seconds = _POLL_SECONDS
-                try:
-                    seconds = await self._start_due()
-                    # Who queues something says so before it is committed.
-                    seconds = min(seconds, _EAGER_SECONDS) if looks else seconds
-                except Exception as error:  # noqa: BLE001 - the database is away: the queue waits in it
-                    _log.warning("acknowledgement.failed", error=type(error).__name__)
-                with suppress(TimeoutError):
-                    # Not `wait_for`: it may swallow a cancellation that comes with the event.
-                    async with asyncio.timeout(seconds):
-                        await self._wake.wait()
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            self._tasks.clear()
+        await self._courier.run()
 
-    async def _start_due(self) -> float:
-        """Begin to deliver what is due; seconds until something else may be."""
-        self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
-        now_us = self._clock.now_us()
-        seconds = _POLL_SECONDS
-        for source_id, due_us in await self._outbox.sources():
-            if source_id in self._tasks:
-                continue
-            if due_us <= now_us:
-                self._tasks[source_id] = asyncio.create_task(self._deliver(source_id))
-            else:
-                seconds = min(seconds, (due_us - now_us) / SECOND_US)
+    async def _look(self) -> Iterable[tuple[SourceId, int]]:
+        """The sources that something waits for, and since when."""
         self._meters.waiting = await self._outbox.counts()
-        return max(seconds, 0.05)
+        return await self._outbox.sources()
 
     async def _deliver(self, source_id: SourceId) -> None:
         """Send what is due for one source, oldest first, until something stops it."""
@@ -157,13 +131,9 @@ class ApplicationAcknowledger:
                 for queued in waiting:
                     if not await self._send(client, queued, source):
                         return
-        except Exception as error:  # noqa: BLE001 - a defect here must not stop the others' deliveries
-            _log.error("acknowledgement.failed", source=source_id, error=type(error).__name__)
-            await asyncio.sleep(_POLL_SECONDS)
         finally:
             if client:
                 await client.close()
-            self._wake.set()
 
     async def _send(self, client: MllpClient | None, queued: Queued, source: Source | None) -> bool:
         """Try one; whether the next may be tried."""

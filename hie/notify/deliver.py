@@ -6,10 +6,8 @@ on record, and that the receiver may have it now; so whatever breaks after that,
 again, under the same MSH-10 as long as it says the same.
 """
 
-import asyncio
 import base64
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +16,7 @@ import structlog
 from adapters.domains import Domains
 from adapters.hl7v2.notices import Stamp
 from adapters.sources import Source, SourceRegistry
+from hie.courier import Courier
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
@@ -163,37 +162,26 @@ class Deliverer:
         self._way_to = way_to
         self._clock = clock
         self._pace = pace or Pace()
-        self._wake = asyncio.Event()
-        self._tasks: dict[Address, asyncio.Task[None]] = {}
+        self._courier: Courier[Address] = Courier(
+            "notice",
+            self.look,
+            self._deliver,
+            clock,
+            poll_seconds=self._pace.poll_seconds,
+            rest_seconds=self._pace.first_seconds,
+            receiver=lambda address: address[0],
+        )
         #: Called with receiver, channel and what became of a notice.
         self.on_settled: Callable[[str, str, str], None] = lambda _source, _channel, _outcome: None
 
     async def run(self) -> None:
         """Publish and deliver until cancelled."""
-        try:
-            while True:
-                self._wake.clear()
-                try:
-                    await self.look()
-                except Exception as error:  # noqa: BLE001 - the database is away: the queue waits in it
-                    _log.warning("notice.failed", error=type(error).__name__)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pace.poll_seconds):
-                        await self._wake.wait()
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            self._tasks.clear()
+        await self._courier.run()
 
-    async def look(self) -> None:
-        """Publish what is new and begin to deliver what is due."""
+    async def look(self) -> Iterable[tuple[Address, int]]:
+        """Publish what is new; the receivers that something waits for, and since when."""
         await self._publisher.publish()
-        self._tasks = {a: task for a, task in self._tasks.items() if not task.done()}
-        now_us = self._clock.now_us()
-        for head in await self._book.heads():
-            if head.due_us <= now_us and head.address not in self._tasks:
-                self._tasks[head.address] = asyncio.create_task(self._deliver(head.address))
+        return [(head.address, head.due_us) for head in await self._book.heads()]
 
     async def _deliver(self, address: Address) -> None:
         """Send what is due for one receiver, in order, until something stops it."""
@@ -205,13 +193,9 @@ class Deliverer:
                     await self._park(head, _UNSUBSCRIBED)
                 elif not await self._try(head, source, way):
                     return
-        except Exception as error:  # noqa: BLE001 - a defect here must not stop the others' notices
-            _log.error("notice.failed", source=address[0], error=type(error).__name__)
-            await asyncio.sleep(self._pace.first_seconds)
         finally:
             if way:
                 await way.close()
-            self._wake.set()
 
     async def _try(self, one: Notice, source: Source, way: Way) -> bool:
         """Try one; whether the next may be tried."""

@@ -4,7 +4,7 @@ The write path says only that a version is there, and only while somebody subscr
 about its type; what a topic's trigger makes of it is found out after the commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,8 @@ class ChangeLog:
         self._db = db
         self._book = book
         self._topics = topics
+        #: Called when something was kept; it is committed a moment later.
+        self.on_kept: Callable[[], None] = lambda: None
 
     async def keep(self, conn: AsyncConnection, changes: Sequence[Changed]) -> None:
         """Keep those that a live subscription may be about, in the open transaction."""
@@ -50,6 +52,7 @@ class ChangeLog:
         ]
         if rows:
             await conn.execute(resource_change.insert(), rows)
+            self.on_kept()
 
     async def is_waiting(self, conn: AsyncConnection) -> bool:
         """Whether there is a change nobody was found for yet."""

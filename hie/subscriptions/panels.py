@@ -38,14 +38,16 @@ class Outcome(StrEnum):
 
     MATCHED = "matched"
     REPEATED = "repeated"  # an earlier row means the same person
-    NOT_FOUND = "not-found"  # nobody the caller may see fits certainly, or carries the number
+    NOT_CERTAIN = "not-certain"  # of those the caller may see somebody may fit, none certainly
+    NOT_FOUND = "not-found"  # nobody the caller may see fits, or carries the number
     TOO_LITTLE = "too-little"  # the row says nothing to look anybody up by
 
 
 REASONS: Final = {
     Outcome.MATCHED: "",
     Outcome.REPEATED: "an earlier row means the same person",
-    Outcome.NOT_FOUND: "nobody you may see certainly fits, or more than one does",
+    Outcome.NOT_CERTAIN: "somebody may fit, none certainly: say more, such as address or telephone",
+    Outcome.NOT_FOUND: "nobody you may see fits",
     Outcome.TOO_LITTLE: "expected a number with its authority, or name and date of birth",
 }
 
@@ -185,23 +187,25 @@ class Panels:
             if error.category is not Category.BUSINESS_RULE:
                 raise
             return Placed(name=row.name, outcome=Outcome.TOO_LITTLE), ""
-        if found is None:
-            return Placed(name=row.name, outcome=Outcome.NOT_FOUND), ""
+        if isinstance(found, Outcome):
+            return Placed(name=row.name, outcome=found), ""
         person, record = found
         if person in seen:
             return Placed(name=row.name, outcome=Outcome.REPEATED, person=person), ""
         return Placed(name=row.name, outcome=Outcome.MATCHED, person=person), record
 
-    async def _meant(self, ctx: RequestContext, patient: FhirJson) -> tuple[str, str] | None:
+    async def _meant(self, ctx: RequestContext, patient: FhirJson) -> tuple[str, str] | Outcome:
         """The person a row certainly means, and a source record of it that the caller may see."""
         if any(patient.get(name) for name in _DESCRIBED):
+            asked = {"resourceType": "Patient", **patient}
             found = await self._identities.identify_candidates(
-                ctx, {"resourceType": "Patient", **patient}, count=1, only_certain=True
+                ctx, asked, count=1, only_certain=True
             )
-            if not found.found:
-                return None
-            best = found.found[0]
-            return best.patient.id, _chosen(ctx, best.records)
+            if found.found:
+                best = found.found[0]
+                return best.patient.id, _chosen(ctx, best.records)
+            others = await self._identities.identify_candidates(ctx, asked, count=0)
+            return Outcome.NOT_CERTAIN if others.total else Outcome.NOT_FOUND
         numbers = [n for one in patient.get("identifier", ()) if (n := _number(one))]
         if not numbers:
             raise HieError(Category.BUSINESS_RULE, REASONS[Outcome.TOO_LITTLE])
@@ -210,7 +214,7 @@ class Panels:
             crossed = await self._identities.cross_references(ctx, number)
             if crossed.patient is not None:
                 meant[crossed.patient.id] = crossed.patient.built_of[0]
-        return next(iter(meant.items())) if len(meant) == 1 else None
+        return next(iter(meant.items())) if len(meant) == 1 else Outcome.NOT_FOUND
 
     async def _write(
         self, ctx: RequestContext, source: SourceId, group_id: str, group: FhirJson

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from hie.flow.decisions import Merge, Steward
+from hie.kernel.ids import PersonId
 from hie.subscribing import Subscribing
 from hie.subscriptions.policy import Delivery
 from hie.web import Metrics
@@ -23,6 +25,16 @@ FAST = Delivery(
     keep_seconds=600,
     binding_seconds=600,
 )
+
+
+FOREIGN = [{"system": "urn:elsewhere", "value": "E-1"}]
+LIVES = {
+    "address": [
+        {"line": ["12 Orchard Lane"], "city": "Lynn", "state": "MA", "postalCode": "01901"}
+    ],
+    "telecom": [{"system": "phone", "value": "7815550107"}],
+}
+NAME = [{"family": "Secret", "given": ["Alma"]}]
 
 
 @pytest.fixture
@@ -231,6 +243,120 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> N
 
 async def disclosures(world: World) -> int:
     """Disclosures on record."""
-    async with world.hub.db.reading() as conn:
-        query = text("SELECT count(*) FROM audit_event WHERE subtype = 'disclose'")
-        return int(await conn.scalar(query) or 0)
+    return len([line async for line in world.hub.audit.export() if b'"disclose"' in line])
+
+
+def parameters(rows: list[tuple[str, dict[str, Any]]], name: str = "panel") -> dict[str, Any]:
+    """The body of `$load-panel`."""
+    told = [
+        {
+            "name": "row",
+            "part": [{"name": "id", "valueString": row}, {"name": "patient", "resource": p}],
+        }
+        for row, p in rows
+    ]
+    body = [{"name": "name", "valueString": name}, *told]
+    return {"resourceType": "Parameters", "parameter": body}
+
+
+def outcomes(body: bytes) -> dict[str, Any]:
+    """By row its outcome; `group` its id."""
+    found: dict[str, Any] = {}
+    for one in json.loads(body)["parameter"]:
+        if one["name"] == "group":
+            found["group"] = one["valueReference"]["reference"].partition("/")[2]
+        elif one["name"] == "row":
+            parts = {p["name"]: next(v for k, v in p.items() if k != "name") for p in one["part"]}
+            found[parts["id"]] = parts["outcome"]
+            found.setdefault("bodies", {})[parts["id"]] = {
+                k: v for k, v in parts.items() if k != "id"
+            }
+    return found
+
+
+async def test_a_panel_names_whose_events_are_told(world: World, hook: Hook) -> None:
+    seen = await world.post("ALPHA", patient("A1", "alpha", **LIVES))
+    hidden = await world.post("ALPHA", {**zebulon("A2", "alpha"), **LIVES})
+    await world.post("ALPHA", consent(hidden, deny(actor("BETA"))))
+    rows = [
+        ("1", patient("M-1", "beta", **LIVES)),
+        ("2", {**zebulon("A2", "alpha"), **LIVES}),
+        (
+            "3",
+            patient(
+                "M-3",
+                "beta",
+                identifier=FOREIGN,
+                name=[{"family": "Nobody"}],
+                birthDate="1990-01-01",
+            ),
+        ),
+        ("4", patient("M-4", "beta", **LIVES)),
+        ("5", {"resourceType": "Patient", "identifier": [{"system": "urn:alpha", "value": "A1"}]}),
+        ("6", {"resourceType": "Patient", "identifier": [{"system": "urn:alpha", "value": "A2"}]}),
+        ("7", {"resourceType": "Patient", "name": [{"given": ["Al"]}]}),
+        ("8", patient("M-8", "beta")),
+    ]
+    status, _, body = await world.ask("BETA", "POST", "Group/$load-panel", parameters(rows))
+    assert status == 200, body
+    told = outcomes(body)
+    wanted = {"1": "matched", "2": "not-found", "3": "not-found", "4": "repeated"}
+    wanted |= {"5": "repeated", "6": "not-found", "7": "too-little"}
+    wanted |= {"8": "not-certain"}
+    assert {row: told[row] for row in wanted} == wanted
+    # Hidden and absent are answered alike, to the byte.
+    assert told["bodies"]["2"] == told["bodies"]["3"] == told["bodies"]["6"]
+    group = await world.get("BETA", f"Group/{told['group']}")
+    person = await world.person_of("ALPHA", seen)
+    assert [m["entity"]["reference"] for m in group["member"]] == [f"Patient/{person}"]
+    assert await world.status("GAMMA", f"Group/{told['group']}") in (200, 404)
+
+    asked = subscription(
+        "encounter-start", f"Encounter?_in=Group/{told['group']}", endpoint=hook.url
+    )
+    name = await world.post("BETA", asked)
+    await standing(world, "BETA", name, "active")
+    other = await world.post("ALPHA", patient("A9", "alpha", identifier=FOREIGN, name=NAME))
+    await world.post("ALPHA", encounter(other))
+    await world.post("ALPHA", encounter(seen))
+    (event,) = await hook.heard(1)
+    assert event["entry"][1]["resource"]["subject"]["reference"] == f"Patient/{person}"
+
+    # Another load takes the place of the first; taken back, the first is there again.
+    path = f"Group/{told['group']}/$load-panel"
+    status, _, body = await world.ask("BETA", "POST", path, parameters([("3", rows[2][1])]))
+    assert status == 200, body
+    assert "member" not in await world.get("BETA", f"Group/{told['group']}")
+    status, _, _ = await world.ask("GAMMA", "POST", path, parameters([("1", rows[0][1])]))
+    assert status == 404
+    undo = f"Group/{told['group']}/$undo-load"
+    status, _, body = await world.ask("BETA", "POST", undo, {"resourceType": "Parameters"})
+    assert (status, json.loads(body)["parameter"][0]["valueUnsignedInt"]) == (200, 1)
+    group = await world.get("BETA", f"Group/{told['group']}")
+    assert [m["entity"]["reference"] for m in group["member"]] == [f"Patient/{person}"]
+    status, _, _ = await world.ask("BETA", "POST", undo, {"resourceType": "Parameters"})
+    assert status == 200
+    assert await world.status("BETA", f"Group/{told['group']}") == 410
+
+
+async def test_a_merge_is_told_to_those_who_see_a_record_that_moved(
+    world: World, hook: Hook
+) -> None:
+    name = await world.post("BETA", subscription("identity-change", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    kept = await world.post("ALPHA", patient("A1", "alpha"))
+    gone = await world.post("ALPHA", zebulon("A2", "alpha"))
+    unseen = [
+        await world.post("ALPHA", {**zebulon(number, "alpha"), "birthDate": born, "name": NAME})
+        for number, born in (("A3", "1961-05-06"), ("A4", "1930-10-11"))
+    ]
+    for record in unseen:
+        await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+    for one, other in (unseen, (kept, gone)):
+        first, second = await world.person_of("ALPHA", one), await world.person_of("ALPHA", other)
+        merge = Merge(kept=PersonId(first), gone=PersonId(second))
+        await world.hub.stewards.decide(Steward(name="steward:test", reason="both charts"), merge)
+    (event,) = await hook.heard(1)
+    assert said(event)["events"] == [1]
+    assert event["entry"][1]["resource"]["id"] == await world.person_of("ALPHA", kept)
+    assert b"Secret" not in b"".join(hook.bodies)
