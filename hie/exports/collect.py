@@ -200,13 +200,8 @@ class Collector:
     ) -> set[tuple[str, int]]:
         """List the persons' own resources; the others that belong to the list."""
         listing, span = self._listing, work.job.span
-        rows = [
-            row
-            for row in await listing.of_persons(
-                work.conn, work.residual, span, work.walked, persons
-            )
-            if row.type_id != self._patient
-        ]
+        walked = tuple(type_id for type_id in work.walked if type_id != self._patient)
+        rows = await listing.of_persons(work.conn, work.residual, span, walked, persons)
         others: set[tuple[str, int]] = set()
         is_system = work.job.asked.level is Level.SYSTEM
         for row in await self._kept(work, rows):

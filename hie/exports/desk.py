@@ -222,9 +222,7 @@ class Exports:
         async for portion in self._files.portions(job, part):
             # A file takes long: what was revoked meanwhile holds from the next portion on.
             now = replace(ctx, now_us=self._clock.now_us())
-            if await self._tokens.standing(ctx.caller.token_id) is None:
-                raise HieError(Category.UNAUTHENTICATED, "the token was revoked")
-            await self._own(now, job.job_id)
+            await self._require_open(now, job)
             if part.type_id == DELETED:
                 yield Leaving(gone=tuple(await self._files.gone(now, job, portion)))
             else:
@@ -255,6 +253,16 @@ class Exports:
         if is_read:
             await self._require_still(ctx, job)
         return job
+
+    async def _require_open(self, ctx: RequestContext, job: Job) -> None:
+        """Make sure that a file may be read on."""
+        for token_id in {ctx.caller.token_id, job.token_id}:
+            if await self._tokens.standing(token_id) is None:
+                raise HieError(Category.UNAUTHENTICATED, "the token was revoked")
+        async with self._db.reading() as conn:
+            is_complete = await self._book.is_complete(conn, job)
+        if not is_complete:
+            raise HieError(Category.NOT_FOUND, NOT_FOUND)
 
     async def _require_still(self, ctx: RequestContext, job: Job) -> None:
         lost = [name for name in job.asked.types if not may_export(ctx.caller, name)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Row, and_, delete, func, or_, select, tuple_, update
@@ -76,6 +77,11 @@ class ExportBook:
         row = (await conn.execute(select(export_job).where(_J.job_id == job_id))).first()
         return await self._job(conn, row) if row else None
 
+    async def is_complete(self, conn: AsyncConnection, job: Job) -> bool:
+        """Whether a job's files can be read still."""
+        query = select(_J.pk).where(_J.pk == job.pk, _J.state == State.COMPLETE.value)
+        return (await conn.execute(query)).first() is not None
+
     async def is_busy(self, conn: AsyncConnection, owner: str) -> bool:
         """Whether a job of this caller is being worked on."""
         query = select(_J.pk).where(_J.owner == owner, _J.state == State.WORKING.value)
@@ -105,14 +111,20 @@ class ExportBook:
 
     async def advance(
         self, conn: AsyncConnection, job: Job, worker: str, step: Step, now_us: int
-    ) -> bool:
-        """Store a step; False, and nothing is stored, where the job is not this worker's."""
+    ) -> Job | None:
+        """Store a step: the job after it, or None where it is not this worker's any more."""
         is_full = job.in_batch >= FILE_RESOURCES
-        batch = job.batch + is_full
         counts = Counter[int]()
         for _, content in step.holdings:
             counts.update({type_id: len(keys) for type_id, keys in content.items()})
-        in_batch = counts.total() + (0 if is_full else job.in_batch)
+        after = replace(
+            job,
+            place=step.place,
+            batch=job.batch + is_full,
+            in_batch=counts.total() + (0 if is_full else job.in_batch),
+            rows=job.rows + len(step.holdings),
+            listed=job.listed + counts.total(),
+        )
         changed = await conn.execute(
             update(export_job)
             .where(
@@ -122,20 +134,20 @@ class ExportBook:
                 _J.place == job.place,
             )
             .values(
-                place=step.place,
-                batch=batch,
-                in_batch=in_batch,
-                row_count=job.rows + len(step.holdings),
-                listed=job.listed + counts.total(),
+                place=after.place,
+                batch=after.batch,
+                in_batch=after.in_batch,
+                row_count=after.rows,
+                listed=after.listed,
                 **_lease(worker, now_us),
             )
         )
         if not changed.rowcount:
-            return False
-        await self._add_holdings(conn, job, batch, step)
+            return None
+        await self._add_holdings(conn, job, after.batch, step)
         await self._add_others(conn, job, step)
-        await self._add_counts(conn, job, batch, counts)
-        return True
+        await self._add_counts(conn, job, after.batch, counts)
+        return after
 
     async def _add_holdings(self, conn: AsyncConnection, job: Job, batch: int, step: Step) -> None:
         rows = [

@@ -7,6 +7,7 @@ again; nothing is listed twice and nothing is left out.
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -15,7 +16,7 @@ import structlog
 
 from hie.db import Database, is_passing
 from hie.exports.collect import Collector
-from hie.exports.model import KEPT_SECONDS, Job, State, Tokens
+from hie.exports.model import KEPT_SECONDS, SETTLE_SECONDS, Job, State, Tokens
 from hie.exports.repository import ExportBook
 from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.context import RequestContext
@@ -54,21 +55,20 @@ class ExportWorker:
 
     async def run(self) -> None:
         """Work jobs off until cancelled."""
-        wait = POLL_SECONDS
+        hurried_until = 0.0
         while True:
+            is_hurried = time.monotonic() < hurried_until
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(SETTLING_SECONDS if is_hurried else POLL_SECONDS):
                     await self._wake.wait()
-            wait = SETTLING_SECONDS if self._wake.is_set() else POLL_SECONDS
-            self._wake.clear()
+            if self._wake.is_set():
+                self._wake.clear()
+                hurried_until = time.monotonic() + 2 * SETTLE_SECONDS
             try:
                 while await self.work():
-                    wait = POLL_SECONDS
+                    pass
             except Exception as error:  # noqa: BLE001 - the database is away: the jobs wait in it
                 _log.warning("export.interrupted", error=type(error).__name__)
-            if wait == SETTLING_SECONDS:
-                await asyncio.sleep(wait)
-                self._wake.set()
 
     async def work(self) -> bool:
         """Take one job and work on it to its end; False where none waits."""
@@ -101,15 +101,13 @@ class ExportWorker:
             await self._end(job, State.FAILED)
             return None
         async with self._db.transaction() as conn:
-            is_ours = await self._book.advance(conn, job, self._name, step, now_us)
-        if not is_ours:
+            after = await self._book.advance(conn, job, self._name, step, now_us)
+        if after is None:
             return None
+        self.on_listed(after.listed - job.listed)
         if step.is_last:
-            await self._end(job, State.COMPLETE)
+            await self._end(after, State.COMPLETE)
             return None
-        async with self._db.reading() as conn:
-            after = await self._book.find(conn, job.job_id)
-        self.on_listed((after.listed if after else job.listed) - job.listed)
         return after
 
     async def _end(self, job: Job, state: State) -> None:

@@ -40,6 +40,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+@pytest.fixture
+async def on_postgres(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
+    async with World(tmp_path / "home", HIE_DATABASE_URL=postgres_url) as made:
+        yield made
+
+
 def group(*records: str, **elements: Any) -> Fhir:
     members = [{"entity": {"reference": f"Patient/{record}"}} for record in records]
     return {
@@ -95,7 +101,8 @@ async def test_every_level_gives_each_resource_once_and_what_it_refers_to(world:
     assert line == (await world.ask("ALPHA", "GET", f"Observation/{far}"))[2]
 
 
-async def test_what_is_hidden_changes_nothing_of_an_export(world: World) -> None:
+async def test_what_is_hidden_changes_nothing_of_an_export(on_postgres: World) -> None:
+    world = on_postgres
     alpha = await world.post("ALPHA", patient("A1", "alpha"))
     person = await world.person_of("ALPHA", alpha)
     for code in (GLUCOSE, HEMOGLOBIN):
@@ -212,7 +219,8 @@ async def test_one_event_for_each_patient_and_job_is_there_before_a_byte_left(
         assert address.rpartition("/")[2] in event.record.detail["query"]
 
 
-async def test_since_until_filters_and_elements_narrow_an_export(world: World) -> None:
+async def test_since_until_filters_and_elements_narrow_an_export(on_postgres: World) -> None:
+    world = on_postgres
     record = await world.post("ALPHA", patient("A1", "alpha"))
     person = await world.person_of("ALPHA", record)
     old = await world.post("ALPHA", observation(record, GLUCOSE))

@@ -125,7 +125,7 @@ def _job(db: Database, now_us: int) -> Job:
 
 async def _advance(db: Database, book: ExportBook, job: Job, worker: str, step: Step) -> bool:
     async with db.transaction() as conn:
-        return await book.advance(conn, job, worker, step, job.created_us)
+        return await book.advance(conn, job, worker, step, job.created_us) is not None
 
 
 async def _holdings(db: Database, book: ExportBook, job: Job) -> list[Holding]:
