@@ -35,6 +35,7 @@ _URL_MEMBERS: Final = ("url", "uri", "valueUri", "valueUrl", "valueOid", "valueU
 _LINK: Final = re.compile(r'((?:href|src)=")([^"]+)(")')
 _CONDITIONAL: Final = re.compile(r"^([A-Z][A-Za-z]+)\?(.+)$")
 _ELSEWHERE: Final = re.compile(r"^https?://.+/([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}$")
+_WEB: Final = re.compile(r"^https?://[^\s/]+/\S+$")
 _URN: Final = ("urn:uuid:", "urn:oid:")
 
 _UNKNOWN: Final = "the reference leads to nothing in the request or among what the source sent"
@@ -190,9 +191,10 @@ class References:
                 break
         if RELATIVE.match(reference) or reference.startswith(_URN):
             return reference, True
-        if found := _ELSEWHERE.match(reference.partition("/_history/")[0]):
+        if _WEB.match(reference):
             # Another server's resource may be pointed to; another server's patient may not.
-            return reference, found[1] == "Patient"
+            found = _ELSEWHERE.match(reference.partition("/_history/")[0])
+            return reference, found is not None and found[1] == "Patient"
         return None, True
 
     def _logical(self, path: str, holder: FhirJson) -> _Use | None:
