@@ -225,6 +225,8 @@ class Records:
         found: list[Served] = []
         if cursor is None and portion.has("Patient"):
             found = [one for one in first if portion.is_since(one.last_updated_us)]
+        if portion.count is not None and len(found) >= portion.count:
+            return found, "m:0"
         if phase == "m":
             room = _room(portion, found)
             members, following = await self._charts.members(
@@ -280,10 +282,10 @@ def _granted(portion: Portion, caller: Caller) -> Portion:
 
 
 def _room(portion: Portion, found: Sequence[Served]) -> Portion:
-    """What of a page is left; one at least, to learn whether there is more."""
+    """What of a page is left."""
     if portion.count is None:
         return portion
-    return replace(portion, count=max(portion.count - len(found), 1))
+    return replace(portion, count=portion.count - len(found))
 
 
 def _phase(cursor: str) -> tuple[str, int]:
