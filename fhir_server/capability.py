@@ -10,6 +10,7 @@ import orjson
 
 from fhir_server.interactions.create import READ_ONLY_TYPES
 from fhir_server.operations.subscriptions import SEARCHED
+from fhir_server.search.linked import included, reverse_included
 from fhir_server.search.params import modifiers_of
 from fhir_server.settings import FhirSettings
 from hie.kernel.clock import instant
@@ -27,8 +28,11 @@ TYPE_INTERACTIONS: Final = (
     "create",
     "search-type",
 )
-#: What `POST [base]` takes.
-SYSTEM_INTERACTIONS: Final = {"transaction": ("transaction", "batch")}
+#: What the base address offers.
+SYSTEM_INTERACTIONS: Final = {
+    "transaction": ("transaction", "batch"),
+    "search-system": ("search-system",),
+}
 WRITING: Final = frozenset({"update", "patch", "create", "delete"})
 #: What a patch may be written in, besides FHIR JSON (FHIRPath Patch).
 PATCH_FORMATS: Final = ("application/json-patch+json", "application/fhir+json")
@@ -89,11 +93,13 @@ def capability_statement(
     """
     listed = list(routes)
     offered = {route.interaction for route in listed}
+    reverse = reverse_included(index)
     rest: dict[str, Any] = {
         "mode": "server",
         "security": _security(settings),
         "resource": [
             _resource(name, offered, index)
+            | _includes(index, name, reverse[name])
             | _operations(name, listed)
             | (_subscriptions(settings) if name == "Subscription" else {})
             for name in index.types
@@ -177,6 +183,12 @@ def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any
         "referencePolicy": ["literal", "local"],
         "searchParam": [*EVERYWHERE, *(_param(param) for param in index.params(name))],
     }
+
+
+def _includes(index: SearchIndex, name: str, reverse: Sequence[str]) -> dict[str, Any]:
+    """FHIR JSON has no empty arrays."""
+    told = {"searchInclude": included(index, name), "searchRevInclude": list(reverse)}
+    return {key: values for key, values in told.items() if values}
 
 
 def _stands_at(route: Routed, of_type: str) -> bool:

@@ -127,7 +127,7 @@ async def test_pages_stand_while_others_write(chart):
     there = {name for name, _ in told}
     for number, sort in enumerate(SORTS, start=1):
         others = Others(chart, there, 10_000 * number)
-        query = f"patient={chart.person}&_count=150&_sort={sort}"
+        query = f"patient={chart.person}&_count=125&_sort={sort}"
         told = await chart.pages(ALPHA, query, others.write)
         times = Counter(name for name, _ in told)
         assert len(others.changed) == 21
