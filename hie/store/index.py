@@ -107,9 +107,8 @@ class SearchIndex:
         return self._absent.get(f"{type_name}.{name}", "")
 
     def params(self, type_name: str) -> tuple[SearchParam, ...]:
-        """All parameters of a type that may be asked now, in the order of its table."""
-        params = self._plans[type_name].params.values()
-        return tuple(p for p in params if not self._behind or self._is_ready(type_name, p))
+        """All parameters of a type, in the order of its table."""
+        return tuple(self._plans[type_name].params.values())
 
     def values(self, resource: FhirJson) -> tuple[IndexValue, ...]:
         """The index rows of a resource, each once; references already point to hub ids."""
