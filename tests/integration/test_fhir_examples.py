@@ -102,7 +102,8 @@ async def test_official_examples_come_back_as_they_were_sent(tmp_path: Path):
                     refused.append((kind, place))
                     continue
                 path = place.partition("/_history")[0]
-                async with hub.request("GET", path, None, token) as answer:
+                wanted_type = {"Accept": "application/fhir+json"}
+                async with hub.request("GET", path, None, token, **wanted_type) as answer:
                     served = await answer.text()
                 given, wanted = contents(served, person), contents(text, her["id"])
                 assert list(given) == list(wanted), kind

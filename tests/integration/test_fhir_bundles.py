@@ -1,0 +1,140 @@
+"""Transactions and batches over HTTP: https://hl7.org/fhir/R4/http.html#transaction."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.support.fhir_source import (
+    AURELIA,
+    JSON_PATCH,
+    MRN,
+    Source,
+    entry,
+    patient,
+    statuses,
+    weight,
+)
+from tests.support.running_hub import running_hub
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def aurelia(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Source]:
+    """On SQLite, for what does not depend on the database; each test has its own patient."""
+    home = tmp_path_factory.mktemp("hub") / "home"
+    async with running_hub(home, HIE_REGIME="hipaa-treatment") as hub:
+        yield Source(hub, await hub.token(AURELIA))
+
+
+async def test_a_transaction_deletes_creates_updates_patches_and_then_reads(aurelia: Source):
+    her = await aurelia.make(patient("B1"))
+    about = f"Patient/{her['id']}"
+    old, kept = await aurelia.make(weight(about)), await aurelia.make(weight(about))
+    operations = b'[{"op":"replace","path":"/valueQuantity/value","value":80.0}]'
+    binary = {
+        "resourceType": "Binary",
+        "contentType": JSON_PATCH["Content-Type"],
+        "data": base64.b64encode(operations).decode(),
+    }
+    visit = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": {"reference": f"Patient?identifier={MRN}|B1"},
+    }
+    status, answer = await aurelia.transact(
+        entry("GET", f"Observation?_id={kept['id']},{old['id']}"),
+        entry("PATCH", f"Observation/{kept['id']}", binary),
+        entry("GET", f"Observation/{old['id']}"),
+        entry(
+            "POST",
+            "Observation",
+            weight(about, encounter={"reference": "urn:uuid:0b1c"}),
+            fullUrl="urn:uuid:0b1d",
+        ),
+        entry("POST", "Encounter", visit, fullUrl="urn:uuid:0b1c"),
+        entry("DELETE", f"Observation/{old['id']}"),
+        Prefer="return=representation",
+    )
+    assert status == 200, answer
+    assert statuses(answer) == ["200 OK", "200 OK", "410 Gone"] + ["201 Created"] * 2 + [
+        "204 No Content"
+    ]
+    searched, patched, gone, made, encounter, _ = answer["entry"]
+    # The search sees the patch, and no more what was deleted.
+    (found,) = searched["resource"]["entry"]
+    assert found["resource"]["valueQuantity"]["value"] == 80.0
+    assert patched["resource"]["meta"]["versionId"] == "2"
+    assert gone["response"]["outcome"]["issue"][0]["code"] == "deleted"
+    assert made["resource"]["encounter"]["reference"] == f"Encounter/{encounter['resource']['id']}"
+    assert encounter["resource"]["subject"] == made["resource"]["subject"]
+
+
+async def test_a_transaction_with_a_read_that_nobody_may_answer_writes_nothing(aurelia: Source):
+    status, told = await aurelia.transact(
+        entry("POST", "Patient", patient("B2")), entry("GET", "Nothing/1")
+    )
+    assert (status, told["issue"][0]["expression"]) == (404, ["Bundle.entry[1].request.url"])
+    _, found = await aurelia.ask(f"Patient?identifier={MRN}|B2")
+    assert "entry" not in found
+
+
+async def test_numbers_in_what_a_bundle_gives_back_are_those_that_were_written(aurelia: Source):
+    her = await aurelia.make(patient("B3"))
+    body = weight(f"Patient/{her['id']}", valueQuantity={"value": "#", "unit": "kg"})
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [entry("POST", "Observation", body), entry("GET", f"Patient/{her['id']}")],
+    }
+    for number in (b"72.50", b"1e2", b"0.000000001", b"-0", b"12345678901234567890123"):
+        sent = json.dumps(bundle).encode().replace(b'"#"', number)
+        async with aurelia.hub.request(
+            "POST", "", sent, aurelia.token, Prefer="return=representation"
+        ) as answer:
+            given = await answer.read()
+        assert answer.status == 200
+        assert b'"value":%s,' % number in given, given
+
+
+async def test_a_patient_batches_reads_and_sees_what_single_reads_show(aurelia: Source):
+    her = await aurelia.make(patient("B4"))
+    hidden = await aurelia.make(patient("XB4", name=[{"family": "Other"}], birthDate="1980-01-01"))
+    made = await aurelia.make(weight(f"Patient/{her['id']}"))
+    person = made["subject"]["reference"].removeprefix("Patient/")
+    token = await aurelia.hub.token(patient=person, scope="patient/*.rs", purpose="PATRQT")
+    portal = Source(aurelia.hub, token)
+    status, answer = await portal.transact(
+        entry("GET", f"Patient/{person}"),
+        entry("GET", f"Observation/{made['id']}"),
+        entry("GET", f"Observation/{made['id']}", request={"ifNoneMatch": 'W/"1"'}),
+        entry("HEAD", f"Observation/{made['id']}"),
+        entry("GET", f"Patient/{hidden['id']}"),
+        entry("GET", "Observation?nothing=1"),
+        entry("GET", f"Patient/{person}/$everything"),
+        kind="batch",
+    )
+    assert status == 200, answer
+    assert statuses(answer) == [
+        *("200 OK", "200 OK", "304 Not Modified", "200 OK"),
+        *("404 Not Found", "400 Bad Request", "200 OK"),
+    ]
+    assert answer["entry"][1]["resource"]["id"] == made["id"]
+    assert "resource" not in answer["entry"][3]
+    # What writes is refused to who may not write, and nothing of it is done.
+    status, _ = await portal.transact(entry("DELETE", f"Observation/{made['id']}"), kind="batch")
+    assert status == 403
+
+
+async def test_one_resource_under_two_names_is_written_once_in_a_transaction(aurelia: Source):
+    her = await aurelia.make(patient("B5"))
+    own = weight(f"Patient/{her['id']}", id="w-1")
+    _, made = await aurelia.ask("Observation/w-1", own, "PUT")
+    status, told = await aurelia.transact(
+        entry("PUT", "Observation/w-1", own), entry("DELETE", f"Observation/{made['id']}")
+    )
+    assert (status, told["issue"][0]["code"]) == (400, "duplicate")
