@@ -18,7 +18,7 @@ TRAINING_STAMP := .venv/.training-$(TRAINING_HASH)
 NODE_HASH := $(shell { cat setup/node/package.json setup/node.sh; pwd; } | cksum | cut -d' ' -f1)
 NODE_STAMP := .venv/.node-$(NODE_HASH)
 
-.PHONY: help setup node census training run test test-long check format bench docs coverage postgresql clean
+.PHONY: help setup node census training run test test-long check conformance format bench docs coverage postgresql clean
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ check: setup  ## format, lint, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+conformance: setup node  ## judge what the hub makes and serves by other people's validators (JAR=path of HL7's)
+	@$(BIN)/python -m tests.conformance.run $(if $(JAR),--jar $(JAR))
 
 format: setup  ## let ruff put the format and the imports right
 	@$(BIN)/ruff check --select I --fix .

