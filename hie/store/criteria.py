@@ -48,6 +48,13 @@ Labels = Callable[[str | None, str | None], Sequence[tuple[int, int]]]
 SECURITY = "_security"
 #: From this breadth on a criterion is no place to begin a search at.
 _BROAD = 8
+#: Where to begin a search, the best first.
+_LEADING: dict[type, int] = {
+    kind: rank
+    for rank, kind in enumerate(
+        (q.Keyed, q.Composite, q.Reference, q.Text, q.Uri, q.String, q.Near, q.Chain, q.Has)
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +65,19 @@ class At:
         r: an alias of `resource`.
         visible: whether the caller may know of the resource of another alias.
         persons: whose resources are asked for, to pick the index; None = anybody's.
-        type_id: of a nested alias, which is sought from its index rows on; None = its rows are
-            looked at one by one.
+        type_id: where resources of that type are sought from the criterion's index rows on;
+            None = they are looked at one by one.
     """
 
     r: Any
     visible: Visible
     persons: Persons = None
     type_id: int | None = None
+
+    @property
+    def is_sought(self) -> bool:
+        """Whether resources are found by this criterion."""
+        return self.type_id is not None
 
 
 class Criteria:
@@ -97,12 +109,18 @@ class Criteria:
             q.Ids: lambda at, c: at.r.c.id.in_(c.values),
             q.LastUpdated: self._last_updated,
             q.About: lambda at, c: about(at.r, c.persons, is_own=not c.is_any),
-            q.Chain: lambda at, c: self._joins.chain(at.r, c, at.persons, at.visible),
-            q.Has: lambda at, c: self._joins.has(at.r, c, at.persons, at.visible),
+            q.Chain: lambda at, c: self._joins.chain(at.r, c, at.visible, is_sought=at.is_sought),
+            q.Has: lambda at, c: self._joins.has(at.r, c, at.visible, is_sought=at.is_sought),
         }
 
     def expression(
-        self, r: Any, criterion: q.Criterion, persons: Persons, visible: Visible = nobody
+        self,
+        r: Any,
+        criterion: q.Criterion,
+        persons: Persons,
+        visible: Visible = nobody,
+        *,
+        sought_in: int | None = None,
     ) -> Expr:
         """Whether a resource meets a criterion.
 
@@ -111,8 +129,11 @@ class Criteria:
             criterion: what is asked.
             persons: whose resources are asked for, to pick the index; None = anybody's.
             visible: put on every other resource that the criterion goes through.
+            sought_in: the type's id where resources are to be found by this criterion, from its
+                index rows on; None = each is looked at.
         """
-        return self._build[type(criterion)](At(r=r, visible=visible, persons=persons), criterion)
+        at = At(r=r, visible=visible, persons=persons, type_id=sought_in)
+        return self._build[type(criterion)](at, criterion)
 
     def _meets(
         self, r: Any, criterion: q.Criterion, nested: q.Nested, visible: Visible, *, is_sought: bool
@@ -129,6 +150,15 @@ class Criteria:
         keyed = [c for c in criteria if isinstance(c, q.Keyed) and not c.is_not and c.keys]
         best = min(keyed, key=_breadth, default=None)
         return best if best is not None and _breadth(best) < _BROAD else None
+
+    def lead(self, criteria: Sequence[q.Criterion]) -> q.Criterion | None:
+        """The criterion by which to look for resources of anybody; None = one after the other.
+
+        Few resources have one value in an identifier, a reference or a composite; many have one
+        status. PostgreSQL begins where its statistics say, whatever is written; SQLite here.
+        """
+        led = [(rank, n) for n, c in enumerate(criteria) if (rank := _rank(c)) is not None]
+        return criteria[min(led)[1]] if led else None
 
     def resources(self, criterion: q.Keyed, type_id: int) -> Select[Any]:
         """Primary keys of the resources of a type that meet a criterion, from the index rows."""
@@ -254,11 +284,18 @@ class Criteria:
         found: Expr
         if at.persons is not None and "person_id" in table.c:
             found = r.c.pk.in_(rows.where(table.c.person_id.in_(at.persons)).correlate(r))
-        elif at.persons is None and at.type_id is not None and not is_not:
+        elif at.is_sought and not is_not:
             found = r.c.pk.in_(rows.correlate(None))
         else:
             found = sql_exists(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
         return not_(found) if is_not else found
+
+
+def _rank(criterion: q.Criterion) -> int | None:
+    """Where a criterion stands among those to begin a search at; None = never."""
+    if isinstance(criterion, q.Keyed) and (criterion.is_not or _breadth(criterion) >= _BROAD):
+        return None
+    return _LEADING.get(type(criterion))
 
 
 def _breadth(criterion: q.Keyed) -> int:

@@ -76,17 +76,18 @@ class Joins:
         self._patient = index.type_id("Patient")
         self._meets = meets
 
-    def chain(self, r: Any, c: q.Chain, persons: Persons, visible: Visible) -> Expr:
+    def chain(self, r: Any, c: q.Chain, visible: Visible, *, is_sought: bool) -> Expr:
         """Whether a reference of the resource leads to one of the chain's targets."""
-        return or_(false(), *(self._towards(r, c, one, persons, visible) for one in c.targets))
+        return or_(
+            false(), *(self._towards(r, c, one, visible, is_sought=is_sought) for one in c.targets)
+        )
 
     def _towards(
-        self, r: Any, c: q.Chain, nested: q.Nested, persons: Persons, visible: Visible
+        self, r: Any, c: q.Chain, nested: q.Nested, visible: Visible, *, is_sought: bool
     ) -> Expr:
         if nested.type == "Patient" and c.person:
             return about(r, nested.persons or (), is_own=c.person != "any")
         f, t = sp_ref.alias(f"{r.name}f"), resource.alias(f"{r.name}t")
-        is_sought = persons is None
         path = _Path(f, [f.c.param_id.in_(c.param_ids)])
         self._target(path, f, t, nested, visible, is_sought=is_sought)
         rows = select(f.c.resource_pk).select_from(path.joined).where(*path.where)
@@ -109,10 +110,9 @@ class Joins:
         path.where.append(f.c.target_type_id == self._index.type_id(nested.type))
         self._along(path, t, nested, visible, is_sought=is_sought)
 
-    def has(self, r: Any, c: q.Has, persons: Persons, visible: Visible) -> Expr:
+    def has(self, r: Any, c: q.Has, visible: Visible, *, is_sought: bool) -> Expr:
         """Whether one of some other resources refers to the resource."""
         o = resource.alias(f"{r.name}o")
-        is_sought = persons is None
         if c.type == "Patient" and c.person:
             path = _Path(o, [])
             self._along(path, o, c.of, visible, is_sought=is_sought)

@@ -115,8 +115,17 @@ class SearchStatements:
             r.c.type_id == self._index.type_id(query.type),
             r.c.deleted.is_(False),
             *([] if persons is None else [about(r, persons, is_own=query.is_own)]),
-            *(self._criteria.expression(r, c, persons, visible) for c in query.criteria),
+            *self._met(r, query, visible),
             visible(r, query.type),
+        ]
+
+    def _met(self, r: Any, query: Query, visible: Visible) -> list[Any]:
+        expression = self._criteria.expression
+        type_id = self._index.type_id(query.type)
+        lead = self._criteria.lead(query.criteria) if query.persons is None else None
+        return [
+            expression(r, c, query.persons, visible, sought_in=type_id if c is lead else None)
+            for c in query.criteria
         ]
 
     def _on(self, sight: Sight) -> Visible:
@@ -137,12 +146,13 @@ class SearchStatements:
                 visible(other, query.type),
             ]
             is_joined = isinstance(criterion, Chain | Has)
-            persons = query.persons if is_joined else None
-            met = self._criteria.expression(other, criterion, persons, visible)
+            is_sought = is_joined and query.persons is None
+            sought_in = patient if is_sought else None
+            met = self._criteria.expression(other, criterion, None, visible, sought_in=sought_in)
             if criterion is leading:
                 # Begin at its index rows: the others are asked of the few persons found there.
                 met = other.c.pk.in_(self._criteria.resources(leading, patient))
-            if criterion is leading or (is_joined and persons is None):
+            if criterion is leading or is_sought:
                 found = select(other.c.person_id).where(met, *is_theirs)
                 where.append(r.c.person_id.in_(found))
             else:

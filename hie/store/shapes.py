@@ -44,7 +44,7 @@ class Shape:
 
 def shape_of_query(query: q.Query) -> Shape | None:
     """The shape of a search, or None where it has none worth keeping."""
-    if not all(type(one) in _TEMPLATES and one.param != SECURITY for one in query.criteria):
+    if not all(map(_has_shape, query.criteria)):
         return None
     values: dict[str, Any] = {}
 
@@ -60,6 +60,19 @@ def shape_of_query(query: q.Query) -> Shape | None:
 def with_slots(query: q.Query, fill: Take) -> q.Query:
     """A query with what `fill` makes of each slot or value, to build the statement from."""
     return _template(query, fill)
+
+
+def _has_shape(criterion: q.Criterion) -> bool:
+    nested: tuple[q.Nested, ...] = ()
+    if isinstance(criterion, q.Chain):
+        nested = criterion.targets
+    elif isinstance(criterion, q.Has):
+        nested = (criterion.of,)
+    return (
+        type(criterion) in _TEMPLATES
+        and criterion.param != SECURITY
+        and all(_has_shape(one) for each in nested for one in each.criteria)
+    )
 
 
 def _template(query: q.Query, take: Take) -> q.Query:
@@ -108,6 +121,27 @@ def _same(c: Any, _: Take) -> q.Criterion:
     return c  # type: ignore[no-any-return]  # of the same class
 
 
+def _about(c: Any, take: Take) -> q.Criterion:
+    return replace(c, persons=tuple(map(take, c.persons)))  # type: ignore[no-any-return]  # of the same class
+
+
+def _chain(c: Any, take: Take) -> q.Criterion:
+    targets = tuple(_nested(nested, take) for nested in c.targets)
+    return replace(c, targets=targets)  # type: ignore[no-any-return]  # of the same class
+
+
+def _has(c: Any, take: Take) -> q.Criterion:
+    return replace(c, of=_nested(c.of, take))  # type: ignore[no-any-return]  # of the same class
+
+
+def _nested(nested: q.Nested, take: Take) -> q.Nested:
+    return replace(
+        nested,
+        persons=None if nested.persons is None else tuple(map(take, nested.persons)),
+        criteria=tuple(_TEMPLATES.get(type(one), _same)(one, take) for one in nested.criteria),
+    )
+
+
 _TEMPLATES: Final[dict[type, Callable[[Any, Take], q.Criterion]]] = {
     q.Token: _token,
     q.Date: _dated,
@@ -116,4 +150,7 @@ _TEMPLATES: Final[dict[type, Callable[[Any, Take], q.Criterion]]] = {
     q.Missing: _same,
     q.Ids: _plain,
     q.LastUpdated: _dated,
+    q.About: _about,
+    q.Chain: _chain,
+    q.Has: _has,
 }
