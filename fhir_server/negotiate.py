@@ -13,6 +13,7 @@ from hie.kernel.errors import Category, HieError
 
 FHIR_JSON: Final = "application/fhir+json"
 JSON_PATCH: Final = "application/json-patch+json"
+ENCODINGS: Final = ("gzip", "deflate", "identity")
 FORM: Final = "application/x-www-form-urlencoded"
 JSON_TYPES: Final = frozenset({FHIR_JSON, "application/json", "text/json"})
 ACCEPTED: Final = JSON_TYPES | {"application/*", "text/*", "*/*", "*"}
@@ -92,6 +93,17 @@ def require_json_content(content_type: str | None, more: str | None = None) -> N
             return
     expected = f"`{FHIR_JSON}`" + (f" or `{more}`" if more else "")
     raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected {expected}")
+
+
+def require_known_encoding(content_encoding: str | None) -> None:
+    """Make sure that a body is compressed in a way that is taken, or not at all.
+
+    Raises:
+        HieError: UNSUPPORTED_MEDIA otherwise.
+    """
+    if (content_encoding or "identity").strip().lower() not in ENCODINGS:
+        text = f"`Content-Encoding`: expected one of {', '.join(ENCODINGS)}"
+        raise HieError(Category.UNSUPPORTED_MEDIA, text)
 
 
 def require_form_content(content_type: str | None) -> None:

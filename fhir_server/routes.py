@@ -241,15 +241,20 @@ class Rim:
 
     async def _body(self, request: web.Request) -> bytes:
         limit = self._edge.settings.max_body_bytes
+        negotiate.require_known_encoding(request.headers.get("Content-Encoding"))
         declared = request.content_length
         if declared is not None and declared > limit:
             raise _too_large(limit)
         parts, size = [], 0
-        async for part in request.content.iter_chunked(CHUNK_BYTES):
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
+        try:
+            async for part in request.content.iter_chunked(CHUNK_BYTES):
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+        except web.RequestPayloadError as error:
+            text = "the body is not compressed as `Content-Encoding` says"
+            raise HieError(Category.INVALID, text) from error
         return b"".join(parts)
 
 

@@ -185,7 +185,7 @@ class Hub:
 
 
 @asynccontextmanager
-async def running_api() -> AsyncIterator[Hub]:
+async def running_api(origins: frozenset[str] = frozenset()) -> AsyncIterator[Hub]:
     """A running API, its door empty."""
     door, writer, refused = FakeDoor(INDEX), FakeWriter(), Refused()
     app = web.Application()
@@ -197,7 +197,7 @@ async def running_api() -> AsyncIterator[Hub]:
         writer=writer,
         token_checker=Tokens(),
         index=INDEX,
-        settings=FhirSettings(base_url=BASE, max_body_bytes=LIMIT_BYTES),
+        settings=FhirSettings(base_url=BASE, max_body_bytes=LIMIT_BYTES, cors_origins=origins),
         clock=StillClock(),
         sealer=KeyRing.ephemeral().sealing_key("cursor"),
         watcher=refused,

@@ -29,7 +29,9 @@ def codes(resource) -> set[str]:
     return {entry["code"] for entry in resource["interaction"]}
 
 
-OPERATIONS = {"transaction", "search-system"} | {route.interaction for route in ROUTES if route.definition}
+OPERATIONS = {"transaction", "search-system"} | {
+    route.interaction for route in ROUTES if route.definition
+}
 
 
 def test_the_statement_is_valid_and_of_r4(statement):
