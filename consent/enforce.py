@@ -1,10 +1,21 @@
 """The recheck of what is about to leave (pure): the last chance to find a hole in the SQL."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from consent.evaluate import Judge, Law
 from consent.model import AccessRequest, Directive, Obligation, ResourceFacts
 from hie.kernel.errors import Category, HieError
+
+
+class RowFacts(NamedTuple):
+    """What the columns of a row tell a decision, but for its id; "" = none."""
+
+    type: str
+    source_id: str
+    person_id: str
+    source_record_id: str
+    label_mask: int
 
 
 def recheck(
@@ -40,6 +51,36 @@ def recheck(
             raise HieError(Category.FAULT, "the consent decision and the answer disagree")
         obligations.update(decision.obligations)
     return tuple(sorted(obligations, key=lambda obligation: obligation.code))
+
+
+def recheck_rows(
+    request: AccessRequest,
+    rows: Mapping[RowFacts, Sequence[str]],
+    directives: Mapping[str, Sequence[Directive]],
+    law: Law,
+) -> tuple[Obligation, ...]:
+    """`recheck` of many resources: ids by what their rows have in common.
+
+    Only where a Consent names a resource of that person are they looked at one by one.
+
+    Raises:
+        HieError: FAULT when one of them is denied. Nothing may leave then.
+    """
+    aimed = {person for person, found in directives.items() if _names_instances(found)}
+    leaving = (
+        ResourceFacts(
+            type=row.type,
+            id=key,
+            source_id=row.source_id,
+            person_id=row.person_id or None,
+            source_record_id=row.source_record_id,
+            label_mask=row.label_mask,
+            is_partial=True,
+        )
+        for row, ids in rows.items()
+        for key in (ids if row.person_id in aimed else ids[:1])
+    )
+    return recheck(request, leaving, directives, law)
 
 
 def _names_instances(directives: Sequence[Directive]) -> bool:

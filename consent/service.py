@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.confine import Reach, confined
-from consent.enforce import recheck
+from consent.enforce import RowFacts, recheck, recheck_rows
 from consent.evaluate import Law, decide, in_words
 from consent.from_fhir.directive import ConsentReader
 from consent.model import (
@@ -294,6 +294,18 @@ class ConsentService:
         persons = {facts.person_id for facts in leaving if facts.person_id}
         directives = await self._repository.load(conn, persons)
         return recheck(access_request(ctx, "access"), leaving, directives, self.law)
+
+    async def recheck_rows(
+        self, conn: AsyncConnection, ctx: RequestContext, rows: Mapping[RowFacts, Sequence[str]]
+    ) -> tuple[Obligation, ...]:
+        """`recheck` of many resources: ids by what their rows have in common.
+
+        Raises:
+            HieError: FAULT when something is denied.
+        """
+        persons = {row.person_id for row in rows if row.person_id}
+        directives = await self._repository.load(conn, persons)
+        return recheck_rows(access_request(ctx, "access"), rows, directives, self.law)
 
     async def explain(
         self, conn: AsyncConnection, request: AccessRequest, facts: ResourceFacts

@@ -3,12 +3,13 @@
 `hie.access` reads resources, `hie.record` whole records; both see through this.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consent.model import ResourceFacts
+from consent.enforce import RowFacts
 from consent.service import ConsentService
 from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
@@ -65,20 +66,13 @@ class Sight:
         Raises:
             HieError: FAULT when the SQL let something through that the decision denies.
         """
-        facts = [
-            ResourceFacts(
-                type=served.type,
-                id=served.id,
-                source_id=served.source_id,
-                person_id=served.person_id or None,
-                source_record_id=served.source_record_id,
-                label_mask=served.label_mask,
-                is_partial=True,
-            )
-            for served in leaving
-            if served is not None and served.source_id
-        ]
-        await self._consent.recheck(conn, ctx, facts)
+        rows: dict[RowFacts, list[str]] = defaultdict(list)
+        for one in leaving:
+            if one is not None and one.source_id:
+                person, record = one.person_id, one.source_record_id
+                row = RowFacts(one.type, one.source_id, person, record, one.label_mask)
+                rows[row].append(one.id)
+        await self._consent.recheck_rows(conn, ctx, rows)
 
     async def patient(
         self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, patient_id: str

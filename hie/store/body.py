@@ -22,6 +22,8 @@ _MARK: Final = b"\x01"
 _ID: Final = orjson.Fragment(b'"\x01I\x01"')
 #: Resources of one message have one time; writing it out takes as long as filling a body.
 _instant = lru_cache(maxsize=4096)(instant)
+#: The splices of a body that names one person or none.
+_OF_ONE: Final = frozenset((b"I", b"M", b"P0"))
 _FILLED_META: Final = frozenset({"versionId", "lastUpdated", "security"})
 
 
@@ -56,16 +58,16 @@ class Opened:
     """A stored body, cut at its splices.
 
     Attributes:
-        persons: how many persons must be known to fill it.
+        persons: how many persons must be known to fill it; 1 also where it names none.
     """
 
     __slots__ = ("_segments", "persons")
 
     def __init__(self, stored: bytes) -> None:
         self._segments = stored.split(_MARK)
-        self.persons = max(
-            (int(s[1:]) + 1 for s in self._segments[1::2] if s[:1] == b"P"), default=0
-        )
+        self.persons = 1
+        if not _OF_ONE.issuperset(self._segments[1::2]):
+            self.persons = max(int(s[1:]) + 1 for s in self._segments[1::2] if s[:1] == b"P")
 
     def filled(
         self,
@@ -82,12 +84,16 @@ class Opened:
             version: the version id.
             last_updated_us: when the version came to be.
             security: the label codings, JSON objects joined by commas; never empty.
-            persons: person ids by ordinal.
+            persons: person ids by ordinal; one at least, "" where there is none.
         """
         meta = f'"versionId":"{version}","lastUpdated":"{_instant(last_updated_us)}","security":['
-        fills = {b"I": resource_id.encode(), b"M": meta.encode() + security}
-        for ordinal, person in enumerate(persons):
-            fills[b"P%d" % ordinal] = b"Patient/" + person.encode()
+        fills = {
+            b"I": resource_id.encode(),
+            b"M": meta.encode() + security,
+            b"P0": b"Patient/" + persons[0].encode(),
+        }
+        for ordinal in range(1, len(persons)):
+            fills[b"P%d" % ordinal] = b"Patient/" + persons[ordinal].encode()
         segments = self._segments
         segments[1::2] = [fills[splice] for splice in segments[1::2]]
         return b"".join(segments)

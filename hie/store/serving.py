@@ -6,9 +6,9 @@ Whoever serves has put the residual's predicate on the rows; here nothing is dec
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.crypto import DataKey
 from hie.keystore import KeyStore
 from hie.store.body import Opened
 from hie.store.index import SearchIndex
@@ -17,6 +17,9 @@ from hie.store.query import Served
 
 #: Columns of a row of `hie.store.statements.current`, which every row here begins with.
 WIDTH: Final = 13
+#: Where among them the person and the data key are.
+_PERSON: Final = 3
+_KEY_ID: Final = 11
 
 
 class ResourceServer(ResourceLoader):
@@ -42,47 +45,42 @@ class ResourceServer(ResourceLoader):
         A version about somebody whom the resource is no more about is nobody's to see, and is
         left out.
         """
-        keys = await self._keys.by_ids(conn, {row.key_id for row in rows})
-        opened = [None if row.deleted else Opened(self._open(row, keys)) for row in rows]
-        named = [0 if body is None else body.persons for body in opened]
-        others = await self._others(conn, rows, named) if max(named, default=0) > 1 else {}
-        found = []
-        for row, body, count in zip(rows, opened, named, strict=True):
-            beyond = [person for person, _ in others.get(row.pk, ())] if count > 1 else []
-            if count <= 1 + len(beyond):
-                found.append(self._served(row, body, beyond))
-        return found
+        cut: list[tuple[Any, ...]] = [tuple(row)[:WIDTH] for row in rows]
+        keys = await self._keys.by_ids(conn, {columns[_KEY_ID] for columns in cut})
+        found = [(self._opened(columns, keys), columns) for columns in cut]
+        several = [0 if body is None else body.persons for body, _ in found]
+        others = await self._others(conn, rows, several) if max(several, default=0) > 1 else {}
+        served = []
+        for body, columns in found:
+            people = [columns[_PERSON] or ""]
+            if columns[0] in others:
+                people += [person for person, _ in others[columns[0]]]
+            if body is None or body.persons <= len(people):
+                served.append(self._served(columns, body, people))
+        return served
 
-    def _served(self, row: Row[Any], body: Opened | None, others: list[str]) -> Served:
-        columns: tuple[Any, ...] = tuple(row)
-        # Unpacked, for this runs for every resource that leaves the hub.
-        (
-            _,
-            type_id,
-            resource_id,
-            person,
-            record,
-            source,
-            version,
-            _,
-            updated_us,
-            _,
-            mask,
-            _,
-            _,
-        ) = columns[:WIDTH]
+    # The two below run for every resource that leaves the hub: columns by their place, not name.
+
+    def _opened(self, columns: tuple[Any, ...], keys: dict[int, DataKey]) -> Opened | None:
+        _, type_id, key, _, _, _, _, body_version, _, is_deleted, _, key_id, sealed = columns
+        if is_deleted:
+            return None
+        place = f"{self._index.type_name(type_id)}/{key}/{body_version}"
+        stored = keys[key_id].open(sealed, table="resource_version", column="body", row=place)
+        return Opened(stored)
+
+    def _served(self, columns: tuple[Any, ...], body: Opened | None, people: list[str]) -> Served:
+        _, type_id, key, _, record, source, version, _, updated_us, _, mask, _, _ = columns
         text = b""
         if body is not None:
-            security = self._security(mask)
-            people = [person or "", *others]
-            text = body.filled(resource_id, version, updated_us, security, people)
+            text = body.filled(key, version, updated_us, self._security(mask), people)
         return Served(
             type=self._index.type_name(type_id),
-            id=resource_id,
+            id=key,
             version=str(version),
             last_updated_us=updated_us,
             source_id=source,
-            person_id=person or "",
+            person_id=people[0],
             source_record_id=record or "",
             label_mask=mask,
             is_deleted=body is None,
