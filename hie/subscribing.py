@@ -51,27 +51,11 @@ class Subscribing:
 
     def __init__(self, services: Services, metrics: Metrics, pace: Delivery | None = None) -> None:
         self._services = services
-        config, settings = services.config, services.settings
-        policy = config.subscriptions
-        host = f"{settings.listen.host}:{settings.listen.http_port}"
-        parser = SearchParser(config.index, FhirSettings())
-
-        def read(type_name: str, params: tuple[tuple[str, str], ...], now_us: int) -> Query:
-            return parser.parse(type_name, params, now_us=now_us).query
-
         self.book = services.subscriptions
-        desk = Desk(
-            services.db,
-            self.book,
-            services.glances,
-            Standing(services.db, services.directory, services.clock),
-            config.topics,
-            read,
-            services.clock,
-            f"http://{host}/fhir",
-        )
-        bindings = Bindings()
+        config, policy = services.config, services.config.subscriptions
+        desk, bindings = self._desk(services), Bindings()
         self.sockets = Sockets(services.db, desk, bindings, services.clock)
+        host = f"{services.settings.listen.host}:{services.settings.listen.http_port}"
         self.service = Subscriptions(
             services.db,
             desk,
@@ -80,20 +64,41 @@ class Subscribing:
             services.disclosures,
             config.topics,
             policy,
-            read,
             services.clock,
             f"ws://{host}{WEBSOCKET_PATH}",
             panels_of(services),
         )
-        self._endpoints = Endpoints(policy.endpoints)
+        pairs = VersionPairs(services.repository)
         self.publisher = EventPublisher(
+            services.db, self.book, services.changes, config.topics, pairs
+        )
+        self._endpoints = Endpoints(policy.endpoints)
+        self._join_delivery(desk, pace or policy.delivery)
+        self._keep_seconds = policy.delivery.keep_seconds
+        self._counts: Mapping[tuple[str, str], tuple[int, int]] = {}
+        self._measure(metrics)
+        self._running: list[asyncio.Task[None]] = []
+
+    def _desk(self, services: Services) -> Desk:
+        parser = SearchParser(services.config.index, FhirSettings(), services.config.vocabulary)
+
+        def read(type_name: str, params: tuple[tuple[str, str], ...], now_us: int) -> Query:
+            return parser.parse(type_name, params, now_us=now_us).query
+
+        host = f"{services.settings.listen.host}:{services.settings.listen.http_port}"
+        return Desk(
             services.db,
             self.book,
-            services.changes,
-            config.topics,
-            VersionPairs(services.repository),
+            services.glances,
+            Standing(services.db, services.directory, services.clock),
+            services.config.topics,
+            read,
+            services.clock,
+            f"http://{host}/fhir",
         )
-        pace = pace or policy.delivery
+
+    def _join_delivery(self, desk: Desk, pace: Delivery) -> None:
+        services = self._services
         self._deliverer = Deliverer(
             services.db,
             desk,
@@ -112,10 +117,6 @@ class Subscribing:
             rest_seconds=pace.first_retry_seconds,
         )
         services.changes.on_kept = self.courier.wake
-        self._keep_seconds = policy.delivery.keep_seconds
-        self._counts: Mapping[tuple[str, str], tuple[int, int]] = {}
-        self._measure(metrics)
-        self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to publish and deliver."""

@@ -22,7 +22,7 @@ from hie.tasks.model import TaskKind
 from hie.tasks.service import Tasks
 
 #: Another process waits for so long, beyond the time the endpoint has, before it tries.
-_CLAIM_SECONDS: Final = 30
+_CLAIM_SECONDS: Final = 5
 #: Failed tries before a subscription is told to be in error.
 _TOLERATED: Final = 3
 #: Between two looks at whether those who asked may still ask, in seconds.
@@ -58,8 +58,12 @@ class Deliverer:
 
     async def look(self) -> Iterable[tuple[str, int]]:
         """Publish what is new; the subscriptions with something to send, and from when on."""
-        await self._publisher.publish()
         now_us = self._clock.now_us()
+        if not self._swept_us and self._db.is_sqlite:
+            # One process works on SQLite: what another had claimed, it did not finish.
+            async with self._db.transaction() as conn:
+                await self._book.release(conn, now_us)
+        await self._publisher.publish()
         if now_us - self._swept_us >= _SWEEP_SECONDS * SECOND_US:
             self._swept_us = now_us
             await self._sweep()

@@ -17,7 +17,7 @@ from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext
 from hie.store.query import Served
 from hie.subscriptions.bundle import Seen, notification
-from hie.subscriptions.model import Content, Event, EventState, Kind, Subscription
+from hie.subscriptions.model import Content, Event, EventState, Kind, Subscription, Terms
 from hie.subscriptions.narrow import (
     Members,
     Narrowed,
@@ -27,7 +27,7 @@ from hie.subscriptions.narrow import (
     narrowed,
 )
 from hie.subscriptions.repository import SubscriptionBook
-from hie.subscriptions.topics import Topics
+from hie.subscriptions.topics import Topic, Topics
 
 #: Events looked at in one transaction: below 50 ms on SQLite.
 _AT_ONCE: Final = 10
@@ -93,6 +93,14 @@ class Desk:
         self._topics = topics
         self._read = read
         self._clock = clock
+
+    def narrowed(self, terms: Terms, topic: Topic, now_us: int) -> Narrowed:
+        """What filters mean.
+
+        Raises:
+            HieError: BUSINESS_RULE, one issue per fault.
+        """
+        return narrowed(terms, topic, self._read, now_us)
 
     async def context(self, one: Subscription) -> RequestContext | None:
         """The subscriber asking now; None when it may no more."""
@@ -238,7 +246,7 @@ class Desk:
         topic = self._topics.by_url(one.terms.topic)
         if topic is None:
             return None  # its file is gone: nobody says any more what it is about
-        asked = narrowed(one.terms, topic, self._read, ctx.now_us)
+        asked = self.narrowed(one.terms, topic, ctx.now_us)
         groups: Mapping[str, Members] = {
             name: members_of(await self._glances.group(conn, ctx, name))
             for name in {name for names in asked.groups for name in names}

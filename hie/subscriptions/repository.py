@@ -187,6 +187,14 @@ class SubscriptionBook:
             )
         return bool(done.rowcount)
 
+    async def release(self, conn: AsyncConnection, now_us: int) -> None:
+        """Give up the claims of a process that is no more; tries that failed wait as before."""
+        await conn.execute(
+            update(subscription)
+            .where(_S.due_us > now_us, _S.failing_us.is_(None))
+            .values(due_us=now_us)
+        )
+
     async def postpone(
         self, conn: AsyncConnection, one: Subscription, due_us: int, now_us: int
     ) -> None:

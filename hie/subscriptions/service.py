@@ -30,7 +30,6 @@ from hie.subscriptions.model import (
     Terms,
     owner_of,
 )
-from hie.subscriptions.narrow import ReadSearch, narrowed
 from hie.subscriptions.panels import Loaded, Panels, Row
 from hie.subscriptions.policy import Policy
 from hie.subscriptions.told import basic
@@ -61,7 +60,6 @@ class Subscriptions:
         disclosures: Disclosures,
         topics: Topics,
         policy: Policy,
-        read: ReadSearch,
         clock: Clock,
         websocket: str,
         panels: Panels,
@@ -77,7 +75,6 @@ class Subscriptions:
         self._disclosures = disclosures
         self._policy = policy
         self._guard = Guard(policy.endpoints)
-        self._read = read
         self._clock = clock
 
     async def create(self, ctx: RequestContext, resource: FhirJson) -> Kept:
@@ -295,7 +292,7 @@ class Subscriptions:
         return terms, status
 
     async def _check_filters(self, ctx: RequestContext, terms: Terms, topic: Topic) -> None:
-        asked = narrowed(terms, topic, self._read, ctx.now_us)
+        asked = self._desk.narrowed(terms, topic, ctx.now_us)
         async with self._db.reading() as conn:
             for name in {name for names in asked.groups for name in names}:
                 if await self._glances.group(conn, ctx, name) is None:

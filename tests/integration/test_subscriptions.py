@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from hie.flow.decisions import Merge, Steward
 from hie.kernel.ids import PersonId
@@ -16,7 +15,7 @@ from hie.subscribing import Subscribing
 from hie.subscriptions.policy import Delivery
 from hie.web import Metrics
 from tests.support.asked_hub import World, actor, consent, deny, observation, patient, zebulon
-from tests.support.subscribers import Hook, encounter, said, subscription
+from tests.support.subscribers import Hook, encounter, said, subscription, until
 
 FAST = Delivery(
     first_retry_seconds=0.1,
@@ -55,10 +54,12 @@ async def hook() -> AsyncIterator[Hook]:
 
 async def standing(world: World, who: str, name: str, wanted: str) -> dict[str, Any]:
     """The subscription, once it has a status."""
-    async with asyncio.timeout(30):
-        while (one := await world.get(who, f"Subscription/{name}"))["status"] != wanted:
+    async with asyncio.timeout(60):
+        while True:
+            one = await world.get(who, f"Subscription/{name}")
+            if one["status"] == wanted:
+                return one
             await asyncio.sleep(0.05)
-    return one
 
 
 async def test_a_subscriber_is_told_of_an_admission_it_may_see(world: World, hook: Hook) -> None:
@@ -164,9 +165,7 @@ async def test_what_cannot_be_delivered_is_tried_again_in_order(world: World, ho
     assert failed["error"] == "the endpoint answered 503"
     hook.answer = 200
     await standing(world, "BETA", name, "active")
-    async with asyncio.timeout(30):
-        while sum(len(said(b)["events"]) for b in hook.of("event-notification")) < 5:
-            await asyncio.sleep(0.05)
+    await until(lambda: sum(len(said(b)["events"]) for b in hook.of("event-notification")) >= 5)
     bundles = hook.of("event-notification")
     assert [n for b in bundles for n in said(b)["events"]] == [1, 2, 3, 4, 5]
     assert [f.rpartition("/")[2] for b in bundles for f in said(b)["focus"]] == made
@@ -194,9 +193,7 @@ async def test_a_withdrawn_consent_holds_from_the_next_delivery(world: World, ho
     await standing(world, "BETA", name, "active")
     hook.answer = 503
     await world.post("ALPHA", encounter(record))
-    async with asyncio.timeout(30):
-        while len(hook.headers) < 3:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(hook.headers) >= 3)
     await world.post("ALPHA", consent(record, deny(actor("BETA"))))
     hook.answer = 200
     other = await world.post("ALPHA", zebulon("A2", "alpha"))

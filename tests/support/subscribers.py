@@ -2,13 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from aiohttp import web
 
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 Fhir = dict[str, Any]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait, at most a minute, until something is so."""
+    async with asyncio.timeout(60):
+        while True:
+            if is_so():
+                return
+            await asyncio.sleep(0.02)
 
 
 class Hook:
@@ -71,10 +80,8 @@ class Hook:
 
     async def heard(self, count: int, kind: str = "event-notification") -> list[Fhir]:
         """The notifications of a kind, once there are so many."""
-        async with asyncio.timeout(30):
-            while len(found := self.of(kind)) < count:
-                await asyncio.sleep(0.02)
-        return found
+        await until(lambda: len(self.of(kind)) >= count)
+        return self.of(kind)
 
     def of(self, kind: str) -> list[Fhir]:
         return [one for one in self.bundles if said(one)["type"] == kind]

@@ -1,0 +1,189 @@
+"""Subscriptions that are asked for wrongly, by others, or while the hub is killed."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from sqlalchemy import text
+
+from hie.subscribing import Subscribing
+from hie.web import Metrics
+from tests.integration.test_subscriptions import FAST, standing
+from tests.support.asked_hub import World, patient
+from tests.support.hub_process import HubProcess
+from tests.support.subscribers import BACKPORT, Hook, encounter, said, subscription
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment")
+    made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
+    async with made:
+        yield made
+
+
+WRONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"criteria": "urn:hie:topic:nothing"}, "Subscription.criteria"),
+    ({"criteria": "Encounter?status=finished"}, "Subscription.criteria"),
+    ({"status": "entered-in-error"}, "Subscription.status"),
+    ({"wishes": "many"}, "Subscription.wishes"),
+    ({"end": "yesterday"}, "Subscription.end"),
+    ({"end": "2020-01-01T00:00:00Z"}, "Subscription.end"),
+)
+#: Addresses that no notification may go to.
+REFUSED = (
+    *("http://hooks.example.org/told", "https://10.0.0.8/told", "https://192.168.1.1/x"),
+    *(
+        "https://169.254.169.254/latest/meta-data",
+        "https://[fe80::1]/x",
+        "https://[::ffff:10.1.1.1]/",
+    ),
+    *("ftp://hooks.example.org/", "https://user:secret@hooks.example.org/", "https:///nohost"),
+    *("http://10.0.0.8:8080/", "https://hooks.example.org:0/", "https://0.0.0.0/", "//x"),
+)
+
+
+async def test_what_is_asked_for_wrongly_is_told_with_its_place(world: World) -> None:
+    for change, place in WRONG:
+        asked = {**subscription("encounter-start"), **change}
+        status, _, body = await world.ask("BETA", "POST", "Subscription", asked)
+        assert status == 422, (change, body)
+        assert json.loads(body)["issue"][0]["expression"] == [place]
+    for filters in ("Encounter?name=Smith", "Patient?_id=1", "Encounter?_in=Organization/1"):
+        asked = subscription("encounter-start", filters)
+        assert (await world.ask("BETA", "POST", "Subscription", asked))[0] == 422
+    asked = subscription("encounter-start", "Encounter?_in=Group/none")
+    assert (await world.ask("BETA", "POST", "Subscription", asked))[0] == 422
+    asked = subscription("encounter-start", heartbeat=1)
+    assert (await world.ask("BETA", "POST", "Subscription", asked))[0] == 422
+    for endpoint in REFUSED:
+        asked = subscription("encounter-start", endpoint=endpoint)
+        status, _, body = await world.ask("BETA", "POST", "Subscription", asked)
+        assert status == 422, endpoint
+        assert endpoint.encode() not in body
+    for header in ("Host: other", "X-A: b\r\nX-C: d", "Content-Length: 5", "nothing"):
+        asked = subscription("encounter-start", endpoint="http://127.0.0.1:9/", header=[header])
+        assert (await world.ask("BETA", "POST", "Subscription", asked))[0] == 422
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {
+                "resource": subscription("encounter-start"),
+                "request": {"method": "POST", "url": "Subscription"},
+            }
+        ],
+    }
+    status, _, body = await world.ask("BETA", "POST", "", bundle)
+    assert 400 <= status < 500, body
+    assert (await world.get("BETA", "Subscription"))["total"] == 0
+
+
+async def test_a_subscription_is_its_owners_alone(world: World) -> None:
+    name = await world.post("BETA", subscription("encounter-start"))
+    paths = ("", "/$status", "/$events", "/$get-ws-binding-token")
+    for path in paths:
+        other = await world.ask("GAMMA", "GET", f"Subscription/{name}{path}")
+        nothing = await world.ask("GAMMA", "GET", f"Subscription/{'0' * 32}{path}")
+        assert other == nothing
+        assert other[0] == 404
+    change = subscription("encounter-end")
+    assert (await world.ask("GAMMA", "PUT", f"Subscription/{name}", change))[0] == 404
+    assert (await world.ask("GAMMA", "DELETE", f"Subscription/{name}"))[0] == 404
+    assert (await world.get("GAMMA", "Subscription"))["total"] == 0
+    assert "entry" not in await world.get("GAMMA", "Subscription/$status")
+    await world.token("NARROW", organization="BETA", scope="system/Subscription.crud")
+    assert (await world.ask("NARROW", "POST", "Subscription", change))[0] == 403
+
+    put = await world.put("BETA", f"Subscription/{name}", change)
+    assert put["criteria"] == "urn:hie:topic:encounter-end"
+    assert put["meta"]["versionId"] == "2"
+    stale = await world.ask("BETA", "PUT", f"Subscription/{name}", change, **{"If-Match": 'W/"1"'})
+    assert stale[0] == 412
+    assert (await world.get("BETA", "Subscription?status=active"))["total"] == 1
+    assert (await world.get("BETA", "Subscription?status=off"))["total"] == 0
+    assert (await world.ask("BETA", "GET", "Subscription?nonsense=1"))[0] == 400
+    assert (await world.ask("BETA", "DELETE", f"Subscription/{name}"))[0] == 204
+    assert await world.status("BETA", f"Subscription/{name}") == 410
+    assert await world.status("GAMMA", f"Subscription/{name}") == 404
+
+
+async def test_topics_are_told_where_clients_look(world: World) -> None:
+    told = await world.get("BETA", "metadata")
+    (kept,) = [r for r in told["rest"][0]["resource"] if r["type"] == "Subscription"]
+    canonical = [e["valueCanonical"] for e in kept["extension"]]
+    assert f"{BACKPORT}capabilitystatement-subscriptiontopic-canonical" in str(kept["extension"])
+    assert "urn:hie:topic:encounter-start" in canonical
+    assert {"status", "events", "get-ws-binding-token"} <= {o["name"] for o in kept["operation"]}
+    topics = await world.get("BETA", "Subscription/$topics")
+    assert len(topics["entry"]) == len(canonical)
+    assert topics["entry"][0]["resource"]["resourceType"] == "Basic"
+
+
+async def test_secrets_are_kept_and_never_told(world: World) -> None:
+    async with Hook() as hook:
+        asked = subscription(
+            "encounter-start", endpoint=hook.url, header=["X-Key: canary-secret"], heartbeat=30
+        )
+        name = await world.post("BETA", asked)
+        told = await standing(world, "BETA", name, "active")
+        assert "canary-secret" not in json.dumps(told)
+        again = {k: v for k, v in told.items() if k != "meta"} | {"status": "requested"}
+        await world.put("BETA", f"Subscription/{name}", again)
+        await hook.heard(2, "handshake")
+        assert hook.headers[-1]["X-Key"] == "canary-secret"
+        await standing(world, "BETA", name, "active")
+        # The next heartbeat is brought forward: nobody waits for half a minute here.
+        async with world.hub.db.transaction() as conn:
+            await conn.execute(text("UPDATE subscription SET heartbeat_us = 1"))
+        (beat,) = await hook.heard(1, "heartbeat")
+        assert said(beat)["events-since-subscription-start"] == "0"
+    for file in (world.hub.settings.home).rglob("hub.db*"):
+        assert b"canary-secret" not in file.read_bytes()
+
+
+async def test_what_was_queued_outlives_a_killed_hub(tmp_path: Path) -> None:
+    """Events that were answered for are told after kill -9, in order, each at least once."""
+    hub = HubProcess(tmp_path / "home", HIE_REGIME="hipaa-treatment")
+    await asyncio.to_thread(hub.start)
+    try:
+        async with Hook() as hook, aiohttp.ClientSession() as http:
+            alpha, beta = [
+                (await asyncio.to_thread(hub.run, *TOKEN, who)).stdout.strip()
+                for who in ("ALPHA", "BETA")
+            ]
+
+            async def post(token: str, body: dict[str, Any]) -> dict[str, Any]:
+                url = f"http://127.0.0.1:{hub.http_port}/fhir/{body['resourceType']}"
+                sent = {
+                    "Authorization": f"Bearer {token}",
+                    "Content-Type": "application/fhir+json",
+                }
+                async with http.post(url, data=json.dumps(body), headers=sent) as answer:
+                    assert answer.status == 201, await answer.text()
+                    found: dict[str, Any] = await answer.json(content_type=None)
+                    return found
+
+            await post(beta, subscription("encounter-start", endpoint=hook.url, max_count=1))
+            await hook.heard(1, "handshake")
+            record = (await post(alpha, patient("A1", "alpha")))["id"]
+            count = 12 if os.environ.get("HIE_TEST_LONG") else 4
+            made = [(await post(alpha, encounter(record)))["id"] for _ in range(count)]
+            hub.kill()
+            await asyncio.to_thread(hub.start)
+            bundles = await hook.heard(count)
+            numbers = [n for b in bundles for n in said(b)["events"]]
+            told = [f.rpartition("/")[2] for b in bundles for f in said(b)["focus"]]
+            assert sorted(set(numbers)) == list(range(1, count + 1))
+            assert numbers == sorted(numbers)
+            assert list(dict.fromkeys(told)) == made
+    finally:
+        hub.kill()
+
+
+TOKEN = ("token", "--scope", "system/*.cruds", "--organization")
