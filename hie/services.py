@@ -150,7 +150,6 @@ class Services:
         self.verifier = Verifier(self.db, signing.public_key(), heads)
         self.disclosures = Disclosures(self.db, self.audit, self.clock)
         self.sight = sight = Sight(self.repository, self.consent, self.mpi, self.golden)
-        self.glances = Glances(self.repository, sight, self.golden, self.disclosures)
         searches = Searches(self.repository, self.golden, index, sight.current)
         self.door = Door(
             self.db, self.repository, sight, searches, self.disclosures, self.writer.aliases
@@ -198,6 +197,7 @@ class Services:
             Memory(self.repository, Changes(self.keys, config.index), config.lifecycles),
             self.tokens.revoke_of,
         )
+        self.glances = Glances(self.repository, self.sight, self.golden, self.disclosures)
         self.subscriptions = SubscriptionBook(self.db, self.keys)
         self.changes = ChangeLog(self.db, self.subscriptions, config.topics)
         self.placer.on_changed = self.changes.keep
