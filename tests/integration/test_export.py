@@ -5,13 +5,15 @@ Spec: FHIR Bulk Data Access 2.0; DESIGN §4, D6, D9, D11, D12, D13.
 
 import asyncio
 import gzip
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 
 from hie.audit.repository import Recorded
 from hie.exports.model import Level
@@ -33,17 +35,56 @@ from tests.support.asked_hub import (
 )
 from tests.support.exported import ASYNC, NDJSON, begin, complete, export, fetch
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+NUMBERS = itertools.count(1)
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with World(tmp_path / "home") as made:
         yield made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def on_postgres(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
     async with World(tmp_path / "home", HIE_DATABASE_URL=postgres_url) as made:
         yield made
+
+
+class Shared(World):
+    """A hub for several tests, each with organisations and people of its own."""
+
+    own = ""
+
+    async def begin(self) -> Self:
+        number = next(NUMBERS)
+        self.own = f"ALPHA{number}"
+        for name in ("ALPHA", "BETA"):
+            await self.token(name, organization=f"{name}{number}")
+        return self
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    async with Shared(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(running: Shared) -> Shared:
+    return await running.begin()
+
+
+def somebody() -> Fhir:
+    """Nobody like anybody before."""
+    number = next(NUMBERS)
+    return patient(
+        f"P{number}",
+        "alpha",
+        identifier=[{"system": "urn:alpha", "value": f"P{number}"}],
+        name=[{"family": f"Family{number}x", "given": [f"Given{number}x"]}],
+        birthDate=f"19{number % 80 + 10}-{number % 12 + 1:02d}-{number % 28 + 1:02d}",
+    )
 
 
 def group(*records: str, **elements: Any) -> Fhir:
@@ -165,15 +206,16 @@ async def test_a_consent_that_was_revoked_meanwhile_holds_from_the_next_request(
 
 
 async def test_a_revoked_token_ends_its_export_and_every_other_has_none_of_it(
-    world: World,
+    shared: Shared,
 ) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+    world = shared
+    record = await world.post("ALPHA", somebody())
     await world.post("ALPHA", observation(record))
     address = await begin(world, "ALPHA", "Patient/$export")
     manifest = await complete(world, "ALPHA", address)
     file = manifest["output"][0]["url"]
     absent = f"{world.base}$export/{'0' * 32}"
-    await world.token("FOR_PAY", organization="ALPHA", purpose="HPAYMT")
+    await world.token("FOR_PAY", organization=world.own, purpose="HPAYMT")
     await world.token(
         "PATIENT", patient=await world.person_of("ALPHA", record), scope="patient/*.rs"
     )
@@ -182,11 +224,11 @@ async def test_a_revoked_token_ends_its_export_and_every_other_has_none_of_it(
             found = await world.ask(who, method, address + place)
             assert found == await world.ask(who, method, absent + place)
             assert found[0] == 404
-    await world.token("NARROW", organization="ALPHA", scope="system/Patient.rs")
+    await world.token("NARROW", organization=world.own, scope="system/Patient.rs")
     assert await world.status("NARROW", address) == 403
     assert await world.status("NARROW", file) == 403
     assert await world.status("nobody", file) == 401
-    await world.token("AGAIN", organization="ALPHA")
+    await world.token("AGAIN", organization=world.own)
     assert await world.status("AGAIN", file) == 200
     caller = await world.hub.tokens.check(world.tokens["ALPHA"])
     async with world.hub.db.transaction() as conn:
@@ -197,9 +239,10 @@ async def test_a_revoked_token_ends_its_export_and_every_other_has_none_of_it(
 
 
 async def test_one_event_for_each_patient_and_job_is_there_before_a_byte_left(
-    world: World,
+    shared: Shared,
 ) -> None:
-    made = (patient("A1", "alpha"), zebulon("A2", "alpha"))
+    world = shared
+    made = (somebody(), somebody())
     records = [await world.post("ALPHA", one) for one in made]
     people = [await world.person_of("ALPHA", record) for record in records]
     for record in records:
@@ -253,10 +296,11 @@ async def test_since_until_filters_and_elements_narrow_an_export(on_postgres: Wo
     assert told["meta"]["tag"][0]["code"] == "SUBSETTED"
 
 
-async def test_a_kick_off_is_refused_with_a_reason(world: World) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
-    await world.token("NARROW", organization="ALPHA", scope="system/Patient.rs user/*.rs")
-    await world.token("USER", organization="ALPHA", scope="user/*.rs")
+async def test_a_kick_off_is_refused_with_a_reason(shared: Shared) -> None:
+    world = shared
+    record = await world.post("ALPHA", somebody())
+    await world.token("NARROW", organization=world.own, scope="system/Patient.rs user/*.rs")
+    await world.token("USER", organization=world.own, scope="user/*.rs")
     lenient: dict[str, Any] = {"Prefer": "respond-async, handling=lenient"}
     cases: list[tuple[str, str, dict[str, Any], int, str]] = [
         ("ALPHA", "$export", {}, 400, "Prefer"),
@@ -291,19 +335,11 @@ async def test_a_kick_off_is_refused_with_a_reason(world: World) -> None:
     assert set(found.lines) == {"Patient"}
 
 
-async def test_a_group_counts_who_is_in_it_now_and_a_patient_may_be_named(world: World) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
-    other = await world.post("ALPHA", zebulon("A2", "alpha"))
-    third = await world.post(
-        "ALPHA",
-        patient(
-            "A3",
-            "alpha",
-            birthDate="1990-02-03",
-            identifier=[{"system": "urn:alpha", "value": "A3"}],
-            name=[{"family": "Marchbank"}],
-        ),
-    )
+async def test_a_group_counts_who_is_in_it_now_and_a_patient_may_be_named(shared: Shared) -> None:
+    world = shared
+    record = await world.post("ALPHA", somebody())
+    other = await world.post("ALPHA", somebody())
+    third = await world.post("ALPHA", somebody())
     people = {r: await world.person_of("ALPHA", r) for r in (record, other, third)}
     members = [
         {"entity": {"reference": f"Patient/{record}"}},
@@ -323,8 +359,9 @@ async def test_a_group_counts_who_is_in_it_now_and_a_patient_may_be_named(world:
     assert await world.status("ALPHA", found.address) == 404, "the Group is not there any more"
 
 
-async def test_a_file_is_compressed_on_wish_and_its_head_discloses_nothing(world: World) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+async def test_a_file_is_compressed_on_wish_and_its_head_discloses_nothing(shared: Shared) -> None:
+    world = shared
+    record = await world.post("ALPHA", somebody())
     person = await world.person_of("ALPHA", record)
     manifest = await complete(
         world, "ALPHA", await begin(world, "ALPHA", "Patient/$export?_type=Patient")
@@ -354,12 +391,15 @@ async def test_a_file_is_compressed_on_wish_and_its_head_discloses_nothing(world
     assert {name for _, name in offered} == set(levels.values())
 
 
-async def test_an_expired_export_and_its_list_are_deleted(world: World) -> None:
-    await world.post("ALPHA", patient("A1", "alpha"))
+async def test_an_expired_export_and_its_list_are_deleted(shared: Shared) -> None:
+    world = shared
+    await world.post("ALPHA", somebody())
     done = await export(world, "ALPHA", "Patient/$export")
     book = world.hub.exporting.book
-    assert await book.forget(world.hub.clock.now_us()) == 0
+    await book.forget(world.hub.clock.now_us())
+    assert await world.status("ALPHA", done.address) == 200, "it was not deleted early"
     assert (await world.ask("ALPHA", "DELETE", done.address))[0] == 202
     await world.hub.exporting.tidy()
-    assert await book.listed(10) == []
+    job = done.address.rpartition("/")[2]
+    assert job not in {one.job_id for one in await book.listed(100)}
     assert await world.status("ALPHA", done.address) == 404
