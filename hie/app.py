@@ -104,7 +104,7 @@ class Hub(Services):
                 Job("exports", TIDY_SECONDS, self.exporting.tidy, 600.0),
                 Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
                 Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
-                Job("search-index", REINDEX_SECONDS, self._reindex, 7200.0),
+                Job("search-index", REINDEX_SECONDS, self._reindex, 300.0),
                 Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
             ],
             self.metrics,
@@ -168,7 +168,8 @@ class Hub(Services):
             _log.info("mpi.renewed", count=done.changed)
 
     async def _reindex(self) -> None:
-        done = await self.rebuild.work(3600.0)
+        # No longer than the hub may wait for when it stops.
+        done = await self.rebuild.work(REINDEX_SECONDS)
         if done.is_over and done.total:
             _log.info("search.reindexed", count=done.total)
 

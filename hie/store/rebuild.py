@@ -6,6 +6,7 @@ as BUSY) while every resource stored until then is read again, in portions of a 
 each; new writes have the new rows at once. Stopped, it goes on where it was.
 """
 
+import asyncio
 import json
 import time
 import zlib
@@ -26,6 +27,8 @@ from hie.store.tables import resource, search_rebuild, search_table
 #: Resources of one transaction: on SQLite others wait for it, some 30 ms.
 PORTION: Final = 50
 _LOCK: Final = "search-rebuild"
+#: Before a portion is tried again that another transaction stood in the way of, in seconds.
+_PAUSE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,7 @@ class IndexRebuild:
                 if not _is_lock(error):
                     raise
                 is_over = False
+                await asyncio.sleep(_PAUSE)
             found = await self.progress()
             if is_over:
                 break

@@ -44,6 +44,18 @@ def served(tmp_path_factory) -> Iterator[HubProcess]:
     assert hub.stop() == 0
 
 
+def test_the_index_can_be_renewed_beside_the_hub(served, messages):
+    served.run("send", messages["good"], "--to", f"127.0.0.1:{served.mllp_port}")
+    done = served.run("reindex")
+    assert (done.returncode, done.stdout) == (0, "the index is as it should be\n")
+    begun = served.run("reindex", "--all", "--seconds", "0")
+    assert (begun.returncode, begun.stdout[:5]) == (3, "0 of ")
+    # The hub itself may have come to the end meanwhile.
+    over = served.run("reindex")
+    assert over.returncode == 0
+    assert "resources indexed again" in over.stdout or "as it should be" in over.stdout
+
+
 def test_what_was_sent_can_be_listed_replayed_read_and_verified_beside_the_hub(served, messages):
     to = ("--to", f"127.0.0.1:{served.mllp_port}")
     sent = served.run("send", messages["good"], messages["kept"], *to)

@@ -1,5 +1,6 @@
 """A table of search parameters that changes: old rows follow, until then nothing is left out."""
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from hie.store.rebuild import PORTION, IndexRebuild
 from hie.store.rows import INDEX_TABLES
 from hie.store.tables import resource, search_rebuild
 from hie.store.writer import NewVersion, ResourceWriter
+from tests.support.running_hub import running_hub
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 METHOD = 'method = { type = "token", paths = ["method"] }\n'
@@ -189,3 +191,39 @@ async def test_everything_can_be_read_again_at_will(after: Store):
     done = await after.rebuild.work(60)
     assert (done.is_over, done.total) == (True, 3)
     assert await after.rows() == rows
+
+
+async def test_writers_beside_it_neither_lose_rows_nor_wait_for_ever(before: Store, after: Store):
+    await before.start()
+    await before.write(2 * PORTION)
+    await after.start()
+
+    async def writing() -> None:
+        for status in ("registered", "preliminary", "final"):
+            await after.write(2 * PORTION, status=status)
+
+    done, _ = await asyncio.gather(after.rebuild.work(60), writing())
+    assert done.is_over
+    rows = await after.rows()
+    assert set(rows.values()) == {1}
+    assert sum("final" in row for row in rows) == 2 * PORTION
+    await after.rebuild.again()
+    await after.rebuild.work(60)
+    assert await after.rows() == rows
+
+
+async def test_an_apps_question_is_refused_with_when_to_come_again(tmp_path: Path):
+    async with running_hub(tmp_path) as running:
+        token = await running.token("saint-aurelia")
+        index = running.hub.config.index
+        index.hold_back({})
+        try:
+            search = running.request("GET", "Observation?code=1", None, token)
+            async with search as answer:
+                assert answer.status == 503
+                assert int(answer.headers["Retry-After"]) > 0
+                (issue,) = (await answer.json())["issue"]
+                assert issue["code"] == "transient"
+        finally:
+            index.hold_back(None)
+        assert (await running.ask(token, "Observation?code=1"))[0] == 200
