@@ -39,20 +39,32 @@ def search_parameters() -> str:
     """What each resource type can be searched by, and which values are kept as hashes only."""
     types = _toml("config/fhir/search.toml")
     types.pop("ids")
+    absent = types.pop("absent")
+    types["every type"] = types.pop("Resource")
     parts = ["# Search parameters\n", NOTE.format("config/fhir/search.toml")]
     parts.append(
         "Beside these: `_id`, `_lastUpdated` and the common parameters of every type. *Blind* "
         "values are stored as keyed hashes: they are found by equality, by the first 12 "
-        "characters (strings) or by year, month and day (dates).\n"
+        "characters (strings) or by year, month and day (dates). *Text* is kept as one keyed hash: "
+        "it is found by its first 24 characters, or whole.\n"
     )
+    rows = [(f"`{name}`", reason) for name, reason in absent.items()]
+    parts.append("Of the standard's parameters the hub lacks:\n")
+    parts.append(_table(("parameter", "because"), rows))
     for name in sorted(types):
         parts.append(f"## {name}\n")
         rows = [
-            (f"`{parameter}`", row["type"], "blind" if row.get("blind") else "clear", _looks(row))
+            (f"`{parameter}`", row["type"], _stored(row), _looks(row))
             for parameter, row in types[name].items()
         ]
         parts.append(_table(("parameter", "type", "stored", "elements"), rows))
     return "\n".join(parts)
+
+
+def _stored(row: dict[str, Any]) -> str:
+    if row.get("as") == "text":
+        return "text"
+    return "blind" if row.get("blind") else "clear"
 
 
 def _looks(row: dict[str, Any]) -> str:
