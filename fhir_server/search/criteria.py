@@ -245,6 +245,10 @@ def _quantity(asked: Asked, _: int) -> q.Criterion:
     return q.Quantity(param=param.name, param_ids=param.param_ids, values=values)
 
 
+def _blind_uri(asked: Asked, _: int) -> q.Criterion:
+    return _keyed(asked, [blind.elsewhere_key(unescape(value).strip()) for value in asked.values])
+
+
 def _uri(asked: Asked, _: int) -> q.Criterion:
     """Addresses: equal, or by whole steps of their path `:below` or `:above` the one asked."""
     param, values = asked.param, [unescape(value).strip() for value in asked.values]
@@ -353,6 +357,7 @@ _BLIND: Final[dict[str, Build]] = {
     "token": _blind_token,
     "string": _blind_string,
     "date": _blind_date,
+    "uri": _blind_uri,
 }
 _MODIFIED: Final[dict[str, Callable[[Asked], q.Criterion]]] = {
     "text": _text_of_code,

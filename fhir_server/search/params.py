@@ -27,7 +27,7 @@ MODIFIERS: Final = MappingProxyType(
     }
 )
 #: What keyed hashes cannot answer: parts of a text, and codes by what a vocabulary says of them.
-NEEDS_CLEAR: Final = frozenset({"contains", "in", "not-in", "below"})
+NEEDS_CLEAR: Final = frozenset({"contains", "in", "not-in", "above", "below"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ class SearchParser:
             self._values(draft, name.partition(":")[0], text)
             draft.shown = self._results.read(draft.shown, draft.asking.types, name, text)
         elif not self._known(draft, name, text):
-            draft.unknown.append(_unknown(name, draft.type))
+            reason = self._index.absent(draft.type, name.partition(":")[0])
+            draft.unknown.append(_unknown(name, draft.type, reason))
             return
         draft.used.append((name, text))
 
@@ -221,7 +222,8 @@ def _domains(asked: Asked) -> tuple[str, ...]:
     return systems
 
 
-def _unknown(name: str, type_name: str) -> Issue:
-    text = f"{named(name)}: no search parameter of {type_name} in this server; see `metadata`"
+def _unknown(name: str, type_name: str, reason: str) -> Issue:
+    why = reason or "see `metadata`"
+    text = f"{named(name)}: no search parameter of {type_name} in this server; {why}"
     expression = (f"http.{name}",) if NAME.match(name) else ()
     return Issue(text=text, code="not-supported", expression=expression)

@@ -10,7 +10,7 @@ from fhir_server.settings import FhirSettings
 from hie.kernel.errors import Category, HieError
 from hie.store import query as q
 from hie.store.dates import span
-from hie.store.index import load_index
+from hie.store.index import SearchParam, load_index
 
 ROOT = Path(__file__).resolve().parents[3]
 INDEX = load_index(ROOT / "config/fhir")
@@ -354,3 +354,44 @@ def test_a_lenient_client_is_warned_of_what_was_passed_over():
     assert [issue.severity for issue in parsed.warnings] == ["warning"]
     with pytest.raises(HieError):
         parse("Observation", ("date", "never"), lenient=True)
+
+
+def test_every_parameter_of_every_type_can_be_asked():
+    plain = {
+        "token": "code",
+        "string": "text",
+        "date": "2026-01-31",
+        "number": "5",
+        "quantity": "5.4",
+        "uri": "http://example.org/a",
+        "special": "42.3|-71.1|5|km",
+    }
+
+    def value_of(type_name: str, param: SearchParam) -> str:
+        if param.type == "composite":
+            parts = [INDEX.param(type_name, name) for name in param.components]
+            return "$".join(value_of(type_name, part) for part in parts if part)
+        if param.type == "reference":
+            target = param.targets[0] if param.targets else "Patient"
+            return "http://example.org/a" if param.kind == "uri" else f"{target}/a"
+        return plain[param.type]
+
+    asked = 0
+    for type_name in INDEX.types:
+        for param in INDEX.params(type_name):
+            parsed = parse(type_name, (param.name, value_of(type_name, param)))
+            assert parsed.query.criteria or parsed.query.persons == ("a",), param.name
+            asked += 1
+    assert asked > 2_200
+
+
+def test_why_a_parameter_of_the_standard_is_absent_is_told():
+    (issue,) = refusal("Patient", ("age", "40")).issues
+    assert "ask for `birthdate`" in issue.text
+
+
+def test_an_address_kept_as_a_hash_is_asked_for_whole():
+    criterion = one("Device", "url", "http://10.0.0.7/pump")
+    assert isinstance(criterion, q.Keyed)
+    assert criterion.keys == ("u:http://10.0.0.7/pump",)
+    assert "supported: `:missing`" in refusal("Device", ("url:below", "http://x")).issues[0].text
