@@ -23,6 +23,8 @@ from hie.subscriptions.policy import EndpointRules
 _REFUSED: Final = "the endpoint is not one notifications may go to"
 _EXPECTED: Final = "expected an https address of a public host, without user or fragment"
 _LONGEST: Final = 2_000
+#: RFC 6052: the last 32 bits are an IPv4 address.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -61,8 +63,7 @@ class Guard:
 
     def allows(self, host: str, address: Address) -> bool:
         """Whether an address of a host is one to connect to."""
-        mapped = getattr(address, "ipv4_mapped", None)
-        found = mapped or address
+        found = _meant(address)
         if found.is_loopback and self._rules.is_development:
             return True
         if host.lower() in self._hosts or any(found in network for network in self._networks):
@@ -199,6 +200,16 @@ def _address(text: str) -> Address | None:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+
+
+def _meant(address: Address) -> Address:
+    """The IPv4 address that is written inside an IPv6 one, by which a translator goes on."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if inner is None and address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address
 
 
 def _is_local(host: str) -> bool:

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from hie.subscribing import Subscribing
 from hie.web import Metrics
-from tests.integration.test_subscriptions import FAST, standing
+from tests.integration.test_subscriptions import FAST, LIVES, standing
 from tests.support.asked_hub import World, patient
 from tests.support.hub_process import HubProcess
-from tests.support.subscribers import BACKPORT, Hook, encounter, said, subscription
+from tests.support.subscribers import BACKPORT, Hook, encounter, said, subscription, until
 
 
 @pytest.fixture
@@ -187,3 +187,58 @@ async def test_what_was_queued_outlives_a_killed_hub(tmp_path: Path) -> None:
 
 
 TOKEN = ("token", "--scope", "system/*.cruds", "--organization")
+
+
+async def test_events_are_told_in_order_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    """The claims, locks and numbers of PostgreSQL: writes of two organisations at once."""
+    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment", HIE_DATABASE_URL=postgres_url)
+    made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
+    async with made, Hook() as hook:
+        name = await made.post(
+            "BETA", subscription("encounter-start", endpoint=hook.url, content="id-only")
+        )
+        await standing(made, "BETA", name, "active")
+        one = await made.post("ALPHA", patient("A1", "alpha"))
+        other = await made.post("GAMMA", patient("G1", "gamma"))
+        await asyncio.gather(
+            *(made.post("ALPHA", encounter(one)) for _ in range(5)),
+            *(made.post("GAMMA", encounter(other)) for _ in range(5)),
+        )
+        await until(
+            lambda: sum(len(said(b)["events"]) for b in hook.of("event-notification")) >= 10
+        )
+        numbers = [n for b in hook.of("event-notification") for n in said(b)["events"]]
+        assert numbers == list(range(1, 11))
+
+
+async def test_a_panel_is_loaded_from_a_file_by_command(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with World(home, HIE_REGIME="hipaa-treatment") as world:
+        record = await world.post("ALPHA", patient("A1", "alpha", **LIVES))
+        person = await world.person_of("ALPHA", record)
+        name = await world.post("BETA", subscription("encounter-start"))
+    file, columns, out = tmp_path / "panel.csv", tmp_path / "columns.toml", tmp_path / "out.csv"
+    file.write_text(
+        "member,last,first,born,street,town,zip,phone,attribution_start\n"
+        "m1,Quillfeather,Hortensia,1951-04-12,12 Orchard Lane,Lynn,01901,7815550107,2026-01-01\n"
+        "m2,Nobody,Al,1990-01-01,1 Elm St,Salem,01970,9785550100,\n"
+    )
+    columns.write_text(
+        'record_id = "member"\nfamily = "last"\ngiven = "first"\nbirth_date = "born"\n'
+        'street = "street"\ncity = "town"\nzip = "zip"\nphone = "phone"\n'
+    )
+    hub = HubProcess(home, HIE_REGIME="hipaa-treatment")
+    asked = ("--map", str(columns), "--out", str(out), "--organization", "BETA", "--name", "Ours")
+    done = await asyncio.to_thread(hub.run, "panel", "load", str(file), *asked)
+    assert done.returncode == 3, done.stderr
+    rows = out.read_text().splitlines()
+    assert rows[1] == f"m1,matched,Patient/{person},"
+    assert rows[2].startswith("m2,not-found,,")
+    group = done.stderr.partition("Group/")[2].partition(" ")[0]
+    undone = await asyncio.to_thread(hub.run, "panel", "undo", group, "--organization", "BETA")
+    assert undone.returncode == 0, undone.stderr
+    listed = await asyncio.to_thread(hub.run, "subscriptions", "list")
+    assert f"{name}  " in listed.stdout
+    assert "encounter-start  websocket  active  told 0" in listed.stdout
+    off = await asyncio.to_thread(hub.run, "subscriptions", "off", name)
+    assert off.stdout == f"{name} off\n"
