@@ -5,10 +5,10 @@ Spec: https://hl7.org/fhir/R4/http.html#mime-type, https://hl7.org/fhir/R4/http.
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
 
-from hie.kernel.clock import EPOCH
+from hie.kernel.clock import EPOCH, SECOND_US
 from hie.kernel.errors import Category, HieError
 
 FHIR_JSON: Final = "application/fhir+json"
@@ -139,6 +139,15 @@ def is_fresh(if_none_match: str | None, version: str) -> bool:
     """Whether the client already has this version."""
     tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
     return f'"{version}"' in tags or "*" in tags
+
+
+def is_unmodified(if_modified_since: str | None, at_us: int) -> bool:
+    """Whether nothing changed since the client looked; what is no date is passed over."""
+    try:
+        since = parsedate_to_datetime(if_modified_since or "")
+    except ValueError:
+        return False
+    return since.tzinfo is not None and at_us // SECOND_US <= since.timestamp()
 
 
 def http_date(at_us: int) -> str:

@@ -6,7 +6,7 @@ Spec: https://hl7.org/fhir/R4/http.html#read
 from dataclasses import replace
 
 from fhir_server.exchange import Answer, Call, Edge
-from fhir_server.negotiate import etag, http_date, is_fresh
+from fhir_server.negotiate import etag, http_date, is_fresh, is_unmodified
 from hie.store.query import Served
 
 
@@ -29,6 +29,12 @@ def answer(served: Served, call: Call) -> Answer:
         "ETag": etag(served.version),
         "Last-Modified": http_date(served.last_updated_us),
     }
-    if is_fresh(call.headers.get("If-None-Match"), served.version):
+    known = call.headers.get("If-None-Match")
+    is_known = (
+        is_unmodified(call.headers.get("If-Modified-Since"), served.last_updated_us)
+        if known is None
+        else is_fresh(known, served.version)
+    )
+    if is_known:
         return Answer(status=304, headers=headers)
     return Answer(headers=headers, body=served.body)

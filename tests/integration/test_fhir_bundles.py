@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from hie.kernel.fhir import FhirJson
 from tests.support.fhir_source import (
     AURELIA,
     JSON_PATCH,
     MRN,
+    ORDER,
     Source,
     entry,
     patient,
@@ -138,3 +140,79 @@ async def test_one_resource_under_two_names_is_written_once_in_a_transaction(aur
         entry("PUT", "Observation/w-1", own), entry("DELETE", f"Observation/{made['id']}")
     )
     assert (status, told["issue"][0]["code"]) == (400, "duplicate")
+
+
+async def test_resources_that_refer_to_each_other_in_circles_are_stored(aurelia: Source):
+    her = await aurelia.make(patient("C1"))
+    about = f"Patient/{her['id']}"
+    first = weight(about, hasMember=[{"reference": "urn:uuid:c2"}])
+    second = weight(
+        about,
+        hasMember=[{"reference": "urn:uuid:c1"}, {"reference": "urn:uuid:c2"}],
+        performer=[{"reference": "#a"}],
+        contained=[
+            {"resourceType": "Organization", "id": "a", "partOf": {"reference": "#b"}},
+            {"resourceType": "Organization", "id": "b", "partOf": {"reference": "#a"}},
+        ],
+    )
+    status, answer = await aurelia.transact(
+        entry("POST", "Observation", first, fullUrl="urn:uuid:c1"),
+        entry("POST", "Observation", second, fullUrl="urn:uuid:c2"),
+        Prefer="return=representation",
+    )
+    assert status == 200, answer
+    one, other = (made["resource"] for made in answer["entry"])
+    names = [f"Observation/{made['id']}" for made in (one, other)]
+    assert [r["reference"] for r in one["hasMember"]] == names[1:]
+    assert [r["reference"] for r in other["hasMember"]] == names
+    # A whole record with a circle in it ends.
+    status, whole = await aurelia.ask(f"{one['subject']['reference']}/$everything")
+    assert (status, sorted(names)) == (
+        200,
+        sorted(
+            name
+            for e in whole["entry"]
+            if (name := f"{e['resource']['resourceType']}/{e['resource']['id']}") in names
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "count", "limit"),
+    [
+        (entry("POST", "Patient", patient("C2")), 5_001, "5000"),
+        (entry("GET", "Patient/1"), 501, "500"),
+    ],
+)
+async def test_a_bundle_that_is_too_large_is_told_the_limit(
+    aurelia: Source, one: FhirJson, count: int, limit: str
+):
+    status, told = await aurelia.transact(*[one] * count, kind="batch")
+    (issue,) = told["issue"]
+    assert (status, issue["expression"]) == (413, ["Bundle.entry"])
+    assert limit in issue["details"]["text"]
+
+
+async def test_a_repeat_of_a_bundle_with_reads_writes_once_and_reads_again(aurelia: Source):
+    her = await aurelia.make(patient("C3"))
+    sent = [
+        entry(
+            "POST",
+            "Observation",
+            weight(f"Patient/{her['id']}", identifier=[{"system": ORDER, "value": "C3"}]),
+        ),
+        entry("GET", f"Observation?identifier={ORDER}|C3"),
+    ]
+    answers = [await aurelia.transact(*sent, **{"X-Request-Id": "twice"}) for _ in range(2)]
+    places = {answer["entry"][0]["response"]["location"] for _, answer in answers}
+    assert len(places) == 1
+    assert [len(answer["entry"][1]["resource"]["entry"]) for _, answer in answers] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "profile", ["http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", "urn:nobody"]
+)
+async def test_a_profile_that_nobody_knows_refuses_nothing(aurelia: Source, profile: str):
+    claimed = patient("C4", meta={"profile": [profile]}, gender="female")
+    status, answer = await aurelia.transact(entry("POST", "Patient", claimed))
+    assert status == 200, answer

@@ -103,6 +103,27 @@ async def test_eight_conditional_creates_at_once_make_one_resource(source: Sourc
     assert sorted(status for status, _ in answers) == [200] * 7 + [201]
 
 
+async def test_updates_and_patches_at_once_are_all_carried_out(source: Source):
+    her = await source.make(patient("A1"))
+    about = f"Patient/{her['id']}"
+    ordered = weight(about, identifier=[{"system": ORDER, "value": "8"}])
+    path = f"Observation?identifier={ORDER}|8"
+    answers = await asyncio.gather(*(source.ask(path, ordered, "PUT") for _ in range(8)))
+    assert sorted(status for status, _ in answers) == [200] * 7 + [201]
+    (name,) = {made["id"] for _, made in answers}
+    first = [{"op": "add", "path": "/note", "value": [{"text": "0"}]}]
+    await source.patch(path, first)
+    patches = (
+        [{"op": "add", "path": "/note/-", "value": {"text": str(number)}}] for number in range(1, 8)
+    )
+    answers = await asyncio.gather(*(source.patch(path, one) for one in patches))
+    assert [status for status, _ in answers] == [200] * 7
+    _, made = await source.ask(f"Observation/{name}")
+    assert {note["text"] for note in made["note"]} == set("01234567")
+    deleted = await asyncio.gather(*(source.ask(path, None, "DELETE") for _ in range(8)))
+    assert [status for status, _ in deleted] == [204] * 8
+
+
 async def test_directory_entries_created_at_once_by_two_organisations_are_one(source: Source):
     npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": "1234567893"}
     doctor = {"resourceType": "Practitioner", "identifier": [npi], "name": [{"family": "Marsh"}]}
@@ -254,8 +275,12 @@ async def test_what_http_offers_besides(aurelia: Source):
         assert (answer.status, await answer.read()) == (200, b"")
         assert int(answer.headers["Content-Length"]) > 100
         version = answer.headers["ETag"]
+        changed = answer.headers["Last-Modified"]
     async with hub.request("GET", path, None, token, If_None_Match=version) as answer:
         assert (answer.status, await answer.read()) == (304, b"")
+    for since, status in ((changed, 304), ("Thu, 01 Jan 2015 00:00:00 GMT", 200), ("soon", 200)):
+        async with hub.request("GET", path, None, token, If_Modified_Since=since) as answer:
+            assert answer.status == status
     for asked, status in (("json", 200), ("application/fhir+json", 200), ("xml", 406)):
         assert (await aurelia.ask(f"{path}?_format={asked}"))[0] == status
     told = {"Prefer": "return=OperationOutcome"}

@@ -1,6 +1,7 @@
 """A hub in the test's own process, on free ports, asked over HTTP and MLLP as anybody asks."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ class RunningHub:
         async with self._session.request(
             method or ("GET" if body is None else "POST"),
             f"{self.base}/{path}" if path else self.base,
-            data=data,
+            data=_streamed(data),
             headers=sent,
         ) as answer:
             content = await answer.read()
@@ -62,7 +63,7 @@ class RunningHub:
             sent["Content-Type"] = "application/fhir+json"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{self.base}/{path}" if path else self.base
-        return self._session.request(method, url, data=body, headers=sent)
+        return self._session.request(method, url, data=_streamed(body), headers=sent)
 
     async def send(self, *payloads: bytes) -> list[bytes]:
         """Send messages over one MLLP connection; the answers, once all are worked off."""
@@ -78,6 +79,11 @@ class RunningHub:
             await writer.wait_closed()
         await self.hub.worker.idle()
         return answers
+
+
+def _streamed(body: bytes | None) -> Any:
+    """A body as the client takes it: a large one part by part."""
+    return io.BytesIO(body) if body is not None and len(body) > 2**20 else body
 
 
 @asynccontextmanager
