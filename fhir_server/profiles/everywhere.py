@@ -114,10 +114,11 @@ def _contained(resource: FhirJson, at: str) -> Iterator[Finding]:
     if not isinstance(inside, list):
         return
     referred = {
-        value
+        text
         for each in objects(resource)
-        for name, value in each.items()
-        if isinstance(value, str) and value.startswith("#") and name != "div"
+        for value in each.values()
+        for text in (value if isinstance(value, list) else (value,))
+        if isinstance(text, str) and text.startswith("#")
     }
     for n, each in enumerate(inside):
         if not isinstance(each, dict):

@@ -1,6 +1,7 @@
 """What is judged beyond structure, and what a source's policy makes of it; `$validate`."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from adapters.validation_policy import (
     read_validation_policy,
 )
 from fhir_server.judge import Judge
+from fhir_server.validate import validate
 from hie.kernel.ids import SourceId
 from tests.support.fhir_api import JUDGE, NOW_US, VOCABULARY, running_api
+from tests.support.fhir_examples import IS_LONG, files_by_type, needs_examples
 from tests.unit.fhir_server.test_profiles import PATIENT, PRESSURE, PROFILES, US_CORE
 
 SICK = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -244,3 +247,38 @@ async def test_validate_tells_whether_the_mode_is_open_to_the_caller(api):
     assert await validated(api, "Patient/$validate?mode=create", PATIENT, "reader") == [("error",)]
     assert await validated(api, "Patient/$validate?mode=create", PATIENT) == [("information",)]
     assert (await api.get("/fhir/Condition/x/$validate", "narrow")).status == 403
+
+
+#: Official examples whose narrative is blank, which txt-2 forbids; their faults are real.
+BLANK = {
+    "ActivityDefinition-blood-tubes-supply.json",
+    "ActivityDefinition-heart-valve-replacement.json",
+    "EventDefinition-example.json",
+    "Questionnaire-zika-virus-exposure-assessment.json",
+}
+#: Definitions by the thousand; of these no invariants are judged here.
+DEFINITIONS = frozenset(
+    {"CodeSystem", "ConceptMap", "OperationDefinition", "SearchParameter"}
+    | {"StructureDefinition", "ValueSet"}
+)
+
+
+@needs_examples
+def test_official_examples_of_sound_structure_have_no_fault_beyond_it():
+    files = [
+        path
+        for kind, paths in sorted(files_by_type().items())
+        if kind not in DEFINITIONS
+        for path in paths
+        if path.stat().st_size < (200_000 if IS_LONG else 20_000)
+    ]
+    faulty, judged = set(), 0
+    for path in files if IS_LONG else files[::10]:
+        resource = json.loads(path.read_bytes(), parse_float=Decimal)
+        if any(issue.severity in ("error", "fatal") for issue in validate(resource)):
+            continue
+        judged += 1
+        if any(found.issue.severity == "error" for found in JUDGE.findings(resource)):
+            faulty.add(path.name)
+    assert judged > (600 if IS_LONG else 45)
+    assert faulty <= BLANK
