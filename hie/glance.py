@@ -88,6 +88,8 @@ class Glances:
         self, conn: AsyncConnection, ctx: RequestContext, group_id: str
     ) -> Served | None:
         """The same as it is served."""
+        if not ctx.caller.may("Group", "r"):
+            return None
         residual = self._sight.residual(ctx)
         try:
             served = await self._repository.read(conn, residual, "Group", group_id)

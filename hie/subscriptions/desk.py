@@ -114,7 +114,8 @@ class Desk:
 
     async def has_news(self, one: Subscription, ctx: RequestContext) -> bool:
         """Whether there is anything to tell; what its subscriber may not see is forgotten."""
-        undelivered = one.told > one.delivered
+        async with self._db.reading() as conn:
+            undelivered = await self.book.is_untold(conn, one)
         while not undelivered:
             async with self._db.transaction() as conn:
                 events = await self.book.waiting(conn, one, _AT_ONCE)

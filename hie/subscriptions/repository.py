@@ -240,6 +240,11 @@ class SubscriptionBook:
             select(_S.told).where(_S.id == subscription_id, _S.deleted.is_(False))
         )
 
+    async def is_untold(self, conn: AsyncConnection, one: Subscription) -> bool:
+        """Whether an event has a number and was not delivered."""
+        query = select(_E.pk).where(_E.subscription_id == one.id, _E.state == EventState.TOLD.value)
+        return (await conn.execute(query.limit(1))).first() is not None
+
     async def waiting(self, conn: AsyncConnection, one: Subscription, limit: int) -> list[Event]:
         """Events whose telling is not decided, in order."""
         return await self._events(
@@ -297,14 +302,8 @@ class SubscriptionBook:
         )
 
     async def forget(self, conn: AsyncConnection, before_us: int) -> int:
-        """Delete delivered events, and waiting ones of subscriptions that are off; how many."""
-        off = select(_S.id).where(_S.status == Status.OFF.value)
-        done = await conn.execute(
-            delete(subscription_event).where(
-                or_(_E.settled_us < before_us, _E.subscription_id.in_(off)),
-                _E.happened_us < before_us,
-            )
-        )
+        """Delete events of that age, whether anybody took them or not; how many."""
+        done = await conn.execute(delete(subscription_event).where(_E.happened_us < before_us))
         return int(done.rowcount)
 
     async def counts(self, conn: AsyncConnection) -> dict[tuple[str, str], tuple[int, int]]:

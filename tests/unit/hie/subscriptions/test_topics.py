@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hie.kernel.errors import HieError
+from hie.kernel.fhir import FhirJson
 from hie.subscriptions.policy import load_policy
 from hie.subscriptions.topics import load_topics
 
@@ -12,7 +13,7 @@ CONFIG = Path(__file__).resolve().parents[4] / "config"
 TOPICS = load_topics(CONFIG / "fhir" / "topics")
 
 
-def fires(topic: str, before: dict | None, now: dict) -> bool:
+def fires(topic: str, before: FhirJson | None, now: FhirJson) -> bool:
     found = TOPICS.by_url(f"urn:hie:topic:{topic}|1")
     assert found is not None
     return found.fires(before, now)
