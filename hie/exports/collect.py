@@ -270,29 +270,27 @@ class Collector:
     async def _of_nobody(
         self, work: _Work, place: list[Any], phase: str, following: list[Any]
     ) -> Step:
-        """One page of the next type that has any; the types in a fixed order."""
-        number, after = place
-        types = sorted(work.wanted)
-        while number < len(types):
-            rows = await self._listing.nobodys(
-                work.conn,
-                work.residual,
-                work.job.span,
-                types[number],
-                after=after,
-                limit=NOBODYS_AT_ONCE,
-                is_deleted=phase == "gone",
-            )
-            if rows:
-                kept = rows if phase == "gone" else await self._kept(work, rows)
-                under = DELETED if phase == "gone" else types[number]
-                content = {under: tuple(row.pk for row in kept)}
-                return Step(
-                    place=json.dumps([phase, number, rows[-1].pk]),
-                    holdings=(("", content),) if kept else (),
-                )
-            number, after = number + 1, 0
-        return Step(place=json.dumps(following or [phase, number, 0]), is_last=not following)
+        """A page in the order of types and keys."""
+        type_id, after = place
+        is_gone = phase == "gone"
+        rows = await self._listing.nobodys(
+            work.conn,
+            work.residual,
+            work.job.span,
+            tuple(sorted(work.wanted)),
+            after=(type_id, after),
+            limit=NOBODYS_AT_ONCE,
+            is_deleted=is_gone,
+        )
+        if not rows:
+            return Step(place=json.dumps(following or [phase, *place]), is_last=not following)
+        found: dict[int, list[int]] = {}
+        for row in rows if is_gone else await self._kept(work, rows):
+            found.setdefault(DELETED if is_gone else row.type_id, []).append(row.pk)
+        return Step(
+            place=json.dumps([phase, rows[-1].type_id, rows[-1].pk]),
+            holdings=(("", _content(found)),) if found else (),
+        )
 
     async def _kept(self, work: _Work, rows: Sequence[_Row]) -> list[_Row]:
         """The rows of types that are asked for, and that their filters keep."""

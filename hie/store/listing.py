@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, Row, Select, String, and_, bindparam, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy import exists as sql_exists
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,20 +118,20 @@ class Listing:
         query = self._statements.tombstones(shape_of(residual), types, _width(persons))
         return await self._fetched(conn, residual, query, span, _named("p", persons))
 
-    async def nobodys(  # noqa: PLR0913 - of which type, for whom, where to go on
+    async def nobodys(  # noqa: PLR0913 - of what, for whom, where to go on
         self,
         conn: AsyncConnection,
         residual: Residual,
         span: Span,
-        type_id: int,
+        types: Types,
         *,
-        after: int,
+        after: tuple[int, int],
         limit: int,
         is_deleted: bool = False,
     ) -> Rows:
-        """Resources of a type that are about no person, in the order of their keys."""
-        query = self._statements.nobodys(shape_of(residual), is_deleted)
-        values = {"type_id": type_id, "after": after, "limit": limit}
+        """Resources that are about no person, in the order of types and keys, behind `after`."""
+        query = self._statements.nobodys(shape_of(residual), types, is_deleted)
+        values = {"type_id": after[0], "after": after[1], "limit": limit}
         return await self._fetched(conn, residual, query, span, values)
 
     async def referred(
@@ -220,15 +232,16 @@ class _Statements:
         r, query = self._dead(shape)
         return query.where(*_in_records(r, width), r.c.type_id.in_(types))
 
-    def _nobodys(self, shape: Shape, is_deleted: bool) -> Select[Any]:
+    def _nobodys(self, shape: Shape, types: Types, is_deleted: bool) -> Select[Any]:
         r, query = self._dead(shape) if is_deleted else self._as_it_was(shape)
+        after = (bindparam("type_id", type_=Integer), bindparam("after", type_=BigInteger))
         return (
             query.where(
                 r.c.person_id.is_(None),
-                r.c.type_id == bindparam("type_id", type_=Integer),
-                r.c.pk > bindparam("after", type_=BigInteger),
+                r.c.type_id.in_(types),
+                tuple_(r.c.type_id, r.c.pk) > tuple_(*after),
             )
-            .order_by(r.c.pk)
+            .order_by(r.c.type_id, r.c.pk)
             .limit(bindparam("limit", type_=Integer))
         )
 
