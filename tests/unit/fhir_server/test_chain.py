@@ -107,7 +107,7 @@ def test_a_list_is_what_its_entries_refer_to():
         ("Observation", "code:below", f"http://a|{SECRET}", "code"),
         ("Patient", "identifier:of-type", SECRET, "identifier"),
         ("Observation", "performer:identifier", f"urn:{SECRET}|", "performer"),
-        ("Patient", "phonetic", f"{SECRET} {SECRET}", "phonetic"),
+        ("Patient", "phonetic", f"{SECRET} Ash", "phonetic"),
         ("Location", "near", SECRET, "near"),
     ],
 )
@@ -168,8 +168,10 @@ def test_modifiers_of_codes_ask_other_rows():
 def test_codes_below_a_code_are_asked_for_one_by_one():
     fruit = Concept(code="fruit")
     system = CodeSystem(
+        id="food",
         url="urn:food",
         concepts={"fruit": fruit, "apple": Concept(code="apple", parents=("fruit",))},
+        children={"fruit": ("apple",)},
     )
     parser = SearchParser(INDEX, SETTINGS, Vocabulary((system,), ()))
     (below,) = parser.parse("Observation", (("code:below", "urn:food|fruit"),)).query.criteria

@@ -294,7 +294,6 @@ def test_last_updated_is_compared_as_a_date():
     ("type_name", "name", "text", "named"),
     [
         ("Observation", "cod", SECRET, "cod"),
-        ("Observation", "_include", "Observation:subject", "_include"),
         ("Observation", "_id:missing", "true", "_id:missing"),
         ("Observation", "code:missing", SECRET, "code"),
         ("Observation", "code", "a|b|c", "code"),
@@ -314,7 +313,7 @@ def test_last_updated_is_compared_as_a_date():
         ("Observation", "_count", SECRET, "_count"),
         ("Observation", "_count", "-1", "_count"),
         ("Observation", "_total", SECRET, "_total"),
-        ("Observation", "_summary", "true", "_summary"),
+        ("Observation", "_summary", SECRET, "_summary"),
         ("Observation", "_lastUpdated", SECRET, "_lastUpdated"),
         ("Observation", "_sort", "nothing", "_sort"),
         ("Observation", "_sort", "value-quantity", "_sort"),
