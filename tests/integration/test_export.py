@@ -262,9 +262,9 @@ async def test_one_event_for_each_patient_and_job_is_there_before_a_byte_left(
         assert address.rpartition("/")[2] in event.record.detail["query"]
 
 
-async def test_since_until_filters_and_elements_narrow_an_export(on_postgres: World) -> None:
-    world = on_postgres
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+async def test_since_until_filters_and_elements_narrow_an_export(shared: Shared) -> None:
+    world, person_as_sent = shared, somebody()
+    record = await world.post("ALPHA", person_as_sent)
     person = await world.person_of("ALPHA", record)
     old = await world.post("ALPHA", observation(record, GLUCOSE))
     gone = await world.post("ALPHA", observation(record, GLUCOSE))
@@ -285,7 +285,8 @@ async def test_since_until_filters_and_elements_narrow_an_export(on_postgres: Wo
     before = await export(world, "ALPHA", f"Patient/$export?_until={since}&_type=Observation")
     assert set(before.named) == {f"Observation/{old}", f"Observation/{never}"}
 
-    only = quote(f"Observation?code={HEMOGLOBIN}&date=ge2025,Patient?name=Quillfeather")
+    name = person_as_sent["name"][0]["family"]
+    only = quote(f"Observation?code={HEMOGLOBIN}&date=ge2025,Patient?name={name}")
     narrow = await export(world, "ALPHA", f"Patient/$export?_typeFilter={only}")
     assert set(narrow.named) == {f"Patient/{person}", f"Observation/{new}", f"Observation/{never}"}
     nobody = await export(world, "ALPHA", f"Patient/$export?_typeFilter={quote('Patient?name=x')}")
