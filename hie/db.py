@@ -235,7 +235,8 @@ def _sqlite_engine(url: URL, *, size: int, begin: str, is_threaded: bool = False
     busy = f"busy_timeout={BUSY_TIMEOUT_MS if is_threaded else 0}"
     if not is_threaded:
         options["async_creator"] = sqlite.opener(url.database or "", (busy, *_PRAGMAS))
-    engine = create_async_engine(url, **options)
+    # By name: the predicate says the same few values some hundred times.
+    engine = create_async_engine(url, paramstyle="named", **options)
 
     if is_threaded:
 

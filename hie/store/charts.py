@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, not_, or_, select
+from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, literal_column, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.store.index import SearchIndex
@@ -61,7 +61,8 @@ class Charts:
         self._server = server
         self._patient = index.type_id("Patient")
         self._encounter = index.type_id("Encounter")
-        self._supporting = sorted(index.supporting_type_ids)
+        # Written out: a list that is bound would make the driver rewrite the whole text each time.
+        self._supporting = [literal_column(str(n)) for n in sorted(index.supporting_type_ids)]
         self._members = cache(self._members_of)
         self._beyond = cache(self._beyond_of)
         self._named = cache(self._named_in)
