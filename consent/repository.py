@@ -1,9 +1,10 @@
 """The SQL of the compiled consents: replaced per person, read back to recheck and explain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, Select, String, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.model import Code, Directive, Effect
@@ -12,6 +13,20 @@ from consent.tables import consent_code, consent_rule
 from hie.db import Database
 
 _CHUNK = 500
+
+
+@cache
+def _rules_of(count: int) -> Select[Any]:
+    """`person_0` and so on: built once, for building takes longer than running."""
+    persons = [bindparam(f"person_{n}", type_=String) for n in range(count)]
+    found = select(consent_rule).where(consent_rule.c.person_id.in_(persons))
+    return found.order_by(consent_rule.c.pk)
+
+
+def _padded(persons: Sequence[str]) -> list[str]:
+    """The last one repeated until their number is a power of two: so there are few statements."""
+    length = 1 << (len(persons) - 1).bit_length()
+    return [*persons, *([persons[-1]] * (length - len(persons)))]
 
 
 class ConsentRepository:
@@ -54,13 +69,11 @@ class ConsentRepository:
         found: dict[str, list[RuleRow]] = {}
         for start in range(0, len(wanted), _CHUNK):
             persons = wanted[start : start + _CHUNK]
-            sets = await self._code_sets(conn, persons)
-            query = (
-                select(consent_rule)
-                .where(consent_rule.c.person_id.in_(persons))
-                .order_by(consent_rule.c.pk)
-            )
-            for row in await conn.execute(query):
+            listed = {f"person_{n}": person for n, person in enumerate(_padded(persons))}
+            rows = (await conn.execute(_rules_of(len(listed)), listed)).all()
+            is_coded = any(row.code_set is not None for row in rows)
+            sets = await self._code_sets(conn, persons) if is_coded else {}
+            for row in rows:
                 found.setdefault(row.person_id, []).append(self._rule_row(row, sets))
         return {person_id: directives_of(rows) for person_id, rows in found.items()}
 

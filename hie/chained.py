@@ -53,10 +53,8 @@ class ChainedPersons:
         self, conn: AsyncConnection, caller: Caller, residual: Residual, asked: str
     ) -> str:
         """The person of a person id, or of an own source record's id."""
-        record = await self._repository.read(conn, residual, "Patient", asked)
-        if record and record.source_id in caller.sources:
-            return record.person_id
-        return await self._current(conn, residual, asked)
+        own = await self._repository.own_person(conn, residual, asked, caller.sources)
+        return own or await self._current(conn, residual, asked)
 
     async def patients(
         self, conn: AsyncConnection, residual: Residual, nested: q.Nested, name: str

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, false, not_, or_, select, true
+from sqlalchemy import Select, Table, and_, false, literal, not_, or_, select, true
 from sqlalchemy import exists as sql_exists
 
 from hie.crypto import KeyRing
@@ -278,9 +278,9 @@ class Criteria:
         """Whether the resource has an index row that meets `met`, or (`is_not`) has none."""
         r = at.r
         type_id = r.c.type_id if at.type_id is None else at.type_id
-        rows = select(table.c.resource_pk).where(
-            table.c.param_id.in_(params), table.c.type_id == type_id, met
-        )
+        # One by one: a list of open length is written anew each time a statement runs.
+        param = table.c.param_id.in_([literal(number) for number in params])
+        rows = select(table.c.resource_pk).where(param, table.c.type_id == type_id, met)
         found: Expr
         if at.persons is not None and "person_id" in table.c:
             found = r.c.pk.in_(rows.where(table.c.person_id.in_(at.persons)).correlate(r))

@@ -4,7 +4,7 @@ Reached through `hie.access` (and by `consent` and `flow` for what they own); wh
 wants a resource asks the door.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,6 +233,16 @@ class ResourceRepository(ResourceServer):
             )
             found |= {row.id: row.person_id for row in rows}
         return found
+
+    async def own_person(
+        self, conn: AsyncConnection, residual: Residual, record: str, sources: Collection[str]
+    ) -> str | None:
+        """The person of a source record, where it is of one of these sources and may be seen."""
+        if not sources:
+            return None
+        query = self._statements.patient_persons(shape_of(residual), 1)
+        rows = await conn.execute(query, {"record_0": record, **bound(residual)})
+        return next((str(row.person_id) for row in rows if row.source_id in sources), None)
 
     async def compartment(
         self,

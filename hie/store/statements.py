@@ -70,9 +70,9 @@ class Statements:
         )
 
     def _patient_persons(self, shape: Shape, count: int) -> Select[Any]:
-        """`record_0` and so on, `count` of them: ids and persons, without bodies."""
+        """`record_0` and so on, `count` of them: ids, persons and sources, without bodies."""
         r = resource.alias("r")
-        return select(r.c.id, r.c.person_id).where(
+        return select(r.c.id, r.c.person_id, r.c.source_id).where(
             r.c.type_id == self._patient,
             r.c.id.in_([bindparam(f"record_{n}", type_=String) for n in range(count)]),
             r.c.deleted.is_(False),

@@ -168,12 +168,15 @@ async def lock_persons(conn: AsyncConnection, persons: Collection[str]) -> None:
     await conn.execute(query.with_for_update())
 
 
+#: Built once: every search by patient asks it, and building takes longer than running.
+_STATUS = select(_person.c.status, _person.c.redirect_to).where(
+    _person.c.id == bindparam("person")
+)
+
+
 async def person_status(conn: AsyncConnection, person_id: str) -> tuple[str, str | None] | None:
     """Status of a person and where it redirects; None for an unknown id."""
-    rows = await conn.execute(
-        select(_person.c.status, _person.c.redirect_to).where(_person.c.id == person_id)
-    )
-    row = rows.first()
+    row = (await conn.execute(_STATUS, {"person": person_id})).first()
     return (row.status, row.redirect_to) if row else None
 
 

@@ -63,12 +63,16 @@ QUESTIONS = (
     *("Observation?_lastUpdated=gt2020-01-01", "Observation?date=ge2020&_sort=_lastUpdated"),
     *("Observation?_id={hidden}", "Observation/{hidden}", "Observation/{hidden}/_history"),
     *("Observation/{hidden}/_history/1", "Observation?encounter={hidden}", "Consent", "Encounter"),
+    *("Observation?_include=*&_revinclude=Provenance:target", "?_type=Patient,Observation,Consent"),
+    *("Patient?_revinclude=Observation:patient&_sort=-_lastUpdated", "Patient?_sort=_id&_count=1"),
+    *("Observation?_include=Observation:patient&_include:iterate=Patient:organization",),
+    *("?_type=Observation,Encounter&_sort=_lastUpdated&_count=1&_total=accurate",),
     *("Observation?patient={hidden}", "Patient/{hidden}/$everything", "Binary/{hidden}"),
 )
 
 
 async def _told(world: World, who: str, person: str, hidden: str) -> dict[str, Any]:
-    """Every answer with all its pages; the next links, sealed anew each time, left out."""
+    """Every answer with all its pages; the page links, sealed anew each time, left out."""
     told = {}
     for question in QUESTIONS:
         path: str | None = question.format(person=person, hidden=hidden)
@@ -78,7 +82,7 @@ async def _told(world: World, who: str, person: str, hidden: str) -> dict[str, A
             links = json.loads(body).get("link", []) if status == 200 else []
             path = next((x["url"] for x in links if x.get("relation") == "next"), None)
             headers.pop("Content-Length", None)
-            told_body = body.replace(path.encode(), b"") if path else body
+            told_body = re.sub(rb"_cursor=[\w-]+", b"", body)
             pages.append((status, headers, told_body.replace(hidden.encode(), b"")))
         told[question] = pages
     return told
