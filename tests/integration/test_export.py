@@ -16,8 +16,12 @@ import pytest
 import pytest_asyncio
 
 from hie.audit.repository import Recorded
+from hie.exports.files import PART_RESOURCES
 from hie.exports.model import Level
+from hie.kernel.context import RequestContext
+from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId
+from hie.store.query import Served
 from tests.support.asked_hub import (
     GLUCOSE,
     HEMOGLOBIN,
@@ -203,6 +207,39 @@ async def test_a_consent_that_was_revoked_meanwhile_holds_from_the_next_request(
             assert len(lines) == (entry["type"] in ("Observation", "Patient"))
     told = [event.record for event in await events(world, person)]
     assert len(told) == 1, "nothing of the second export left, so nothing of it is on record"
+
+
+async def test_a_revocation_holds_in_the_middle_of_a_file(world: World) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    wish = await world.post("ALPHA", consent(record, permit("GAMMA")))
+    entries = [
+        {"resource": observation(record), "request": {"method": "POST", "url": "Observation"}}
+        for _ in range(PART_RESOURCES + 1)
+    ]
+    status, _, _ = await world.ask(
+        "ALPHA", "POST", "", {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    )
+    assert status == 200
+    address = await begin(world, "GAMMA", "Patient/$export?_type=Observation")
+    manifest = await complete(world, "GAMMA", address)
+    assert manifest["output"][0]["count"] == PART_RESOURCES + 1
+    desk, job = world.hub.exporting.desk, address.rpartition("/")[2]
+    caller = await world.hub.tokens.check(world.tokens["GAMMA"])
+    now_us = world.hub.clock.now_us()
+    ctx = RequestContext(caller=caller, request_id="r", now_us=now_us)
+
+    left: list[list[Served]] = [[], []]
+    files = [(await desk.open(ctx, job, "Observation-1")).portions for _ in left]
+    for file, portion in zip(files, left, strict=True):
+        portion.extend((await anext(file)).served)
+    assert [len(portion) for portion in left] == [PART_RESOURCES] * 2
+    await world.put("ALPHA", f"Consent/{wish}", consent(record, deny(actor("GAMMA"))))
+    assert (await anext(files[0])).served == ()
+    async with world.hub.db.transaction() as conn:
+        await world.hub.tokens.revoke(conn, caller.token_id)
+    with pytest.raises(HieError) as refused:
+        await anext(files[1])
+    assert refused.value.category is Category.UNAUTHENTICATED
 
 
 async def test_a_revoked_token_ends_its_export_and_every_other_has_none_of_it(
