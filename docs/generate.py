@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.hl7v2 import ack
 from docs.guide.pages import coverage_page, maps_page
+from docs.validation import validation_page
 from fhir_server import outcome
 from hie.kernel.errors import Category
 from hie.staff.api import ROUTES
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
         "search-parameters.md": search_parameters(),
         "code-maps.md": code_maps(),
         "sources.md": sources(),
+        "validation.md": validation(),
         "errors.md": errors(),
         "staff-api.md": staff_api(),
         "hl7v2-maps.md": maps_page(ROOT / "config"),
@@ -96,9 +98,18 @@ def sources() -> str:
         match = ", ".join(f"{key} `{value}`" for key, value in source.get("match", {}).items())
         organization = source["organization"]
         identifier = f"`{organization['system']}|{organization['value']}`"
-        rows.append((f"`{path.stem}`", source["name"], match, identifier))
-    parts.append(_table(("id", "name", "recognised by", "organisation"), rows))
+        policy = source.get("validation", {})
+        faults = ", ".join(f"{key} `{value}`" for key, value in policy.items()) or "warn"
+        rows.append((f"`{path.stem}`", source["name"], match, identifier, faults))
+    header = ("id", "name", "recognised by", "organisation", "faults beyond structure")
+    parts.append(_table(header, rows))
     return "\n".join(parts)
+
+
+def validation() -> str:
+    """Which profiles, rules and codes there are to judge resources by."""
+    note = NOTE.format("config/fhir/profiles/`, `config/fhir/terminology/`, `fhir_server/profiles/")
+    return validation_page(ROOT / "config" / "fhir", note)
 
 
 def errors() -> str:

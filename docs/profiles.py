@@ -98,7 +98,7 @@ def _element(element: Json, known: dict[str, Json]) -> Json:
     says = element["path"].endswith("[x]") or any(len(each) > 1 for each in types)
     if known and says and (types != _types(base) or _is_slice(element["id"])):
         told["types"] = types
-    told |= _binding(element, base)
+    told |= _binding(element, base, is_base=not known)
     keys = [c["key"] for c in element.get("constraint", ()) if c["key"] not in EVERYWHERE]
     if keys:
         told["rules"] = sorted(set(keys))
@@ -118,14 +118,15 @@ def _cardinality(element: Json) -> Json:
     return told
 
 
-def _binding(element: Json, base: Json) -> Json:
+def _binding(element: Json, base: Json, *, is_base: bool) -> Json:
     """A binding that counts; the models check the codes of base types' code elements."""
     binding = element.get("binding", {})
     url = binding.get("valueSet", "").split("|")[0]
     if binding.get("strength") not in STRENGTHS or not url:
         return {}
     is_code = [each["code"] for each in element.get("type", ())] == ["code"]
-    if is_code and url == base.get("binding", {"valueSet": url})["valueSet"].split("|")[0]:
+    of_base = base.get("binding", {}).get("valueSet", "").split("|")[0]
+    if is_code and (is_base or url == of_base):
         return {}
     return {"binding": [binding["strength"], url]}
 

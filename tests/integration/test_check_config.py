@@ -64,6 +64,22 @@ def test_what_is_right_is_said_to_be(config: Path, capsys):
             "saint-aurelia.toml [overrides.rows]: `PID[Nobody]` must be a segment map",
         ),
         (SOURCE, "[overrides.codes]\nsex = { 1 = 'male' }\n", "[overrides.codes.sex]: its name"),
+        (
+            SOURCE,
+            '[validation]\nprofile = "maybe"\n',
+            "[validation]: `profile` must be one of reject",
+        ),
+        (
+            SOURCE,
+            '[validation]\nprofiles = ["urn:nobody"]\n',
+            "saint-aurelia.toml [validation]: `profiles` names a profile",
+        ),
+        (
+            "fhir/terminology/own.json",
+            '{"resourceType": "ValueSet"}',
+            "own.json: expected a CodeSystem or ValueSet",
+        ),
+        ("fhir/profiles/own.ndjson", "{}\n", "own.ndjson:1: expected a profile"),
         (SOURCE, '[expected]\ninterval = "often"\n', "saint-aurelia.toml [expected]: `interval`"),
         (SOURCE, '[codes]\nunit = "nowhere.csv"\n', "saint-aurelia.toml [codes]: `unit` must be"),
     ],

@@ -115,6 +115,14 @@ def test_an_extension_is_held_to_its_own_profile():
     assert any("slice `text`" in each.issue.text for each in found)
 
 
+def test_a_code_in_an_extension_is_held_to_its_value_set():
+    patient = deepcopy(PATIENT)
+    patient["extension"][1]["valueCode"] = "X"
+    assert [(each.kind, each.issue.expression[0]) for each in check(patient, "patient")] == [
+        (Kind.TERMINOLOGY, "Patient.extension[1].value.ofType(code)")
+    ]
+
+
 def test_a_name_may_be_absent_for_a_reason():
     absent = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
     name = {"extension": [{"url": absent, "valueCode": "masked"}]}
