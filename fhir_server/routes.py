@@ -113,16 +113,21 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         offered=subscriptions,
         exports=exports,
     )
-    rim = Rim(edge, token_checker, clock, watcher)
-    sub = web.Application(middlewares=[rim.answer_errors])
     metadata = capability_statement(ROUTES, index, settings, clock.now_us())
+    sub = _routed(Rim(edge, token_checker, clock, watcher), metadata)
+    cors.allow(sub, settings.cors_origins)
+    app.add_subapp(PREFIX, sub)
+    return sub
+
+
+def _routed(rim: "Rim", metadata: bytes) -> web.Application:
+    """An application of all addresses; a HEAD is answered as the GET it stands for."""
+    sub = web.Application(middlewares=[rim.answer_errors])
     sub.router.add_get("/metadata", rim.static(metadata))
     for route in ROUTES:
         sub.router.add_route(route.method, route.path, rim.handle(route))
         if route.method == hdrs.METH_GET:
             sub.router.add_route(hdrs.METH_HEAD, route.path, rim.handle(route))
-    cors.allow(sub, settings.cors_origins)
-    app.add_subapp(PREFIX, sub)
     return sub
 
 
