@@ -124,10 +124,11 @@ def _texts(value: FhirJson) -> Iterable[str]:
     holder = value.get("type") if "value" in value else value
     if not isinstance(holder, dict):
         return ()
+    shown = [holder.get("text"), holder.get("display")]
     codings = holder.get("coding")
-    parts = [p for p in codings if isinstance(p, dict)] if isinstance(codings, list) else []
-    shown = (holder.get("text"), holder.get("display"), *(p.get("display") for p in parts))
-    return dict.fromkeys(t for t in shown if isinstance(t, str) and t.strip())
+    if isinstance(codings, list):
+        shown += [part.get("display") for part in codings if isinstance(part, dict)]
+    return dict.fromkeys([t for t in shown if isinstance(t, str) and t.strip()])
 
 
 def _of_type(field: Field, identifier: FhirJson) -> Iterator[IndexValue]:

@@ -47,6 +47,8 @@ SECURITY: Final = "_security"
 Rows = Iterator[tuple[Table, dict[str, Any]]]
 
 _CHUNK: Final = 500
+#: Keyed hashes of texts remembered as kept, some 5 MB; then it begins anew.
+_TEXTS_KEPT: Final = 50_000
 # Built once: building a statement takes as long as running it.
 _KNOWN_TEXTS: Final = select(sp_text.c.key).where(
     sp_text.c.key.in_(bindparam("keys", type_=String, expanding=True)),
@@ -76,6 +78,8 @@ class IndexRows:
         self._is_label = is_label
         # A few thousand texts, what codes mean, are most of all.
         self._text_hash = lru_cache(maxsize=8192)(self._hash_of_text)
+        self._kept: set[str] = set()
+        self._written: dict[str, AsyncConnection] = {}
         self._by_kind: dict[str, Callable[[IndexValue, Sequence[str]], Rows]] = {
             "token": _token,
             "date": _date,
@@ -194,10 +198,11 @@ class IndexRows:
             conn: an open transaction, for a text must not be known before it is kept.
             texts: by keyed hash, as `of` found them.
         """
-        hashes = list(texts)
+        hashes = [text for text in texts if text not in self._kept]
         for start in range(0, len(hashes), _CHUNK):
             part = hashes[start : start + _CHUNK]
             known = set(await conn.scalars(_KNOWN_TEXTS, {"keys": part}))
+            self._remember(conn, known, part)
             rows = [
                 {"key": self._ring.blind(blind.TEXTS, key), "text": text}
                 for text in part
@@ -206,6 +211,21 @@ class IndexRows:
             ]
             if rows:
                 await conn.execute(sp_text.insert(), rows)
+
+    def _remember(self, conn: AsyncConnection, known: set[str], asked: Sequence[str]) -> None:
+        """What need not be asked for again: what was found, unless this transaction wrote it.
+
+        It might yet be rolled back.
+        """
+        if len(self._kept) + len(self._written) > _TEXTS_KEPT:
+            self._kept.clear()
+            self._written.clear()
+        for text in asked:
+            if text not in known:
+                self._written[text] = conn
+            elif self._written.get(text) is not conn:
+                self._kept.add(text)
+                self._written.pop(text, None)
 
     def _reference(self, value: IndexValue, _: Sequence[str]) -> Rows:
         if value.target is not None:
