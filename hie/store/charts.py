@@ -62,7 +62,9 @@ class Charts:
         self._patient = index.type_id("Patient")
         self._encounter = index.type_id("Encounter")
         # Written out: a list that is bound would make the driver rewrite the whole text each time.
-        self._supporting = [literal_column(str(n)) for n in sorted(index.supporting_type_ids)]
+        self._supporting: list[Any] = [
+            literal_column(str(n)) for n in sorted(index.supporting_type_ids)
+        ]
         self._members = cache(self._members_of)
         self._beyond = cache(self._beyond_of)
         self._named = cache(self._named_in)

@@ -6,9 +6,8 @@ wants a resource asks the door.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
@@ -243,46 +242,3 @@ class ResourceRepository(ResourceServer):
         query = self._statements.patient_persons(shape_of(residual), 1)
         rows = await conn.execute(query, {"record_0": record, **bound(residual)})
         return next((str(row.person_id) for row in rows if row.source_id in sources), None)
-
-    async def compartment(
-        self,
-        conn: AsyncConnection,
-        residual: Residual,
-        person: str,
-        *,
-        after: int,
-        count: int | None,
-    ) -> tuple[list[Served], int | None]:
-        """What is in a person's compartment, Patient apart, in the order it was stored."""
-        query = self._statements.compartment(shape_of(residual), count is not None)
-        return await self._page(conn, residual, query, person, after, count)
-
-    async def supporting(
-        self,
-        conn: AsyncConnection,
-        residual: Residual,
-        person: str,
-        *,
-        after: int,
-        count: int | None,
-    ) -> tuple[list[Served], int | None]:
-        """What visible resources of a compartment refer to outside it, once each."""
-        query = self._statements.supporting(shape_of(residual), count is not None)
-        return await self._page(conn, residual, query, person, after, count)
-
-    async def _page(
-        self,
-        conn: AsyncConnection,
-        residual: Residual,
-        query: Select[Any],
-        person: str,
-        after: int,
-        count: int | None,
-    ) -> tuple[list[Served], int | None]:
-        values: dict[str, Any] = {"person": person, "after": after, **bound(residual)}
-        if count is not None:
-            values["count"] = count + 1
-        rows = (await conn.execute(query, values)).all()
-        page = rows if count is None else rows[:count]
-        following = page[-1].pk if len(rows) > len(page) else None
-        return await self.serve(conn, page), following

@@ -7,12 +7,11 @@ Building a statement costs more than running it; values are bound when it runs. 
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Select, String, and_, bindparam, or_, select
+from sqlalchemy import Integer, Select, String, and_, bindparam, select
 
 from hie.store.index import SearchIndex
 from hie.store.predicate import Shape, Visibility
-from hie.store.rows import SUPPORTING
-from hie.store.tables import compartment, resource, resource_version, sp_ref
+from hie.store.tables import resource, resource_version
 
 
 def current(r: Any) -> Select[Any]:
@@ -28,14 +27,11 @@ class Statements:
 
     def __init__(self, index: SearchIndex, visibility: Visibility) -> None:
         self._patient = index.type_id("Patient")
-        self._supporting_types = sorted(index.supporting_type_ids)
         self._visible = visibility.visible
         self.read = cache(self._read)
         self.versions = cache(self._versions)
         self.patients = cache(self._patients)
         self.patient_persons = cache(self._patient_persons)
-        self.compartment = cache(self._compartment)
-        self.supporting = cache(self._supporting)
 
     def _read(self, shape: Shape) -> Select[Any]:
         """`type_id`, `id`."""
@@ -79,48 +75,6 @@ class Statements:
             r.c.person_id.is_not(None),
             self._visible(shape, "r"),
         )
-
-    def _compartment(self, shape: Shape, is_limited: bool) -> Select[Any]:
-        """`person`, `after`, and `count` where limited."""
-        r = resource.alias("r")
-        query = current(r).where(
-            *self._in_compartment(r, shape),
-            r.c.type_id != self._patient,
-            r.c.pk > bindparam("after", type_=BigInteger),
-        )
-        return _paged(query, r, is_limited=is_limited)
-
-    def _supporting(self, shape: Shape, is_limited: bool) -> Select[Any]:
-        """`person`, `after`, and `count` where limited."""
-        r, s = resource.alias("r"), resource.alias("s")
-        targets = (
-            select(sp_ref.c.target_id)
-            .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
-            .where(sp_ref.c.param_id == SUPPORTING, *self._in_compartment(r, shape))
-        )
-        query = current(s).where(
-            s.c.id.in_(targets),
-            s.c.type_id.in_(self._supporting_types),
-            or_(s.c.person_id.is_(None), s.c.person_id != bindparam("person", type_=String)),
-            s.c.deleted.is_(False),
-            s.c.pk > bindparam("after", type_=BigInteger),
-            self._visible(shape, "s"),
-        )
-        return _paged(query, s, is_limited=is_limited)
-
-    def _in_compartment(self, r: Any, shape: Shape) -> list[Any]:
-        person = bindparam("person", type_=String)
-        shared = select(compartment.c.resource_pk).where(compartment.c.person_id == person)
-        return [
-            or_(r.c.person_id == person, r.c.pk.in_(shared)),
-            r.c.deleted.is_(False),
-            self._visible(shape, r.name),
-        ]
-
-
-def _paged(query: Select[Any], r: Any, *, is_limited: bool) -> Select[Any]:
-    query = query.order_by(r.c.pk)
-    return query.limit(bindparam("count", type_=Integer)) if is_limited else query
 
 
 def _named(r: Any) -> list[Any]:
