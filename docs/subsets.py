@@ -8,6 +8,7 @@ Spec: https://hl7.org/fhir/R4/search.html#summary, https://hl7.org/fhir/R4/searc
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ EVERYWHERE = frozenset({"id", "extension", "fhir_comments", "resource_type"})
 WHOLE = frozenset({"Extension", "Identifier", "Meta", "Reference"})
 
 
-def table() -> str:
-    """Type to what is left of it, as JSON; one type a line."""
+def table(types: Sequence[str] = ()) -> str:
+    """Type to what is left of it, as JSON; one type a line. Without `types`, of all there are."""
     found: dict[str, dict[str, Any]] = {}
-    left = _resource_types()
+    left = list(types) or _resource_types()
     while left:
         name = left.pop()
         if name in found:
@@ -64,7 +65,8 @@ def _row(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         needed = [
             alias
             for alias, field in fields.items()
-            if _told(field).get("element_required") or field.is_required()
+            if _told(field).get("element_required")
+            or field.is_required()
             or _told(field).get("one_of_many_required")
         ]
         row["mandatory"] = needed
