@@ -48,6 +48,26 @@ def by_ourselves(subjects: Iterable[Subject]) -> Iterator[Found]:
             yield Found("own", issue.severity, place_of(at), text, each.name)
 
 
+def by_us_core(subjects: Iterable[Subject]) -> Iterator[Found]:
+    """What resources lack to the fitting profile of US Core, though they claim none."""
+    judge, urls = own(), _us_core()
+    for each in subjects:
+        if "/us/core/" in json.dumps(each.resource.get("meta", {})):
+            continue  # held to it already
+        known = set(judge.findings(each.resource))
+        for one in judge.findings(each.resource, asked=urls):
+            if one.issue.severity == "error" and one not in known:
+                text = one.issue.text.partition("`: ")[2]
+                place = place_of(one.issue.expression[0])
+                yield Found("us-core", "error", place, text, each.name)
+
+
+@cache
+def _us_core() -> tuple[str, ...]:
+    profiles = load_profiles(ROOT / "config/fhir/profiles")
+    return tuple(each.url for each in profiles.all() if "/us/core/" in each.url)
+
+
 def by_fhirkit(subjects: Iterable[Subject]) -> Iterator[Found]:
     """Structure of R4 by PyPI `fhirkit-rs`."""
     for each in subjects:

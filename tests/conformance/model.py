@@ -18,10 +18,12 @@ class Subject:
 
     Attributes:
         name: where it comes from, `adt_a01:patient`.
+        is_converted: made of a message, not served.
     """
 
     name: str
     resource: dict[str, Any]
+    is_converted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

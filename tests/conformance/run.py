@@ -42,6 +42,7 @@ async def subjects_of(charts: int, *, feeds_messages: bool, step: int = 1) -> li
 def judged(subjects: Sequence[Subject], jar: Path | None) -> list[Found]:
     """What every judge says."""
     found = [*judges.by_ourselves(subjects), *judges.by_fhirkit(subjects)]
+    found += judges.by_us_core(each for each in subjects if each.is_converted)
     found += judges.by_fhir_js(subjects)
     if jar is not None:
         found += judges.by_official(subjects, jar)

@@ -27,7 +27,7 @@ def converted(step: int) -> Iterator[Subject]:
     """The resources that each `step`-th golden message is converted to."""
     for path in MESSAGES[::step]:
         for made in made_of(path):
-            yield Subject(f"{path.stem}:{made.name}", _parsed(made.resource))
+            yield Subject(f"{path.stem}:{made.name}", _parsed(made.resource), is_converted=True)
 
 
 def _parsed(resource: dict[str, Any]) -> dict[str, Any]:
