@@ -87,13 +87,9 @@ async def test_a_subscriber_is_told_of_an_admission_it_may_see(world: World, hoo
     assert event["entry"][1]["resource"]["id"] == stay
     assert event["entry"][1]["fullUrl"] == said(event)["focus"][0]
     assert hook.bodies[-1].count(b'"resourceType":"Encounter"') == 1
-
-
-async def test_a_subscription_says_how_it_stands(world: World, hook: Hook) -> None:
-    name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
-    await standing(world, "BETA", name, "active")
-    got = await world.get("BETA", f"Subscription/{name}/$status")
-    assert got["entry"][0]["resource"]["parameter"]
+    stands = await world.get("BETA", f"Subscription/{name}/$status")
+    assert said(stands)["type"] == "query-status"
+    assert said(stands)["events-since-subscription-start"] == "1"
 
 
 def shape(bundles: list[dict[str, Any]]) -> bytes:
@@ -173,21 +169,9 @@ async def test_what_cannot_be_delivered_is_tried_again_in_order(world: World, ho
     assert all("resource" not in entry for b in bundles for entry in b["entry"][1:])
 
 
-async def test_a_revoked_token_ends_what_it_asked_for(world: World, hook: Hook) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
-    await world.token("GONE", organization="BETA")
-    name = await world.post("GONE", subscription("encounter-start", endpoint=hook.url))
-    await standing(world, "BETA", name, "active")
-    caller = await world.hub.tokens.check(world.tokens["GONE"])
-    async with world.hub.db.transaction() as conn:
-        assert await world.hub.tokens.revoke(conn, caller.token_id)
-    await world.post("ALPHA", encounter(record))
-    told = await standing(world, "BETA", name, "off")
-    assert "may ask no more" in told["error"]
-    assert hook.of("event-notification") == []
-
-
-async def test_a_withdrawn_consent_holds_from_the_next_delivery(world: World, hook: Hook) -> None:
+async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
+    world: World, hook: Hook
+) -> None:
     record = await world.post("ALPHA", patient("A1", "alpha"))
     name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
     await standing(world, "BETA", name, "active")
@@ -203,6 +187,18 @@ async def test_a_withdrawn_consent_holds_from_the_next_delivery(world: World, ho
     assert said(event)["events"] == [2]
     events = await world.get("BETA", f"Subscription/{name}/$events")
     assert said(events)["events"] == [2]
+    # A revoked token ends what it asked for.
+    await world.ask("BETA", "DELETE", f"Subscription/{name}")
+    await world.token("GONE", organization="BETA")
+    name = await world.post("GONE", subscription("encounter-start", endpoint=hook.url))
+    await standing(world, "BETA", name, "active")
+    caller = await world.hub.tokens.check(world.tokens["GONE"])
+    async with world.hub.db.transaction() as conn:
+        assert await world.hub.tokens.revoke(conn, caller.token_id)
+    await world.post("ALPHA", encounter(other))
+    told = await standing(world, "BETA", name, "off")
+    assert "may ask no more" in told["error"]
+    assert len(hook.of("event-notification")) == 1
 
 
 async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> None:
