@@ -136,8 +136,6 @@ class Services:
             index,
             lambda coding: self.labeller.table.knows([coding]),
         )
-        rows, now_us = self.writer.rows, self.clock.now_us
-        self.rebuild = IndexRebuild(self.db, index, self.repository, rows, now_us)
         self.mpi = Mpi(self.db, self.ring, self.keys, config.mpi)
         self.golden = GoldenPatients(
             self.repository, index, Survivorship(config.mpi.survivorship), security
@@ -171,6 +169,8 @@ class Services:
 
     def _join_queries(self) -> None:
         """Who asks, and what HL7 v2 askers are told."""
+        rows, now_us = self.writer.rows, self.clock.now_us
+        self.rebuild = IndexRebuild(self.db, self.config.index, self.repository, rows, now_us)
         config = self.config
         self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
         self.domains = Domains(config.sources)
