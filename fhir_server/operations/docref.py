@@ -12,8 +12,8 @@ from typing import Final
 import orjson
 
 from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.latest import latest
 from fhir_server.operations import asked
-from fhir_server.operations.latest import latest
 from fhir_server.search import bundle
 from fhir_server.search.parse import SearchParser
 from hie.kernel.errors import Issue

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.latest import latest
 from fhir_server.negotiate import is_lenient
 from fhir_server.operations import asked
-from fhir_server.operations.latest import latest
 from fhir_server.search import bundle
 from fhir_server.search.parse import SearchParser
 from hie.kernel.errors import Category, HieError, Issue

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from fhir_server.operations.latest import latest
+from fhir_server.latest import latest
 from fhir_server.summary.narrative import narrative, sentence
 from fhir_server.summary.plan import Section, SummaryPlan, Take
 from hie.kernel.clock import instant

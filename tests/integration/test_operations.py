@@ -614,7 +614,7 @@ async def test_every_operation_leaves_one_event_for_each_person_with_what_left(
         f"Observation/$lastn?patient={chart.person}&category:missing=true",
         f"Patient/{chart.person}/$summary",
     ):
-        status, _, _ = await world.ask("ALPHA", "GET", path, **{"X-Request-Id": "audited"})
+        status, _, _ = await world.ask("ALPHA", "GET", path, None, **{"X-Request-Id": "audited"})
         assert status == 200
     async with world.hub.db.reading() as conn:
         log = await world.hub.audit.access_log(conn, [chart.person], limit=50)  # type: ignore[list-item]  # ids are texts

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from fhir_server.exchange import Call
+from fhir_server.latest import latest
 from fhir_server.operations import asked
-from fhir_server.operations.latest import latest
 from fhir_server.summary.document import Content, choose, document, wanted
 from fhir_server.summary.narrative import narrative, shown
 from fhir_server.summary.plan import SummaryPlan, Take, codes_of, load_summary
@@ -220,7 +220,7 @@ def served(resource: dict[str, Any]) -> Served:
 
 
 SUBJECT = {"subject": {"reference": "Patient/p1"}}
-RECORD = [
+RECORD: list[dict[str, Any]] = [
     {
         "resourceType": "MedicationRequest",
         "id": "m1",
