@@ -169,8 +169,6 @@ class Services:
 
     def _join_queries(self) -> None:
         """Who asks, and what HL7 v2 askers are told."""
-        rows, now_us = self.writer.rows, self.clock.now_us
-        self.rebuild = IndexRebuild(self.db, self.config.index, self.repository, rows, now_us)
         config = self.config
         self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
         self.domains = Domains(config.sources)
@@ -187,6 +185,8 @@ class Services:
 
     def _join_placer(self) -> None:
         config = self.config
+        rows, now_us = self.writer.rows, self.clock.now_us
+        self.rebuild = IndexRebuild(self.db, config.index, self.repository, rows, now_us)
         self.placer = Placer(
             self.mpi,
             self.labeller,
