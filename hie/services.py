@@ -31,10 +31,11 @@ from hie.db import Database
 from hie.disclosure import Disclosures
 from hie.feeds.partial import PartialNotices
 from hie.feeds.watch import SourceWatch
+from hie.flow.answer import FhirWire
 from hie.flow.asked import Askers, QueryReader
 from hie.flow.assignment import Assignments
 from hie.flow.care import IndexCare
-from hie.flow.carry import FhirFlow, FhirWire
+from hie.flow.carry import FhirFlow
 from hie.flow.casework import Casework
 from hie.flow.codes import CodeTasks
 from hie.flow.corrections import Corrections

@@ -72,15 +72,16 @@ class Intake:
         own: SourceIdentifier | None,
         message_id: MessageId,
         now_us: int,
+        record_id: SourceRecordId | None = None,
     ) -> Arrival:
-        """What of a message's patient is identified."""
+        """What of a message's patient is identified; `record_id` where that is known already."""
         kept = {name: value for name, value in patient.items() if name not in _NOT_DEMOGRAPHIC}
         if own is not None:
             kept["identifier"] = _with_own(kept.get("identifier"), own)
         text = _text(kept)
         name = (own.system, own.value) if own else ("message", str(message_id))
         return Arrival(
-            record_id=SourceRecordId(self._ring.blind("record", source_id, *name)),
+            record_id=record_id or SourceRecordId(self._ring.blind("record", source_id, *name)),
             source_id=source_id,
             own=own,
             patient=kept,

@@ -150,6 +150,7 @@ class Mpi:
         message_id: MessageId,
         now_us: int,
         may_update: bool,
+        record_id: SourceRecordId | None = None,
     ) -> Identified:
         """The source record and the human that a message's patient is.
 
@@ -163,9 +164,15 @@ class Mpi:
             now_us: when it was received.
             may_update: whether the message is authoritative for demographics (ADT), so that a
                 known record takes them over; results and orders only introduce new records.
+            record_id: which record it is, of a patient without a number.
         """
         arrival = self._intake.arrival(
-            patient, source_id=source_id, own=own, message_id=message_id, now_us=now_us
+            patient,
+            source_id=source_id,
+            own=own,
+            message_id=message_id,
+            now_us=now_us,
+            record_id=record_id,
         )
         return await self._identification.identify(conn, arrival, may_update=may_update)
 

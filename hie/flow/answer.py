@@ -11,11 +11,14 @@ from typing import Protocol
 
 import orjson
 
+from adapters.fhir.fhirpath import Elements
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId
+from adapters.validation_policy import Verdict
 from hie.kernel.clock import SECOND_US, instant
 from hie.kernel.errors import HieError, Issue
 from hie.kernel.fhir import FhirJson
+from hie.kernel.ids import SourceId
 from hie.store.loader import Head
 
 
@@ -39,6 +42,26 @@ Refuse = Callable[[HieError, str], Refused]
 
 #: Issues as an OperationOutcome; handed in by app.py.
 Tell = Callable[[Sequence[Issue]], bytes]
+
+
+#: Judges a resource of a source; `fhir_server.judge`, handed in by app.py.
+Validate = Callable[[FhirJson, SourceId], Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirWire:
+    """What the FHIR wire lends to the flow below it.
+
+    Attributes:
+        refuse: the one error table.
+        tell: issues as an OperationOutcome.
+        elements: the elements of a type.
+    """
+
+    validate: Validate
+    refuse: Refuse
+    tell: Tell
+    elements: Elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,25 +4,23 @@ A transaction is all or nothing; entries of a batch stand alone. The answer is c
 what it answers for, so that a repeat gets it again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.fhir.fhirpath import Elements
 from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId, References
 from adapters.journal import Journal
 from adapters.message import State
 from adapters.sources import SourceRegistry
-from adapters.validation_policy import Verdict
 from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
-from hie.flow.answer import Done, Refuse, Tell, bundle, entry, headers_of, refused_entry
+from hie.flow.answer import Done, FhirWire, bundle, entry, headers_of, refused_entry
 from hie.flow.feed import IdentityFeed
 from hie.flow.patching import Patches
 from hie.flow.place import Placer
@@ -33,6 +31,7 @@ from hie.flow.tried import tried
 from hie.flow.writes import (
     aims_of,
     aliases_of,
+    audited,
     issue_in,
     own_names,
     placement_of,
@@ -52,27 +51,9 @@ from hie.store.residual import Residual
 from hie.store.writer import ResourceWriter, Written
 from mpi.model import Identified
 
-#: Judges a resource of a source; `fhir_server.judge`, handed in by app.py.
-Validate = Callable[[FhirJson, SourceId], Verdict]
 _ACTIONS: Final = {Method.POST: "c", Method.PUT: "u", Method.PATCH: "u", Method.DELETE: "d"}
 _FAULTY: Final = frozenset({"error", "fatal"})
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FhirWire:
-    """What the FHIR wire lends to the flow below it.
-
-    Attributes:
-        refuse: the one error table.
-        tell: issues as an OperationOutcome.
-        elements: the elements of a type.
-    """
-
-    validate: Validate
-    refuse: Refuse
-    tell: Tell
-    elements: Elements
 
 
 class FhirFlow:
@@ -130,7 +111,7 @@ class FhirFlow:
             faults = [*plan.faults, *self._faults(plan, work)]
             if plan.kind is PlanKind.BATCH:
                 return await self._batch(plan, faults, work)
-            answer = await self._whole(plan, faults, work)
+            return await self._whole(plan, faults, work)
         except HieError as error:
             await self._refuse(message_id, error)
             raise
@@ -138,7 +119,6 @@ class FhirFlow:
             # A defect of the hub: the row must not stay open, and a repeat is tried afresh.
             await self._refuse(message_id, HieError(Category.FAULT, "the hub failed"))
             raise
-        return answer
 
     async def _whole(self, plan: Plan, faults: Sequence[Fault], work: "_Work") -> Answer:
         """Everything in one transaction, the answer in it."""
@@ -221,7 +201,7 @@ class FhirFlow:
         await self._writer.remember_aliases(conn, origin.source_id, aliases_of(plan, ids))
         touched = await self._feed.carry_out(conn, origin, merges)
         await self._feed.removed(conn, origin, plan, ids)
-        await self._record(conn, origin, work.context, placed.written, placed.persons | touched)
+        await self._record(conn, work, plan, placed.written, placed.persons | touched)
         after = await self._repository.versions_of(conn, ids.values())
         return {
             w.position: Done(
@@ -261,8 +241,10 @@ class FhirFlow:
             if one := await self._feed.replaced(conn, origin, write, ids[write.name]):
                 found[write.name] = one
                 continue
-            own = self._feed.number(origin, write)
-            one = await self._placer.identify(conn, origin, write.resource, own, may_update=True)
+            own, known = await self._feed.filed(conn, origin, write, ids[write.name])
+            one = await self._placer.identify(
+                conn, origin, write.resource, own, may_update=True, record_id=known
+            )
             record = one.source_record_id
             if write.target is not None and await self._is_other(conn, ids[write.name], record):
                 text = "the identifier belongs to another of your patients; a merge is an ADT^A40"
@@ -314,8 +296,8 @@ class FhirFlow:
         except HieError:
             raise
         except Exception as error:
-            told = {"error": type(error).__name__, "frames": frames_of(error)}
-            _log.error("fhir.fault", request_id=work.context.request_id, **told)
+            frames, kind = frames_of(error), type(error).__name__
+            _log.error("fhir.fault", request_id=work.context.request_id, error=kind, frames=frames)
             raise HieError(Category.FAULT, "the hub failed") from error
 
     async def _answer(
@@ -356,19 +338,18 @@ class FhirFlow:
     async def _record(
         self,
         conn: AsyncConnection,
-        origin: Origin,
-        context: RequestContext,
+        work: "_Work",
+        plan: Plan,
         written: Sequence[Written],
         persons: frozenset[PersonId],
     ) -> None:
         stored = [f"{w.type}/{w.id}/_history/{w.version}" for w in written if w.is_changed]
-        detail = {"message": origin.message_id, "stored": stored}
-        is_new = any(w.is_created for w in written)
-        action, subtype = ("C", "create") if is_new else ("U", "update")
+        detail = {"message": work.origin.message_id, "stored": stored}
+        action, subtype = audited(plan, is_new=any(w.is_created for w in written))
         await self._audit.append(
             conn,
             [
-                record_of(context, action, subtype, person_id=person or None, detail=detail)
+                record_of(work.context, action, subtype, person_id=person or None, detail=detail)
                 for person in sorted(persons) or [PersonId("")]
             ],
         )

@@ -100,9 +100,23 @@ class IdentityFeed:
             if is_meant:
                 return _as_written(patient, target.system, target.value)
         if own is None and write.own_id:
-            system = f"urn:hie:source:{origin.source_id}"
-            return SourceIdentifier(system=system, value=write.own_id)
+            return SourceIdentifier(system=_own_names(origin), value=write.own_id)
         return own
+
+    async def filed(
+        self, conn: AsyncConnection, origin: Origin, write: PlannedWrite, hub_id: HubId
+    ) -> tuple[SourceIdentifier | None, SourceRecordId | None]:
+        """The number a Patient is filed under; without one, the record it is.
+
+        Two Patients of one request that carry no number are two records, and an update of one
+        by the id that the hub gave is of that one.
+        """
+        own = self.number(origin, write)
+        if own is not None and own.system != _own_names(origin):
+            return own, None
+        if own is None or await self._repository.versions_of(conn, [hub_id]):
+            return None, SourceRecordId(hub_id[1])
+        return own, None
 
     async def replaced(
         self, conn: AsyncConnection, origin: Origin, write: PlannedWrite, hub_id: HubId
@@ -235,6 +249,10 @@ class IdentityFeed:
             return None
         source = self._sources.by_id(origin.source_id)
         return own_identifier(stored.resource, source.own_authority if source else "")
+
+
+def _own_names(origin: Origin) -> str:
+    return f"urn:hie:source:{origin.source_id}"
 
 
 def replacement(patient: FhirJson) -> int | None:

@@ -75,7 +75,7 @@ class Placer:
         """The status order of that name; None for ""."""
         return self._memory.lifecycle(name)
 
-    async def identify(
+    async def identify(  # noqa: PLR0913 - what a message says of its patient, each by name
         self,
         conn: AsyncConnection,
         origin: Origin,
@@ -84,6 +84,7 @@ class Placer:
         *,
         may_update: bool = False,
         change: Change | None = None,
+        record_id: SourceRecordId | None = None,
     ) -> Identified:
         """The source record a Patient is, and the person it belongs to now.
 
@@ -94,8 +95,11 @@ class Placer:
             own: the number the source files the patient under.
             may_update: it replaces demographics that are known, whatever they are.
             change: the same as a statement, which changes them where it is the later one.
+            record_id: which record it is, of a patient without a number.
         """
-        identified = await self._identified(conn, origin, patient, own, may_update=may_update)
+        identified = await self._identified(
+            conn, origin, patient, own, may_update=may_update, record_id=record_id
+        )
         if change is not None and _may_change(identified):
             whole = await self.foreseen(conn, identified.source_record_id, change)
             if whole is not None:
@@ -117,6 +121,7 @@ class Placer:
         own: SourceIdentifier | None,
         *,
         may_update: bool,
+        record_id: SourceRecordId | None = None,
     ) -> Identified:
         return await self._mpi.identify(
             conn,
@@ -126,6 +131,7 @@ class Placer:
             message_id=origin.message_id,
             now_us=origin.now_us,
             may_update=may_update,
+            record_id=record_id,
         )
 
     async def merge(

@@ -86,7 +86,7 @@ def placement_of(
     return Placement(
         type=hub_id[0],
         id=hub_id[1],
-        resource=resources[write.name],
+        resource=_without_own_link(resources[write.name], hub_id[1]),
         # A Patient whose new demographics a task holds, or whose number was merged away, does
         # not overwrite what is stored.
         mode=WriteMode.CREATE_IF_ABSENT
@@ -94,6 +94,19 @@ def placement_of(
         else write.draft().mode,
         owner=owner,
     )
+
+
+def _without_own_link(resource: FhirJson, own_id: str) -> FhirJson:
+    """A Patient without the link that the hub adds when it serves it: to who it is itself."""
+    links = resource.get("link")
+    if resource.get("resourceType") != "Patient" or not isinstance(links, list):
+        return resource
+    added = {"other": {"reference": f"Patient/{own_id}"}, "type": "refer"}
+    kept = [link for link in links if link != added]
+    rest = {name: value for name, value in resource.items() if name != "link"}
+    if len(kept) == len(links):
+        return resource
+    return {n: kept if n == "link" else v for n, v in resource.items()} if kept else rest
 
 
 def require_distinct(plan: Plan, ids: Mapping[str, HubId], known: Mapping[Target, HubId]) -> None:
@@ -135,6 +148,16 @@ def require_versions(
         if write.must_be_new and head is not None and not head.is_deleted:
             text = "`If-None-Match`: the resource is there already"
             _refuse(Category.STALE, text, "conflict", write)
+
+
+def audited(plan: Plan, *, is_new: bool) -> tuple[str, str]:
+    """Action and interaction that an audit row tells of a plan: what it did at the most."""
+    methods = {write.method for write in plan.writes}
+    if is_new:
+        return "C", "create"
+    if methods == {Method.DELETE}:
+        return "D", "delete"
+    return "U", "update"
 
 
 def status_of(write: PlannedWrite, before: Head | None) -> int:

@@ -27,6 +27,7 @@ NOT_TAKEN = {
 }
 #: Examples that are no valid resources of R4 by the models that judge, of all there are.
 MOST_REFUSED = 40
+BUNDLE_CHARACTERS = 500_000
 #: Types that the short form sends; the long form sends all.
 SHORT = (
     *("AllergyIntolerance", "CarePlan", "Claim", "Condition", "DiagnosticReport", "Encounter"),
@@ -44,6 +45,19 @@ def chosen() -> Iterator[tuple[str, str]]:
             named = json.loads(text).get("resourceType")
             if named is not None and named not in NOT_TAKEN:
                 yield named, text
+
+
+def portions(examples: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The examples in Bundles that the hub takes."""
+    portion: list[tuple[str, str]] = []
+    size = 0
+    for example in examples:
+        if portion and size + len(example[1]) > BUNDLE_CHARACTERS:
+            yield portion
+            portion, size = [], 0
+        portion.append(example)
+        size += len(example[1])
+    yield portion
 
 
 def led(text: str, patient: str) -> str:
@@ -97,8 +111,8 @@ async def test_official_examples_come_back_as_they_were_sent(tmp_path: Path):
         person = shown["link"][0]["other"]["reference"].removeprefix("Patient/")
         ids = (her["id"], person)
         everything = list(chosen())
-        for start in range(0, len(everything), 40):
-            ready = [(k, led(text, her["id"])) for k, text in everything[start : start + 40]]
+        for examples in portions(everything):
+            ready = [(kind, led(text, her["id"])) for kind, text in examples]
             for (kind, text), place in zip(ready, await sent(hub, token, ready), strict=True):
                 if "/_history/" not in place:
                     refused.append((kind, place))

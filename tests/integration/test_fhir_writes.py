@@ -17,6 +17,7 @@ from tests.support.fhir_source import (
     MRN,
     ORDER,
     Source,
+    entry,
     patient,
     weight,
 )
@@ -286,3 +287,28 @@ async def test_what_http_offers_besides(aurelia: Source):
     told = {"Prefer": "return=OperationOutcome"}
     status, outcome = await aurelia.ask("Patient", patient("XW5"), headers=told)
     assert (status, outcome["issue"][0]["severity"]) == (201, "information")
+
+
+async def test_patients_without_a_number_are_told_apart_and_updated_by_their_ids(aurelia: Source):
+    """A read, a change and an update, as most clients do it."""
+    people = [
+        {"resourceType": "Patient", "name": [{"family": family, "given": ["Ida"]}]}
+        for family in ("Nonnumber", "Numberless")
+    ]
+    status, answer = await aurelia.transact(*(entry("POST", "Patient", one) for one in people))
+    assert status == 200, answer
+    paths = [e["response"]["location"].partition("/_history")[0] for e in answer["entry"]]
+    assert len(set(paths)) == 2
+    for path, person in zip(paths, people, strict=True):
+        _, read = await aurelia.ask(path)
+        assert (read["name"], len(read["link"])) == (person["name"], 1)
+        # What was read is put back: nothing is new, the hub's own link least of all.
+        status, same = await aurelia.ask(path, read, "PUT")
+        assert (status, same["meta"]["versionId"], "link" in same) == (200, "1", False)
+        status, changed = await aurelia.ask(path, {**read, "gender": "female"}, "PUT")
+        assert (status, changed["meta"]["versionId"]) == (200, "2")
+        add = [{"op": "add", "path": "/birthDate", "value": "1970-01-01"}]
+        status, changed = await aurelia.patch(path, add)
+        assert (status, changed["gender"], changed["birthDate"]) == (200, "female", "1970-01-01")
+        _, read = await aurelia.ask(path)
+        assert (f"Patient/{read['id']}", len(read["link"])) == (path, 1)
