@@ -305,6 +305,8 @@ class _Statements:
             .join_from(r, v, _version(r, v))
             .where(
                 r.c.deleted.is_(False),
+                # No version is newer than the newest: this spares the predicate most resources.
+                r.c.last_updated_us > bindparam("since", type_=BigInteger),
                 v.c.deleted.is_(False),
                 v.c.last_updated_us > bindparam("since", type_=BigInteger),
                 v.c.last_updated_us < bindparam("until", type_=BigInteger),
