@@ -30,11 +30,17 @@ class ChainedPersons:
 
     Args:
         current: follows merges.
+        most: Patients that one chained criterion may mean.
     """
 
     def __init__(
-        self, repository: ResourceRepository, golden: GoldenPatients, current: Current
+        self,
+        repository: ResourceRepository,
+        golden: GoldenPatients,
+        current: Current,
+        most: int = MOST,
     ) -> None:
+        self._most = most
         self._repository = repository
         self._golden = golden
         self._current = current
@@ -63,9 +69,9 @@ class ChainedPersons:
         query = q.Query(
             type="Patient", persons=nested.persons, criteria=nested.criteria, count=_AT_ONCE
         )
-        found = await self._golden.persons(conn, residual, query, MOST)
+        found = await self._golden.persons(conn, residual, query, self._most)
         if found is None:
-            text = f"`{name}`: expected to mean at most {MOST} patients; ask for fewer"
+            text = f"`{name}`: expected to mean at most {self._most} patients; ask for fewer"
             issue = Issue(text=text, code="too-costly", expression=(f"http.{name}",))
             raise HieError(Category.INVALID, text, [issue])
         return found

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    not_,
     select,
 )
 
@@ -27,12 +28,14 @@ from hie.store.joins import Visible, about
 from hie.store.order import Order, of_persons, of_resources
 from hie.store.predicate import Shape as Sight
 from hie.store.predicate import Visibility, shape_of
-from hie.store.query import Chain, Has, Query
+from hie.store.query import Chain, Criterion, Has, Missing, Query
 from hie.store.residual import Residual
 from hie.store.shapes import Slot, shape_of_query, with_slots
 from hie.store.statements import current
 from hie.store.tables import resource
 
+#: What a golden Patient says though no record need say it: a record is active unless it denies it.
+GOLDEN_ALONE: Final = frozenset({"active"})
 #: Statements kept of each kind; the rarest shapes are built anew.
 _KEPT: Final = 512
 _TYPES: Final[dict[type, Any]] = {str: String(), int: BigInteger(), Decimal: Numeric(30, 10)}
@@ -139,26 +142,40 @@ class SearchStatements:
             where.append(r.c.person_id.in_(query.persons))
         leading = self._criteria.leading(query.criteria) if query.persons is None else None
         for position, criterion in enumerate(query.criteria):
+            if criterion.param in GOLDEN_ALONE:
+                continue
             other = resource.alias(f"r{position}")
-            is_theirs: list[Any] = [
+            is_theirs = [
                 other.c.type_id == patient,
                 other.c.deleted.is_(False),
                 visible(other, query.type),
             ]
             is_joined = isinstance(criterion, Chain | Has)
-            is_sought = is_joined and query.persons is None
-            sought_in = patient if is_sought else None
-            met = self._criteria.expression(other, criterion, None, visible, sought_in=sought_in)
             if criterion is leading:
                 # Begin at its index rows: the others are asked of the few persons found there.
-                met = other.c.pk.in_(self._criteria.resources(leading, patient))
-            if criterion is leading or is_sought:
+                met: Any = other.c.pk.in_(self._criteria.resources(leading, patient))
+                found = select(other.c.person_id).where(met, *is_theirs)
+                where.append(r.c.person_id.in_(found))
+            elif is_joined and query.persons is None:
+                met = self._criteria.expression(other, criterion, None, visible, sought_in=patient)
                 found = select(other.c.person_id).where(met, *is_theirs)
                 where.append(r.c.person_id.in_(found))
             else:
-                same = other.c.person_id == r.c.person_id
-                where.append(exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r)))
+                where.append(self._one_meets(r, other, criterion, visible, is_theirs))
         return where
+
+    def _one_meets(
+        self, r: Any, other: Any, criterion: Criterion, visible: Visible, is_theirs: list[Any]
+    ) -> Any:
+        """Whether a record of the person meets a criterion, which may be another than `r`."""
+        # References are those of all records: none is there only where no record has one.
+        asked, is_none = criterion, False
+        if isinstance(criterion, Missing) and criterion.kind == "ref" and criterion.is_missing:
+            asked, is_none = replace(criterion, is_missing=False), True
+        met = self._criteria.expression(other, asked, None, visible)
+        same = other.c.person_id == r.c.person_id
+        one = exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r))
+        return not_(one) if is_none else one
 
 
 def _bind(value: Any) -> Any:

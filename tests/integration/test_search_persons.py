@@ -1,0 +1,96 @@
+"""Chains through a Patient: the golden one, as each caller sees it, merges followed.
+
+Spec: DESIGN §4, D6.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hie.chained import ChainedPersons
+from hie.kernel.context import RequestContext
+from hie.kernel.errors import Category, HieError
+from hie.store import query as q
+from tests.support.asked_hub import (
+    World,
+    actor,
+    consent,
+    deny,
+    observation,
+    patient,
+    permit,
+    zebulon,
+)
+
+SINCE = q.DateValue(prefix=q.Prefix.GT, lo_us=0, hi_us=1)
+
+
+def ids(bundle: dict[str, Any]) -> set[str]:
+    return {entry["resource"]["id"] for entry in bundle.get("entry", [])}
+
+
+async def test_a_chained_person_is_the_golden_one_of_the_caller(tmp_path: Path) -> None:
+    async with World(tmp_path / "home") as world:
+        record = await world.post("ALPHA", patient("A1", "alpha"))
+        again = patient("B1", "beta", active=False)
+        again["name"] = [*again["name"], {"family": "Oldname"}]
+        other = await world.post("BETA", again)
+        person = await world.person_of("ALPHA", record)
+        assert await world.person_of("BETA", other) == person
+        result = await world.post("ALPHA", observation(record))
+        silence = deny(actor("GAMMA"), actor("BETA", "SOURCE"))
+        await world.post("ALPHA", consent(record, permit("GAMMA", provision=[silence])))
+
+        async def found(who: str, asked: str) -> bool:
+            return result in ids(await world.get(who, f"Observation?{asked}"))
+
+        # ALPHA and GAMMA see one golden Patient, GAMMA without what BETA knows.
+        for who in ("ALPHA", "GAMMA"):
+            golden = await world.get(who, f"Patient/{person}")
+            for gender in ("female", "male"):
+                assert await found(who, f"patient.gender={gender}") is (gender == golden["gender"])
+                assert await found(who, f"patient.gender:not={gender}") is (
+                    gender != golden["gender"]
+                )
+            families = {name.get("family") for name in golden["name"]}
+            assert await found(who, "patient.name=Oldname") is ("Oldname" in families)
+            # BETA alone says it is not: a record of it meets that, the golden one does not.
+            assert golden["active"] is True
+            assert await found(who, "patient.active=true")
+            assert not await found(who, "patient.active=false")
+            assert ids(await world.get(who, "Patient?active=true")) >= {person}
+        # A source's own record id means its person, at either end.
+        assert await found("ALPHA", f"patient._id={record}")
+        assert await found("ALPHA", f"subject:Patient._id={person}")
+        assert not await found("GAMMA", f"patient._id={record}")
+        assert result in ids(await world.get("ALPHA", f"Patient/{person}/Observation"))
+        assert result in ids(await world.get("ALPHA", f"Patient/{record}/Observation"))
+        assert not ids(await world.get("GAMMA", f"Patient/{record}/Observation"))
+
+
+async def test_a_chain_that_means_too_many_patients_is_refused_by_name(tmp_path: Path) -> None:
+    async with World(tmp_path / "home") as world:
+        first = await world.post("ALPHA", patient("A1", "alpha"))
+        await world.post("ALPHA", zebulon("A2", "alpha"))
+        person = await world.person_of("ALPHA", first)
+        services = world.hub
+        few = ChainedPersons(services.repository, services.golden, services.sight.current, most=1)
+        born = q.Nested(type="Patient", criteria=(q.LastUpdated(values=(SINCE,)),))
+        chain = q.Chain(param="patient._lastUpdated", param_ids=(), person="first", targets=(born,))
+        anybody = q.Query(type="Observation", criteria=(chain,))
+        caller = await services.tokens.check(world.tokens["ALPHA"])
+        ctx = RequestContext(caller=caller, request_id="r", now_us=services.clock.now_us())
+        residual = services.sight.residual(ctx)
+        async with services.db.reading() as conn:
+            with pytest.raises(HieError) as raised:
+                await few.resolved(conn, caller, residual, anybody)
+            # Within one person it does not matter how many others there are.
+            theirs = replace(anybody, persons=(person,), is_own=True)
+            resolved = await few.resolved(conn, caller, residual, theirs)
+    assert raised.value.category is Category.INVALID
+    assert raised.value.text.startswith("`patient._lastUpdated`: expected to mean at most 1 pat")
+    (found,) = resolved.criteria
+    assert isinstance(found, q.Chain)
+    assert found.targets[0].persons == (person,)
