@@ -70,6 +70,14 @@ class Draft:
         else:
             self.add(q.About(param=name, persons=asked, is_any=not is_own))
 
+    def confine(self, within: Iterable[q.Criterion]) -> None:
+        """AND what the address asks."""
+        for made in within:
+            if isinstance(made, q.About):
+                self.narrow(made.param, made.persons, is_own=not made.is_any)
+            else:
+                self.add(made)
+
     def nested(self) -> q.Nested:
         """What it asks, as the far end of a chain."""
         query = self.query

@@ -98,18 +98,9 @@ class SearchParser:
         together = (type_name, *(other for other in types if other != type_name))
         asking = Asking(now_us=now_us, may=may, types=together)
         draft = Draft(q.Query(type=type_name), asking, shown=shown)
-        for made in within:
-            if isinstance(made, q.About):
-                draft.narrow(made.param, made.persons, is_own=not made.is_any)
-            else:
-                draft.add(made)
+        draft.confine(within)
         for name, text in params:
-            try:
-                self._read(draft, name, text)
-            except HieError as error:
-                if error.category is not Category.INVALID:
-                    raise
-                draft.faults.extend(error.issues)
+            self._taken(draft, name, text)
         faults = draft.faults if is_lenient else [*draft.faults, *draft.unknown]
         if faults:
             raise HieError(Category.INVALID, "the search cannot be understood", faults)
@@ -120,6 +111,15 @@ class SearchParser:
             warnings=tuple(replace(issue, severity="warning") for issue in draft.unknown),
             shown=shown,
         )
+
+    def _taken(self, draft: Draft, name: str, text: str) -> None:
+        """Read a parameter; what is wrong with it is told with what is wrong with the others."""
+        try:
+            self._read(draft, name, text)
+        except HieError as error:
+            if error.category is not Category.INVALID:
+                raise
+            draft.faults.extend(error.issues)
 
     def _read(self, draft: Draft, name: str, text: str) -> None:
         if name in GENERAL:
