@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "config" / "fhir" / "profiles"
 BASE = "http://hl7.org/fhir/StructureDefinition/"
 #: Rules of every element and resource, which are checked without a table.
-EVERYWHERE = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "dom-6"})
+EVERYWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-2", "dom-3", "dom-4", "dom-5", "dom-6"})
 STRENGTHS = ("required", "extensible")
 
 Json = dict[str, Any]

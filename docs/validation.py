@@ -54,8 +54,8 @@ def _rules(profiles: Profiles) -> list[str]:
     rows = [(f"`{key}`", RULES[key].expected) for key in sorted(RULES)]
     return [
         "## Invariants that are judged\n",
-        "Beside these, on every resource: `ele-1` and cardinality (structure), `ext-1`, `dom-2` to "
-        "`dom-5`.\n",
+        "Beside these, on every resource: `ele-1` and cardinality (structure), `ext-1`, `ref-1`, "
+        "`dom-2` to `dom-5`.\n",
         _table(("key", "expects"), rows),
         "## Invariants that are not\n",
         f"Most are of definitions (StructureDefinition, Questionnaire, ...): {len(open_ones)} of "

@@ -73,6 +73,7 @@ class _Run:
         self._profiles = profiles
         self._vocabulary = vocabulary
         self._resource = resource
+        self._contained: dict[str, str] | None = None
 
     def element(self, element: Element, found: Found, depth: int) -> Iterator[Finding]:
         """The faults of one value against what is said of it."""
@@ -174,10 +175,25 @@ class _Run:
         types = {self._profiles.type_of(url) for url in targets}
         if types & {"", "Resource"}:
             return
-        named = _type_named(found.value, self._resource)
+        named = self._type_named(found.value)
         if named and named not in types:
             text = f"expected a reference to {', '.join(sorted(types))}"
             yield finding(Kind.REFERENCE, f"{found.at}.reference", text, "value")
+
+    def _type_named(self, reference: FhirJson) -> str:
+        """The type of what a reference leads to, as far as it tells; "" = it does not."""
+        literal = reference.get("reference")
+        if isinstance(literal, str) and literal.startswith("#"):
+            if self._contained is None:
+                self._contained = contained_types(self._resource)
+            return self._contained.get(literal[1:], "")
+        parts = literal.split("/") if isinstance(literal, str) else []
+        if "_history" in parts:
+            parts = parts[: parts.index("_history")]
+        if len(parts) >= 2 and parts[-2][:1].isupper() and parts[-2].isalpha():
+            return parts[-2]
+        told = reference.get("type")
+        return told if isinstance(told, str) else ""
 
     def _binding(self, binding: Binding, found: Found) -> Iterator[Finding]:
         told = self._memberships(binding, found.value)
@@ -218,22 +234,14 @@ def _is_telling(element: Element) -> bool:
     return any(each.fixed is not None or each.pattern is not None for each in element.walk())
 
 
-def _type_named(reference: FhirJson, resource: FhirJson) -> str:
-    """The type of what a reference leads to, as far as it tells; "" = it does not."""
-    literal = reference.get("reference")
-    if isinstance(literal, str) and literal.startswith("#"):
-        contained = resource.get("contained")
-        for each in contained if isinstance(contained, list) else []:
-            if isinstance(each, dict) and each.get("id") == literal[1:]:
-                return str(each.get("resourceType", ""))
-        return ""
-    parts = literal.split("/") if isinstance(literal, str) else []
-    if "_history" in parts:
-        parts = parts[: parts.index("_history")]
-    if len(parts) >= 2 and parts[-2][:1].isupper() and parts[-2].isalpha():
-        return parts[-2].partition("?")[0]
-    told = reference.get("type")
-    return told if isinstance(told, str) else ""
+def contained_types(resource: FhirJson) -> dict[str, str]:
+    """The types of contained resources by their ids."""
+    contained = resource.get("contained")
+    return {
+        str(each.get("id", "")): str(each.get("resourceType", ""))
+        for each in (contained if isinstance(contained, list) else ())
+        if isinstance(each, dict)
+    }
 
 
 def _shown(value: Any) -> str:

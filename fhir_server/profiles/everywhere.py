@@ -6,9 +6,10 @@ Spec: https://hl7.org/fhir/R4/domainresource.html, https://hl7.org/fhir/R4/exten
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from fhir_server.profiles.check import Checker, Finding, Kind, finding
+from fhir_server.profiles.check import Checker, Finding, Kind, contained_types, finding
 from fhir_server.profiles.load import Profiles
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.fhir import FhirJson, objects
@@ -49,23 +50,26 @@ class Everywhere:
 
     def check(self, resource: FhirJson, at: str) -> Iterator[Finding]:
         """The faults of a resource of sound structure and of everything in it."""
-        yield from self._node(resource, resource["resourceType"], at, resource, 0)
+        around = _Around(resource, frozenset(contained_types(resource)))
+        yield from self._node(resource, resource["resourceType"], at, around, 0)
         yield from _contained(resource, at)
 
     def _node(
-        self, node: FhirJson, type_name: str, at: str, resource: FhirJson, depth: int
+        self, node: FhirJson, type_name: str, at: str, around: "_Around", depth: int
     ) -> Iterator[Finding]:
         if (base := self._profiles.base(type_name)) is not None:
-            yield from self._checker.check(base, node, at, resource)
+            yield from self._checker.check(base, node, at, around.resource)
         if type_name == "Extension":
             yield from _extension(node, at)
         elif type_name == "Coding":
             yield from self._coding(node, at)
+        elif type_name == "Reference":
+            yield from around.reference(node, at)
         if depth < MAX_DEPTH:
-            yield from self._below(node, type_name, at, resource, depth)
+            yield from self._below(node, type_name, at, around, depth)
 
     def _below(
-        self, node: FhirJson, type_name: str, at: str, resource: FhirJson, depth: int
+        self, node: FhirJson, type_name: str, at: str, around: "_Around", depth: int
     ) -> Iterator[Finding]:
         try:
             known = self._elements(type_name)
@@ -79,11 +83,11 @@ class Everywhere:
             for n, item in enumerate(value if many else [value]):
                 place = f"{at}.{element.path}" + (f"[{n}]" if many else "")
                 if isinstance(item, dict) and element.type != RESOURCE:
-                    yield from self._node(item, element.type, place, resource, depth + 1)
+                    yield from self._node(item, element.type, place, around, depth + 1)
                 elif isinstance(item, dict):
-                    yield from self._inner(item, place, None if name != "contained" else resource)
+                    yield from self._inner(item, place, None if name != "contained" else around)
 
-    def _inner(self, item: FhirJson, place: str, around: FhirJson | None) -> Iterator[Finding]:
+    def _inner(self, item: FhirJson, place: str, around: "_Around | None") -> Iterator[Finding]:
         """A resource in a resource: contained in `around`, or (an entry) for itself."""
         type_name = item.get("resourceType")
         if isinstance(type_name, str) and around is not None:
@@ -99,6 +103,23 @@ class Everywhere:
             # Published systems grow: the hub's copy may be older than the sender's.
             text = "expected a code of its code system"
             yield finding(Kind.TERMINOLOGY, f"{at}.code", text, "code-invalid", "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """The resource that elements stand in, and the ids of what it contains."""
+
+    resource: FhirJson
+    contained: frozenset[str]
+
+    def reference(self, node: FhirJson, at: str) -> Iterator[Finding]:
+        """A reference to a contained resource that is not there."""
+        literal = node.get("reference")
+        if not (isinstance(literal, str) and literal.startswith("#") and literal != "#"):
+            return
+        if literal[1:] not in self.contained:
+            text = "expected a contained resource of that id (ref-1)"
+            yield finding(Kind.REFERENCE, at, text, "invariant")
 
 
 def _extension(node: FhirJson, at: str) -> Iterator[Finding]:

@@ -145,14 +145,6 @@ def _ratio(node: Any, _: FhirJson) -> bool:
     return both or (neither and _has(node, "extension"))
 
 
-def _contained(node: Any, resource: FhirJson) -> bool:
-    """Whether what a `#id` refers to is contained."""
-    literal = node.get("reference")
-    if not isinstance(literal, str) or not literal.startswith("#") or literal == "#":
-        return True
-    return literal[1:] in set(inside(resource, "contained.id"))
-
-
 def _other_codes(node: Any, _: FhirJson) -> bool:
     """A component repeats the code of the whole: then the whole has no value."""
     own = {(c.get("system"), c.get("code")) for c in inside(node, "code.coding")}
@@ -271,7 +263,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "per-1": _PERIOD,
         "qty-3": Rule("a `system` beside the code of the unit", _if("code", "system")),
         "rat-1": Rule("numerator and denominator, or neither and an extension", _ratio),
-        "ref-1": Rule("a contained resource of that id", _contained),
         "rng-2": Rule("low not to be above high", _range),
         "txt-1": Rule("XHTML without active content", _narrative, is_of_text=True),
         "txt-2": Rule("a text that is not blank", _not_blank, is_of_text=True),

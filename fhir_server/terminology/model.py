@@ -33,6 +33,7 @@ class CodeSystem:
         is_complete: no code is missing: one that is not here does not exist.
         is_case_sensitive: whether `M` and `m` are two codes.
         children: codes by the code directly above them.
+        folded: codes by their folded form, of a system without case.
     """
 
     id: str
@@ -43,13 +44,13 @@ class CodeSystem:
     is_case_sensitive: bool = True
     concepts: Mapping[str, Concept]
     children: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    folded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def concept(self, code: str) -> Concept | None:
         """The concept of a code; None when the system does not list it."""
         found = self.concepts.get(code)
         if found is None and not self.is_case_sensitive:
-            folded = code.casefold()
-            return next((c for c in self.concepts.values() if c.code.casefold() == folded), None)
+            return self.concepts.get(self.folded.get(code.casefold(), ""))
         return found
 
     def under(self, code: str) -> Iterator[str]:
@@ -84,6 +85,7 @@ class Include:
         codes: the codes listed; empty = all of the system that the filters let through.
         displays: by code, where the value set words them itself.
         is_elsewhere: it lists codes that are not here; which, is not known.
+        listed: the codes listed, and their folded forms.
     """
 
     system: str = ""
@@ -92,6 +94,17 @@ class Include:
     filters: tuple[Filter, ...] = ()
     value_sets: tuple[str, ...] = ()
     is_elsewhere: bool = False
+    listed: tuple[frozenset[str], frozenset[str]] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        exact = frozenset(self.codes)
+        folded = frozenset(code.casefold() for code in self.codes)
+        object.__setattr__(self, "listed", (exact, folded))
+
+    def lists(self, code: str, *, is_case_sensitive: bool) -> bool:
+        """Whether a code is one of those listed."""
+        exact, folded = self.listed
+        return code in exact or (not is_case_sensitive and code.casefold() in folded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

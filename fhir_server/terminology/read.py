@@ -29,13 +29,16 @@ def read_code_system(resource: FhirJson) -> CodeSystem:
     for concept in concepts.values():
         for parent in concept.parents:
             children.setdefault(parent, []).append(concept.code)
+    has_case = resource.get("caseSensitive", True)
+    folded = {} if has_case else {code.casefold(): code for code in reversed(concepts)}
     return CodeSystem(
         id=resource["id"],
         url=resource["url"],
         version=resource.get("version", ""),
         name=resource.get("name", ""),
         is_complete=resource.get("content", "complete") == "complete",
-        is_case_sensitive=resource.get("caseSensitive", True),
+        is_case_sensitive=has_case,
+        folded=MappingProxyType(folded),
         concepts=MappingProxyType(concepts),
         children=MappingProxyType({code: tuple(below) for code, below in children.items()}),
     )

@@ -138,7 +138,8 @@ class Vocabulary:
         if include.is_elsewhere:
             return None
         if include.codes:
-            return code in include.codes or _is_same_but_case(known, include.codes, code)
+            is_case_sensitive = known is None or known.is_case_sensitive
+            return include.lists(code, is_case_sensitive=is_case_sensitive)
         concept = known.concept(code) if known else None
         if known is None or concept is None:
             # Any code of a system that is not here may be meant, with a filter or without one.
@@ -208,12 +209,6 @@ class Vocabulary:
 def _is_free(include: Include) -> bool:
     """Whether an include takes a whole system, as it stands."""
     return not include.filters and not include.is_elsewhere
-
-
-def _is_same_but_case(system: CodeSystem | None, codes: Iterable[str], code: str) -> bool:
-    if system is None or system.is_case_sensitive:
-        return False
-    return code.casefold() in {each.casefold() for each in codes}
 
 
 def _select(system: CodeSystem, condition: Filter) -> frozenset[str] | None:
