@@ -141,6 +141,11 @@ class Services:
         self.golden = GoldenPatients(
             self.repository, index, Survivorship(config.mpi.survivorship), security
         )
+        self._join_readers(visibility)
+
+    def _join_readers(self, visibility: Visibility) -> None:
+        """The doors to patient data, and the trail of who passed them."""
+        index = self.config.index
         base = f"http://{self.settings.listen.host}:{self.settings.listen.http_port}/fhir"
         self.audit = AuditLog(self.db, self.keys, HubName(address=base))
         heads = self.settings.home / "audit" / "heads.jsonl"
@@ -164,7 +169,7 @@ class Services:
             self.mpi,
             self.golden,
             self.disclosures,
-            domains=config.sources.domains(),
+            domains=self.config.sources.domains(),
             base=base,
         )
 
