@@ -30,10 +30,16 @@ Json = dict[str, Any]
 
 def main() -> None:
     """Write both files."""
-    definitions, us_core = (Path(folder) for folder in sys.argv[1:3])
+    for name, text in tables(*(Path(folder) for folder in sys.argv[1:3])).items():
+        (TARGET / name).write_text(text, encoding="utf-8")
+        print(name, text.count("\n"), "profiles")
+
+
+def tables(definitions: Path, us_core: Path) -> dict[str, str]:
+    """Both files by name, from the unpacked packages."""
     base = {each["url"]: each for each in _read(definitions)}
     core = {each["url"]: each for each in _read(us_core)}
-    _write("us-core.ndjson", [_profile(each, base) for each in core.values()])
+    ours = [_profile(each, base) for each in core.values()]
     plain = [
         each
         for each in base.values()
@@ -44,7 +50,8 @@ def main() -> None:
     ]
     facts = [_profile(each, {}) for each in plain]
     vital = _profile(base[BASE + "vitalsigns"], base)
-    _write("fhir-r4.ndjson", [*(each for each in facts if each["elements"]), vital])
+    plain = [*(each for each in facts if each["elements"]), vital]
+    return {"us-core.ndjson": _text(ours), "fhir-r4.ndjson": _text(plain)}
 
 
 def _read(folder: Path) -> Iterator[Json]:
@@ -54,11 +61,10 @@ def _read(folder: Path) -> Iterator[Json]:
             yield found
 
 
-def _write(name: str, profiles: list[Json]) -> None:
+def _text(profiles: list[Json]) -> str:
     ordered = sorted(profiles, key=lambda each: each["url"])
     lines = [json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in ordered]
-    (TARGET / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(name, len(lines), "profiles")
+    return "\n".join(lines) + "\n"
 
 
 def _profile(definition: Json, base: dict[str, Json]) -> Json:

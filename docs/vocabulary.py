@@ -52,23 +52,29 @@ Json = dict[str, Any]
 
 def main() -> None:
     """Write both files."""
-    base, core = (_definitions(Path(folder)) for folder in sys.argv[1:3])
+    TARGET.mkdir(parents=True, exist_ok=True)
+    for name, text in tables(*(Path(folder) for folder in sys.argv[1:3])).items():
+        (TARGET / name).write_text(text, encoding="utf-8")
+        print(name, text.count("\n"), "resources")
+
+
+def tables(definitions: Path, us_core: Path) -> dict[str, str]:
+    """Both files by name, from the unpacked packages."""
+    base, core = _definitions(definitions), _definitions(us_core)
     known = {**core, **base, **_vsac(), RACE: _race(base), USPS: _states()}
     bound = sorted(_bound(base.values()) | _bound(core.values()))
     kept: dict[str, Json] = {}
     for url in [*bound, RACE, *_vsac()]:
         _keep(url, known, kept)
     ours = {url: made for url, made in kept.items() if url in base}
-    _write("fhir-r4.ndjson", ours)
-    _write("us-core.ndjson", {url: kept[url] for url in kept.keys() - ours.keys()})
+    theirs = {url: kept[url] for url in kept.keys() - ours.keys()}
+    return {"fhir-r4.ndjson": _text(ours), "us-core.ndjson": _text(theirs)}
 
 
-def _write(name: str, resources: dict[str, Json]) -> None:
+def _text(resources: dict[str, Json]) -> str:
     ordered = sorted(resources.items(), key=lambda each: (each[1]["resourceType"], each[0]))
     lines = [json.dumps(r, ensure_ascii=False, separators=(",", ":")) for _, r in ordered]
-    TARGET.mkdir(parents=True, exist_ok=True)
-    (TARGET / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(name, len(lines), "resources")
+    return "\n".join(lines) + "\n"
 
 
 def _definitions(folder: Path) -> dict[str, Json]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from docs.profiles import tables as profile_tables
+from docs.vocabulary import tables as vocabulary_tables
 from fhir_server.profiles.check import Checker, Finding, Kind
 from fhir_server.profiles.load import load_profiles
 from fhir_server.profiles.model import Element
@@ -17,6 +19,8 @@ from fhir_server.profiles.rules import RULES
 from fhir_server.profiles.values import values
 from hie.kernel.errors import HieError
 from tests.support.fhir_api import VOCABULARY
+from tests.support.fhir_examples import IS_LONG, IS_THERE
+from tests.support.fhir_examples import PACKAGE as DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = load_profiles(ROOT / "config/fhir/profiles")
@@ -266,3 +270,13 @@ def _required(root: Element, resource: dict[str, Any]) -> Iterator[str]:
         is_there = next(values(resource, child.name, ""), None) is not None
         if child.min and is_there:
             yield child.name.removesuffix("[x]")
+
+
+@pytest.mark.skipif(not (IS_LONG and IS_THERE and PACKAGE.exists()), reason="both packages, long")
+def test_the_committed_tables_are_what_the_packages_say(tmp_path: Path):
+    with tarfile.open(PACKAGE) as package:
+        package.extractall(tmp_path, filter="data")
+    for made, folder in ((profile_tables, "profiles"), (vocabulary_tables, "terminology")):
+        for name, text in made(DEFINITIONS, tmp_path / "package").items():
+            committed = (ROOT / "config/fhir" / folder / name).read_text(encoding="utf-8")
+            assert committed == text, f"{folder}/{name}: run docs.{folder}"
