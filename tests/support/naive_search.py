@@ -15,7 +15,17 @@ from typing import Any
 from hie.kernel.fhir import FhirJson
 from tests.support.consent_worlds import CODES
 from tests.support.consents import LOINC
-from tests.support.search_worlds import DAYS, NAMES, STATUSES, UNITS, Held
+from tests.support.search_worlds import (
+    BIRTHS,
+    DAYS,
+    FAMILIES,
+    NAMES,
+    STATUSES,
+    TAGS,
+    TIMES,
+    UNITS,
+    Held,
+)
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 UCUM = "http://unitsofmeasure.org"
@@ -64,6 +74,15 @@ PARAMS: dict[str, dict[str, Param]] = {
         "status": _code("status"),
         "code": CODE,
         "date": _date("effectiveDateTime"),
+        "code-value-quantity": Param(
+            "both",
+            lambda r: (
+                [(code, q["value"]) for _, code in _codings(r.get("code"))]
+                if (q := r.get("valueQuantity"))
+                else []
+            ),
+            (f"{CODES[0]}$5", f"{LOINC}|{CODES[1]}$gt5", f"{CODES[0]}$le5.5|{UCUM}|mg/dL"),
+        ),
         "value-quantity": Param(
             "quantity",
             lambda r: [(q["value"], q["code"])] if (q := r.get("valueQuantity")) else [],
@@ -100,7 +119,18 @@ PARAMS: dict[str, dict[str, Param]] = {
         "partof": Param("ref", lambda r: _refs(r.get("partOf")), ("Organization/o0", "o1")),
     },
     "Practitioner": {"active": _true("active")},
-    "Patient": {"gender": Param("token", lambda r: [("", r["gender"])], ("female", "male"))},
+    "Patient": {
+        "gender": Param("token", lambda r: [("", r["gender"])], ("female", "male")),
+        "family": Param("string", lambda r: [r["name"][0]["family"]], ("Quill", "abe", *FAMILIES)),
+        "birthdate": Param(
+            "day", lambda r: [r["birthDate"]], ("1980", "1980-05", *BIRTHS, "gt1980-05", "le1979")
+        ),
+        "identifier": Param(
+            "token",
+            lambda r: [(one["system"], one["value"]) for one in r["identifier"]],
+            ("urn:mrn|person0-1", "person1-0", "|person2-0"),
+        ),
+    },
 }
 #: Types whose resources are one person's, found by `patient`.
 OF_PATIENTS = ("Observation", "Encounter", "Condition", "Provenance")
@@ -132,6 +162,8 @@ class Clause:
 def a_clause(rng: Random, kind: str) -> Clause:
     """A random clause about one of a type's parameters."""
     name, param = rng.choice(list(PARAMS[kind].items()))
+    if rng.random() < 0.15:
+        return _general(rng, kind)
     if rng.random() < 0.1:
         flag = rng.choice(["true", "false"])
         return Clause(
@@ -141,6 +173,28 @@ def a_clause(rng: Random, kind: str) -> Clause:
         )
     asked = rng.sample(param.asked, min(len(param.asked), rng.choice([1, 1, 2])))
     return _MAKERS[param.kind](rng, name, param, asked)
+
+
+def _general(rng: Random, kind: str) -> Clause:
+    """About what resources of every type have."""
+    if rng.random() < 0.5 or kind == "Patient":
+        prefix, at_us = rng.choice(["gt", "ge", "lt", "le"]), rng.choice(TIMES)
+        text = (EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        lo, hi = span(text)
+        return Clause(
+            "_lastUpdated",
+            prefix + text,
+            lambda held: compared(prefix, held.updated_us, held.updated_us + 1, lo, hi),
+        )
+    if rng.random() < 0.4:
+        ids = tuple(rng.sample([f"x{n}" for n in range(1, 30)], 9))
+        return Clause("_id", ",".join(ids), lambda held: held.id in ids)
+    meta = Param("token", lambda r: [(t["system"], t["code"]) for t in _tags(r)], TAGS)
+    return _token(rng, "_tag", meta, [rng.choice(TAGS)])
+
+
+def _tags(resource: FhirJson) -> list[FhirJson]:
+    return list(resource.get("meta", {}).get("tag", ()))
 
 
 def _token(rng: Random, name: str, param: Param, asked: list[str]) -> Clause:
@@ -155,6 +209,20 @@ def _token(rng: Random, name: str, param: Param, asked: list[str]) -> Clause:
     if rng.random() < 0.2:
         return Clause(f"{name}:not", ",".join(asked), lambda held: not has(held))
     return Clause(name, ",".join(asked), has)
+
+
+def _day(_: Random, name: str, param: Param, asked: list[str]) -> Clause:
+    """A day kept as keyed hashes: whole years, months and days."""
+
+    def has(held: Held) -> bool:
+        return any(_born(one, value) for one in asked for value in param.values(held.resource))
+
+    return Clause(name, ",".join(asked), has)
+
+
+def _born(asked: str, day: str) -> bool:
+    prefix, text = (asked[:2], asked[2:]) if asked[:2].isalpha() else ("eq", asked)
+    return compared(prefix, *span(day), *span(text))
 
 
 def compared(prefix: str, lo: Any, hi: Any, from_: Any, to: Any) -> bool:
@@ -211,8 +279,29 @@ def _measured(prefix: str, asked: str, value: tuple[Any, str]) -> bool:
     }[prefix]
 
 
+def _both(_: Random, name: str, param: Param, asked: list[str]) -> Clause:
+    """A code and a quantity of the same element."""
+
+    def has(held: Held) -> bool:
+        unit = held.resource.get("valueQuantity", {}).get("code", "")
+        return any(
+            code == one.partition("$")[0].rpartition("|")[2] and _prefixed(one, (value, unit))
+            for one in asked
+            for code, value in param.values(held.resource)
+        )
+
+    return Clause(name, ",".join(asked), has)
+
+
+def _prefixed(asked: str, value: tuple[Any, str]) -> bool:
+    text = asked.partition("$")[2]
+    prefix, rest = (text[:2], text[2:]) if text[:2].isalpha() else ("eq", text)
+    return _measured(prefix, rest, value)
+
+
 def _string(rng: Random, name: str, param: Param, asked: list[str]) -> Clause:
-    modifier = rng.choice(["", ":exact", ":contains"])
+    # What is kept as keyed hashes has no middle.
+    modifier = rng.choice(["", ":exact", *([":contains"] if name == "name" else [])])
 
     def has(held: Held) -> bool:
         return any(_texts(modifier, one, v) for one in asked for v in param.values(held.resource))
@@ -242,8 +331,10 @@ def _ref(rng: Random, name: str, param: Param, asked: list[str]) -> Clause:
 
 _MAKERS: dict[str, Callable[[Random, str, Param, list[str]], Clause]] = {
     "token": _token,
+    "day": _day,
     "date": _dated,
     "quantity": _quantity,
+    "both": _both,
     "string": _string,
     "ref": _ref,
 }

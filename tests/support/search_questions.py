@@ -61,7 +61,8 @@ class Seen:
         records = self.records[person]
         latest = max(held.updated_us for held in records)
         one = Held(records[0].resource, "", 0, filed=records[0].filed, updated_us=latest)
-        one.resource = {**one.resource, "id": person}
+        numbers = [number for held in records for number in held.resource["identifier"]]
+        one.resource = {**one.resource, "id": person, "identifier": numbers}
         return one
 
     def referred(self, held: Held, param: str) -> set[Name]:

@@ -24,6 +24,9 @@ TIMES = tuple(NOW_US - 1_000_000 * back for back in (40, 30, 20, 10))
 DAYS = ("2022-12-31", "2023", "2023-01-01T00:00:00Z", "2023-01", "2023-02-11T08:30:00Z", "2021-06")
 STATUSES = ("final", "preliminary", "amended")
 UNITS = ("mg/dL", "mmol/L")
+BIRTHS = ("1980-05-05", "1980-06-01", "1951-04-12", "2001-12-31")
+FAMILIES = ("Quill", "Quillfeather", "Abel")
+TAGS = ("urgent", "study")
 NAMES = ("Abel Clinic", "abendrot lab", "Zenith Hospital", "Zürich Praxis")
 
 
@@ -95,7 +98,7 @@ class World:
             part = {"partOf": {"reference": f"Organization/o{number - 1}"}} if number else {}
             self._keep("Organization", f"o{number}", name=name, active=rng.random() < 0.5, **part)
         for record, person in self.records.items():
-            self._keep("Patient", record, filed=[record], gender=self._gender(person))
+            self._keep("Patient", record, filed=[record], **self._described(record, person))
         for number in range(1, size + 1):
             self._clinical(number)
         for number in range(size // 6):
@@ -109,8 +112,15 @@ class World:
                 for directive in read(*consents)
             )
 
-    def _gender(self, person: str) -> str:
-        return ("female", "male")[int(person[-1]) % 2]
+    def _described(self, record: str, person: str) -> FhirJson:
+        """A person as every source knows them, but for each one's number."""
+        number = int(person[-1])
+        return {
+            "gender": ("female", "male")[number % 2],
+            "birthDate": BIRTHS[number],
+            "name": [{"family": FAMILIES[number % 3]}],
+            "identifier": [{"system": "urn:mrn", "value": record}],
+        }
 
     def _keep(
         self, kind: str, key: str, /, *, filed: list[str] | None = None, **body: object
@@ -118,6 +128,9 @@ class World:
         rng = self.rng
         is_clinical = bool(filed)
         codes = rng.sample(LABELS, rng.choice([0, 0, 0, 1])) if is_clinical else []
+        if is_clinical and kind != "Patient" and rng.random() < 0.4:
+            tag = {"system": "urn:tags", "code": rng.choice(TAGS)}
+            body["meta"] = {"tag": [tag], "source": rng.choice(["urn:a", "urn:a/b"])}
         self.held.append(
             Held(
                 resource={"resourceType": kind, "id": key, **body},
