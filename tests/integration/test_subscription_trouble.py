@@ -9,21 +9,21 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from sqlalchemy import text
 
-from hie.subscribing import Subscribing
-from hie.web import Metrics
-from tests.integration.test_subscriptions import FAST, LIVES, standing
+from tests.integration.test_subscriptions import LIVES, quick, standing
 from tests.support.asked_hub import World, patient
 from tests.support.hub_process import HubProcess
 from tests.support.subscribers import BACKPORT, Hook, encounter, said, subscription, until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment")
-    made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
-    async with made:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One hub for the tests that kill nobody."""
+    async with quick(tmp_path_factory.mktemp("trouble") / "home") as made:
         yield made
 
 
@@ -140,7 +140,9 @@ async def test_secrets_are_kept_and_never_told(world: World) -> None:
         await standing(world, "BETA", name, "active")
         # The next heartbeat is brought forward: nobody waits for half a minute here.
         async with world.hub.db.transaction() as conn:
-            await conn.execute(text("UPDATE subscription SET heartbeat_us = 1"))
+            await conn.execute(
+                text("UPDATE subscription SET heartbeat_us = 1 WHERE heartbeat_us > 0")
+            )
         (beat,) = await hook.heard(1, "heartbeat")
         assert said(beat)["events-since-subscription-start"] == "0"
     for file in (world.hub.settings.home).rglob("hub.db*"):
@@ -197,9 +199,7 @@ TOKEN = ("token", "--scope", "system/*.cruds", "--organization")
 
 async def test_events_are_told_in_order_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """The claims, locks and numbers of PostgreSQL: writes of two organisations at once."""
-    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment", HIE_DATABASE_URL=postgres_url)
-    made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
-    async with made, Hook() as hook:
+    async with quick(tmp_path / "home", HIE_DATABASE_URL=postgres_url) as made, Hook() as hook:
         name = await made.post(
             "BETA", subscription("encounter-start", endpoint=hook.url, content="id-only")
         )

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from hie.flow.decisions import Merge, Steward
 from hie.kernel.ids import PersonId
@@ -16,6 +18,8 @@ from hie.subscriptions.policy import Delivery
 from hie.web import Metrics
 from tests.support.asked_hub import World, actor, consent, deny, observation, patient, zebulon
 from tests.support.subscribers import Hook, encounter, said, subscription, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FAST = Delivery(
     first_retry_seconds=0.1,
@@ -36,20 +40,50 @@ LIVES = {
 NAME = [{"family": "Secret", "given": ["Alma"]}]
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path / "home", HIE_REGIME="hipaa-treatment")
-    subscribing = Subscribing(made.hub, Metrics(), FAST)
-    made.hub.subscribing = subscribing
-    made.hub.site._subscribing = subscribing
-    async with made:
+def quick(home: Path, **settings: Any) -> World:
+    """A hub that tries again soon."""
+    made = World(home, HIE_REGIME="hipaa-treatment", **settings)
+    made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
+    return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One hub for all tests of the file."""
+    async with quick(tmp_path_factory.mktemp("subscriptions") / "home") as made:
         yield made
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(hub: World, request: pytest.FixtureRequest) -> World:
+    """The hub, asked by a subscriber of the test's own, `BETA`, who subscribed to nothing."""
+    hub.tokens.pop("BETA", None)
+    await hub.token("BETA", organization=plan(request))
+    return hub
+
+
 @pytest.fixture
+def beta(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """That subscriber, as a Consent names it."""
+    return actor(plan(request))
+
+
+def plan(request: pytest.FixtureRequest) -> str:
+    """The name of a test's subscriber."""
+    return f"PLAN{zlib.crc32(request.node.name.encode()) % 10_000}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def hook() -> AsyncIterator[Hook]:
     async with Hook() as made:
         yield made
+
+
+async def sent(world: World, body: dict[str, Any]) -> str:
+    """The id of a Patient of ALPHA's, whether it was known or not."""
+    status, _, got = await world.ask("ALPHA", "POST", "Patient", body)
+    assert status in (200, 201), got
+    return str(json.loads(got)["id"])
 
 
 async def standing(world: World, who: str, name: str, wanted: str) -> dict[str, Any]:
@@ -75,7 +109,7 @@ async def test_a_subscriber_is_told_of_an_admission_it_may_see(world: World, hoo
     told = await standing(world, "BETA", name, "active")
     assert told["channel"]["header"] == ["Authorization: ***"]
 
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+    record = await sent(world, patient("A1", "alpha"))
     await world.post("ALPHA", encounter(record, code="AMB"))  # another class
     stay = await world.post("ALPHA", encounter(record, status="planned"))
     assert hook.of("event-notification") == []
@@ -132,9 +166,7 @@ async def test_a_hidden_event_leaves_no_trace(tmp_path: Path) -> None:
     """Every byte is the same with and without events the subscriber may not see."""
     told = []
     for has_hidden in (False, True):
-        made = World(tmp_path / str(has_hidden), HIE_REGIME="hipaa-treatment")
-        made.hub.subscribing = made.hub.site._subscribing = Subscribing(made.hub, Metrics(), FAST)
-        async with made, Hook() as hook:
+        async with quick(tmp_path / str(has_hidden)) as made, Hook() as hook:
             told.append(shape(await _day(made, hook, has_hidden=has_hidden)))
             async with made.hub.db.reading() as conn:
                 left = await made.hub.subscriptions.counts(conn)
@@ -146,7 +178,7 @@ async def test_what_cannot_be_delivered_is_tried_again_in_order(world: World, ho
     asked = subscription("result-available", endpoint=hook.url, content="id-only", max_count=2)
     name = await world.post("BETA", asked)
     await standing(world, "BETA", name, "active")
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+    record = await sent(world, patient("A1", "alpha"))
     hook.answer = 503
     made = []
     for number in range(5):
@@ -170,17 +202,17 @@ async def test_what_cannot_be_delivered_is_tried_again_in_order(world: World, ho
 
 
 async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
-    world: World, hook: Hook
+    world: World, beta: dict[str, Any], hook: Hook
 ) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+    record = await sent(world, patient("A1", "alpha"))
     name = await world.post("BETA", subscription("encounter-start", endpoint=hook.url))
     await standing(world, "BETA", name, "active")
     hook.answer = 503
     await world.post("ALPHA", encounter(record))
     await until(lambda: len(hook.headers) >= 3)
-    await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+    await world.post("ALPHA", consent(record, deny(beta)))
     hook.answer = 200
-    other = await world.post("ALPHA", zebulon("A2", "alpha"))
+    other = await sent(world, zebulon("A2", "alpha"))
     await world.post("ALPHA", encounter(other))
     (event,) = await hook.heard(1)
     # The one that left before keeps its number; it is told no more, nor by `$events`.
@@ -189,7 +221,7 @@ async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
     assert said(events)["events"] == [2]
     # A revoked token ends what it asked for.
     await world.ask("BETA", "DELETE", f"Subscription/{name}")
-    await world.token("GONE", organization="BETA")
+    await world.token("GONE", organization=beta["reference"]["identifier"]["value"])
     name = await world.post("GONE", subscription("encounter-start", endpoint=hook.url))
     await standing(world, "BETA", name, "active")
     caller = await world.hub.tokens.check(world.tokens["GONE"])
@@ -201,8 +233,10 @@ async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
     assert len(hook.of("event-notification")) == 1
 
 
-async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> None:
-    record = await world.post("ALPHA", patient("A1", "alpha"))
+async def test_a_websocket_hears_of_what_happens_while_it_may(
+    world: World, beta: dict[str, Any]
+) -> None:
+    record = await sent(world, patient("A1", "alpha"))
     asked = subscription("observation-available", content="empty")
     name = await world.post("BETA", asked)
     lab = [{"coding": [{"code": "laboratory"}]}]
@@ -210,6 +244,7 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> N
     bound = await world.get("BETA", f"Subscription/{name}/$get-ws-binding-token")
     found = {p["name"]: next(v for k, v in p.items() if k != "name") for p in bound["parameter"]}
     assert found["subscription"] == name
+    before = await disclosures(world)
     async with world.http.ws_connect(found["websocket-url"]) as socket:
         await socket.send_str("bind-with-token nonsense")
         assert "unknown" in (await socket.receive(10)).data
@@ -220,9 +255,9 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> N
         assert said(first)["events"] == [1]
         assert "topic" not in said(first)
         assert len(first["entry"]) == 1
-        await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+        await world.post("ALPHA", consent(record, deny(beta)))
         await world.post("ALPHA", observation(record, category=lab))
-        other = await world.post("ALPHA", zebulon("A2", "alpha"))
+        other = await sent(world, zebulon("A2", "alpha"))
         await world.post("ALPHA", observation(other, category=lab))
         second = json.loads((await socket.receive(10)).data)
         assert said(second)["events"] == [2]
@@ -231,7 +266,7 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(world: World) -> N
             await world.hub.tokens.revoke(conn, caller.token_id)
         closed = await socket.receive(10)
         assert closed.data == 1008  # the binding's token was revoked
-    assert await disclosures(world) == 2
+    assert await disclosures(world) == before + 2
 
 
 async def disclosures(world: World) -> int:
@@ -267,10 +302,12 @@ def outcomes(body: bytes) -> dict[str, Any]:
     return found
 
 
-async def test_a_panel_names_whose_events_are_told(world: World, hook: Hook) -> None:
-    seen = await world.post("ALPHA", patient("A1", "alpha", **LIVES))
-    hidden = await world.post("ALPHA", {**zebulon("A2", "alpha"), **LIVES})
-    await world.post("ALPHA", consent(hidden, deny(actor("BETA"))))
+async def test_a_panel_names_whose_events_are_told(
+    world: World, beta: dict[str, Any], hook: Hook
+) -> None:
+    seen = await sent(world, patient("A1", "alpha", **LIVES))
+    hidden = await sent(world, {**zebulon("A2", "alpha"), **LIVES})
+    await world.post("ALPHA", consent(hidden, deny(beta)))
     rows = [
         ("1", patient("M-1", "beta", **LIVES)),
         ("2", {**zebulon("A2", "alpha"), **LIVES}),
@@ -309,7 +346,7 @@ async def test_a_panel_names_whose_events_are_told(world: World, hook: Hook) -> 
     )
     name = await world.post("BETA", asked)
     await standing(world, "BETA", name, "active")
-    other = await world.post("ALPHA", patient("A9", "alpha", identifier=FOREIGN, name=NAME))
+    other = await sent(world, patient("A9", "alpha", identifier=FOREIGN, name=NAME))
     await world.post("ALPHA", encounter(other))
     await world.post("ALPHA", encounter(seen))
     (event,) = await hook.heard(1)
@@ -333,18 +370,23 @@ async def test_a_panel_names_whose_events_are_told(world: World, hook: Hook) -> 
 
 
 async def test_a_merge_is_told_to_those_who_see_a_record_that_moved(
-    world: World, hook: Hook
+    world: World, beta: dict[str, Any], hook: Hook
 ) -> None:
     name = await world.post("BETA", subscription("identity-change", endpoint=hook.url))
     await standing(world, "BETA", name, "active")
-    kept = await world.post("ALPHA", patient("A1", "alpha"))
-    gone = await world.post("ALPHA", zebulon("A2", "alpha"))
+    kept, gone = [
+        await sent(world, {**zebulon(number, "alpha"), "birthDate": born, "name": name_})
+        for number, born, name_ in (
+            ("A5", "1944-02-03", [{"family": "Keel", "given": ["Ida"]}]),
+            ("A6", "1988-07-08", [{"family": "Moss", "given": ["Theo"]}]),
+        )
+    ]
     unseen = [
-        await world.post("ALPHA", {**zebulon(number, "alpha"), "birthDate": born, "name": NAME})
+        await sent(world, {**zebulon(number, "alpha"), "birthDate": born, "name": NAME})
         for number, born in (("A3", "1961-05-06"), ("A4", "1930-10-11"))
     ]
     for record in unseen:
-        await world.post("ALPHA", consent(record, deny(actor("BETA"))))
+        await world.post("ALPHA", consent(record, deny(beta)))
     for one, other in (unseen, (kept, gone)):
         first, second = await world.person_of("ALPHA", one), await world.person_of("ALPHA", other)
         merge = Merge(kept=PersonId(first), gone=PersonId(second))
