@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import etag, http_date, is_fresh, is_unmodified
+from fhir_server.search.params import refused
+from fhir_server.search.results import ResultsReader, Shown
 from hie.store.query import Served
 
 
@@ -15,12 +17,30 @@ async def read(edge: Edge, call: Call) -> Answer:
 
     A source may use an id of its own; where the resource really is, the answer says.
     """
+    shown = _shown(edge, call)
     served = await edge.door.read(call.ctx, call.type, call.id)
-    found = answer(served, call)
+    found = answer(edge.subsets.served(served, shown), call)
     if served.id == call.id:
         return found
     place = f"{edge.settings.base_url}/{call.type}/{served.id}/_history/{served.version}"
     return replace(found, headers={**found.headers, "Content-Location": place})
+
+
+def _shown(edge: Edge, call: Call) -> Shown:
+    """How much of the resource is wanted: `_summary` and `_elements`.
+
+    Raises:
+        HieError: INVALID naming the parameter.
+    """
+    reader = ResultsReader(edge.index, edge.settings)
+    shown = reader.default
+    for name, text in call.params:
+        if name in ("_summary", "_elements"):
+            shown = reader.read(shown, (call.type,), name, text)
+    if shown.is_count_only:
+        raise refused("_summary", "expected `true`, `text`, `data` or `false` of one resource")
+    edge.subsets.require_elements((call.type,), shown.elements)
+    return shown
 
 
 def answer(served: Served, call: Call) -> Answer:

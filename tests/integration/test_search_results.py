@@ -155,6 +155,18 @@ async def test_parts_of_resources_are_marked_as_such(chart):
     assert "tag" not in bundle["entry"][1]["resource"]["meta"]
 
 
+async def test_one_resource_is_read_in_part(chart):
+    address = f"Observation/{chart.ids['glucose']}"
+    whole = await chart.get(address)
+    part = await chart.get(f"{address}?_elements=note")
+    assert set(part) == {"resourceType", "id", "meta", "note", "status", "code"}
+    assert part["meta"]["tag"][-1]["code"] == SUBSETTED
+    assert "text" not in await chart.get(f"{address}?_summary=data")
+    assert await chart.get(f"{address}?_summary=false") == whole
+    for asked in ("_summary=count", "_summary=some", "_elements=nonsense"):
+        assert (await chart.hub.ask(chart.token, f"{address}?{asked}"))[0] == 400, asked
+
+
 async def test_totals_are_told_as_they_are_asked_for(chart):
     for asked, total, entries in (
         ("", None, 2),
