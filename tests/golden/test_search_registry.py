@@ -7,6 +7,7 @@ example in `make test-long`.
 
 import itertools
 import json
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,13 @@ import pytest
 
 from hie.store.index import IndexValue, SearchIndex, SearchParam, load_index
 from tests.support import fhirpath
-from tests.support.fhir_examples import IS_LONG, examples, needs_examples, search_parameters
+from tests.support.fhir_examples import (
+    IS_LONG,
+    PACKAGE,
+    examples,
+    needs_examples,
+    search_parameters,
+)
 from tests.support.search_values import Plain, asked_of, kept_in
 
 pytestmark = needs_examples
@@ -281,6 +288,42 @@ def test_every_fault_that_is_named_of_an_engine_is_one():
     named = {(engine, name) for engine, names in FAULTS.items() for name in names}
     named |= {(engine.name, name) for engine in ENGINES for name in CORRECTED}
     assert named <= set(found)
+
+
+@cache
+def elements_of(kind: str) -> dict[str, Definition]:
+    """The elements of a type by their path."""
+    path = PACKAGE / f"StructureDefinition-{kind}.json"
+    snapshot = json.loads(path.read_text(encoding="utf-8"))["snapshot"]
+    return {element["path"]: element for element in snapshot["element"]}
+
+
+def systems_of(element: Definition) -> set[str]:
+    """The code systems of the value set that a `code` element is bound to; {} = not told."""
+    url = element.get("binding", {}).get("valueSet", "").partition("|")[0]
+    path = PACKAGE / f"ValueSet-{url.rpartition('/')[2]}.json"
+    if not path.exists():
+        return set()
+    included = json.loads(path.read_text(encoding="utf-8")).get("compose", {}).get("include", ())
+    return {include["system"] for include in included if "system" in include}
+
+
+@pytest.mark.skipif(not IS_LONG, reason="HIE_TEST_LONG=1 reads every definition")
+def test_codes_have_the_code_systems_they_are_bound_to():
+    table = tomllib.loads((FHIR / "search.toml").read_text(encoding="utf-8"))
+    checked, wrong = 0, []
+    for kind in index().types:
+        for name, row in table.get(kind, {}).items():
+            for path in row.get("paths", ()) if row["type"] == "token" else ():
+                element = elements_of(kind).get(f"{kind}.{path}")
+                if element and [t["code"] for t in element.get("type", ())] == ["code"]:
+                    stated = row.get("system", [])
+                    systems = systems_of(element)
+                    checked += 1
+                    if systems and systems != {*([stated] if isinstance(stated, str) else stated)}:
+                        wrong.append(f"{kind}.{name}")
+    assert not wrong
+    assert checked > 150
 
 
 def test_no_number_was_given_twice_and_none_reaches_the_faces():
