@@ -33,6 +33,8 @@ SYSTEM_INTERACTIONS: Final = {
     "transaction": ("transaction", "batch"),
     "search-system": ("search-system",),
 }
+#: What a server says that offers bulk exports.
+BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 WRITING: Final = frozenset({"update", "patch", "create", "delete"})
 #: What a patch may be written in, besides FHIR JSON (FHIRPath Patch).
 PATCH_FORMATS: Final = ("application/json-patch+json", "application/fhir+json")
@@ -48,7 +50,10 @@ EVERYWHERE: Final = (
         "type": "date",
         "definition": "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
     },
+    {"name": "_has", "type": "special", "documentation": "`_has:Type:reference:parameter`"},
+    {"name": "_list", "type": "special", "documentation": "ids of Lists"},
 )
+COMPARTMENTS: Final = "http://hl7.org/fhir/CompartmentDefinition/"
 BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 TOPIC: Final = f"{BACKPORT}capabilitystatement-subscriptiontopic-canonical"
 WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
@@ -81,7 +86,11 @@ class Routed(Protocol):
 
 
 def capability_statement(
-    routes: Iterable[Routed], index: SearchIndex, settings: FhirSettings, now_us: int
+    routes: Iterable[Routed],
+    index: SearchIndex,
+    settings: FhirSettings,
+    now_us: int,
+    compartments: Sequence[str] = (),
 ) -> bytes:
     """The CapabilityStatement of this server as JSON.
 
@@ -90,6 +99,7 @@ def capability_statement(
         index: types and search parameters.
         settings: where the server is.
         now_us: when the statement was made: the start of the server.
+        compartments: types whose compartments may be searched.
     """
     listed = list(routes)
     offered = {route.interaction for route in listed}
@@ -106,6 +116,8 @@ def capability_statement(
         ],
         **_operations("", listed),
     }
+    if compartments:
+        rest["compartment"] = [f"{COMPARTMENTS}{c[0].lower()}{c[1:]}" for c in compartments]
     if settings.websocket_url:
         rest["extension"] = [{"url": WEBSOCKET, "valueUri": settings.websocket_url}]
     system = [code for name in SYSTEM_INTERACTIONS if name in offered for code in _codes(name)]
@@ -118,6 +130,7 @@ def capability_statement(
             "date": instant(now_us),
             "publisher": "the exchange's operator",
             "kind": "instance",
+            **({"instantiates": [BULK_DATA]} if "export" in offered else {}),
             "software": {"name": "hie", "version": settings.software_version},
             "implementation": {
                 "description": "Health information exchange hub",

@@ -113,7 +113,9 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         offered=subscriptions,
         exports=exports,
     )
-    metadata = capability_statement(ROUTES, index, settings, clock.now_us())
+    metadata = capability_statement(
+        ROUTES, index, settings, clock.now_us(), edge.compartments.names
+    )
     sub = _routed(Rim(edge, token_checker, clock, watcher), metadata)
     cors.allow(sub, settings.cors_origins)
     app.add_subapp(PREFIX, sub)

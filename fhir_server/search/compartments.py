@@ -32,6 +32,11 @@ class Compartments:
         self._index = index
         self._members = members
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The types of the resources that have compartments."""
+        return (PATIENT, *sorted(self._members))
+
     def within(self, compartment: str, key: str, type_name: str) -> Sequence[q.Criterion]:
         """What a resource of a type must meet to be in a compartment.
 
@@ -40,7 +45,7 @@ class Compartments:
                 never in it.
         """
         if compartment != PATIENT and compartment not in self._members:
-            known = ", ".join((PATIENT, *sorted(self._members)))
+            known = ", ".join(self.names)
             raise _no_such(f"the address names no compartment; there are {known}")
         if not ID.match(key):
             raise refused("_id", "expected an id of 1 to 64 letters, digits, `-` and `.`")

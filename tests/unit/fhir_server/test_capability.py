@@ -53,7 +53,8 @@ def test_audit_events_cannot_be_written(resources):
 def test_every_search_parameter_is_told(resources):
     for type_name in INDEX.types:
         told = [param["name"] for param in resources[type_name]["searchParam"]]
-        assert told == ["_id", "_lastUpdated", *(p.name for p in INDEX.params(type_name))]
+        assert told[:4] == ["_id", "_lastUpdated", "_has", "_list"]
+        assert told[4:] == [*(p.name for p in INDEX.params(type_name))]
 
 
 def test_a_blind_parameter_says_what_it_cannot_do(resources):
@@ -87,3 +88,11 @@ def test_a_server_without_a_route_does_not_claim_it():
     assert "interaction" not in rest
     assert all("operation" not in resource for resource in rest["resource"])
     assert "extension" not in rest["security"]
+
+
+def test_compartments_are_told_by_their_definitions():
+    told = json.loads(capability_statement((), INDEX, SETTINGS, 0, ("Patient", "RelatedPerson")))
+    assert told["rest"][0]["compartment"] == [
+        "http://hl7.org/fhir/CompartmentDefinition/patient",
+        "http://hl7.org/fhir/CompartmentDefinition/relatedPerson",
+    ]
