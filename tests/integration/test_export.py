@@ -427,6 +427,7 @@ async def test_a_file_is_compressed_on_wish_and_its_head_discloses_nothing(share
     }
     levels = {Level.SYSTEM: "export", Level.PATIENT: "patient-export", Level.GROUP: "group-export"}
     assert {name for _, name in offered} == set(levels.values())
+    assert "bulk-data" in statement["instantiates"][0]
 
 
 async def test_an_expired_export_and_its_list_are_deleted(shared: Shared) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -95,6 +96,11 @@ async def test_an_export_survives_a_kill_with_nothing_twice_and_nothing_lost(
             assert status == 200
             found.update(json.loads(line)["name"][0]["family"] for line in lines.splitlines())
         assert found == Counter(f"Family{n:05d}" for n in range(PATIENTS))
+        job = address.rpartition("/")[2]
+        [listed_as] = hub.run("export", "list").stdout.splitlines()
+        assert re.search(rf"^{job} .* patient +complete +listed {PATIENTS}$", listed_as)
+        assert hub.run("export", "cancel", job).stdout == "taken away\n"
+        assert client.ask(address)[0] == 404
     finally:
         hub.kill()
 
