@@ -188,6 +188,10 @@ _READS: Final = frozenset({"GET", "HEAD"})
 _PATCH_LIMITS: Final = Limits(body_bytes=1024 * 1024)
 
 
+#: The tag of a resource of which a part was asked for (FHIR R4, search.html#subsetted).
+SUBSETTED: Final = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED")
+
+
 def is_read(entry: Any) -> bool:
     """Whether an entry of a Bundle asks for something instead of writing."""
     request = entry.get("request") if isinstance(entry, dict) else None
@@ -217,7 +221,18 @@ def _resource(entry: _Entry, address: _Address) -> FhirJson:
     if address.own_id and given != address.own_id:
         text = "an update's resource has the id that the address names"
         _refuse(Category.INVALID, text, "value", f"{where}.id")
+    _require_whole(resource, where)
     return resource
+
+
+def _require_whole(resource: FhirJson, where: str) -> None:
+    """Refuse what `_summary` or `_elements` left of a resource: the rest would be lost."""
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    for tag in tags if isinstance(tags, list) else ():
+        if isinstance(tag, dict) and (tag.get("system"), tag.get("code")) == SUBSETTED:
+            text = "the resource is marked SUBSETTED: a part is not written as the whole"
+            _refuse(Category.BUSINESS_RULE, text, "business-rule", f"{where}.meta.tag")
 
 
 def _planned(

@@ -163,6 +163,10 @@ async def test_one_resource_is_read_in_part(chart):
     assert part["meta"]["tag"][-1]["code"] == SUBSETTED
     assert "text" not in await chart.get(f"{address}?_summary=data")
     assert await chart.get(f"{address}?_summary=false") == whole
+    # What is left of a resource is not written as the whole.
+    status, outcome = await chart.hub.ask(chart.token, address, part, method="PUT")
+    assert status == 422
+    assert outcome["issue"][0]["expression"] == ["Observation.meta.tag"]
     for asked in ("_summary=count", "_summary=some", "_elements=nonsense"):
         assert (await chart.hub.ask(chart.token, f"{address}?{asked}"))[0] == 400, asked
 
