@@ -30,7 +30,7 @@ def codes(resource) -> set[str]:
 
 
 OPERATIONS = {"transaction", "search-system"} | {
-    route.interaction for route in ROUTES if route.definition
+    route.interaction for route in ROUTES if route.definition or route.path.startswith("/$")
 }
 
 
