@@ -34,7 +34,7 @@ from hie.flow.writes import (
     audited,
     issue_in,
     own_names,
-    placement_of,
+    placements_of,
     require_distinct,
     require_versions,
     status_of,
@@ -185,15 +185,11 @@ class FhirFlow:
         merges = await self._feed.merges(conn, origin, plan, resolved.resources)
         before = await self._repository.versions_of(conn, ids.values())
         require_versions(plan, ids, before, origin)
-        owners = [found.source_record_id for found in records.values()]
-        owner = owners[0] if len(owners) == 1 else None
-        placements = [
-            placement_of(write, ids[write.name], resolved.resources, owner, records)
-            for write in plan.writes
-            if write.name not in kept
-        ]
         spoken = Spoken(
-            origin=origin, records=tuple(owners), placements=placements, is_restated=True
+            origin=origin,
+            records=tuple(found.source_record_id for found in records.values()),
+            placements=placements_of(plan, ids, kept, resolved.resources, records),
+            is_restated=True,
         )
         (placed,) = await self._placer.place_all(
             conn, await self._privacy.carried_out(conn, [spoken])

@@ -1,6 +1,6 @@
 """What the writes of a plan come to: placements, names, statuses - and what forbids them (pure)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
@@ -64,22 +64,39 @@ def _own_name(write: PlannedWrite) -> Named | None:
     return Named(mine[0]) if is_aimed and mine else None
 
 
-def placement_of(
+def placements_of(
+    plan: Plan,
+    ids: Mapping[str, HubId],
+    kept: Collection[str],
+    resources: Mapping[str, FhirJson],
+    records: Mapping[str, Identified],
+) -> list[Placement]:
+    """The writes of a plan as they go to the store.
+
+    Args:
+        plan: the writes.
+        ids: where each goes, by its name.
+        kept: those whose condition found what is there already.
+        resources: with references resolved, by the write's name.
+        records: Patients of the plan, by the write's name.
+    """
+    owners = [found.source_record_id for found in records.values()]
+    # What names no patient is filed under the only one the request is about.
+    owner = owners[0] if len(owners) == 1 else None
+    return [
+        _placement(write, ids[write.name], resources, owner, records)
+        for write in plan.writes
+        if write.name not in kept
+    ]
+
+
+def _placement(
     write: PlannedWrite,
     hub_id: HubId,
     resources: Mapping[str, FhirJson],
     owner: SourceRecordId | None,
     records: Mapping[str, Identified],
 ) -> Placement:
-    """A write as it goes to the store.
-
-    Args:
-        write: of the plan.
-        hub_id: where it goes.
-        resources: with references resolved, by the write's name.
-        owner: the record that what names no patient is filed under.
-        records: Patients of the plan, by the write's name.
-    """
     if write.method is Method.DELETE:
         deleted = {"resourceType": write.type}
         return Placement(type=hub_id[0], id=hub_id[1], resource=deleted, mode=WriteMode.DELETE)
