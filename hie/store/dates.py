@@ -79,7 +79,9 @@ def period_span(period: FhirJson) -> tuple[int, int] | None:
 
 def timing_span(timing: FhirJson) -> tuple[int, int] | None:
     """The range from a Timing's first to its last event, or of its bounds."""
-    spans = [s for s in (span(e) for e in timing.get("event", ()) if isinstance(e, str)) if s]
+    events = timing.get("event")
+    written = [e for e in events if isinstance(e, str)] if isinstance(events, list) else []
+    spans = [found for found in map(span, written) if found]
     repeat = timing.get("repeat")
     if isinstance(repeat, dict) and isinstance(repeat.get("boundsPeriod"), dict):
         bounds = period_span(repeat["boundsPeriod"])

@@ -5,10 +5,13 @@ by the registry's own expressions, over the official examples. Every type in `ma
 example in `make test-long`.
 """
 
+import copy
 import itertools
 import json
+import random
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -324,6 +327,35 @@ def test_codes_have_the_code_systems_they_are_bound_to():
                         wrong.append(f"{kind}.{name}")
     assert not wrong
     assert checked > 150
+
+
+#: Where an element ought to be, of any shape but its own.
+JUNK: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1.5, "", "x", "2020", "http://a|1", 10**400, [], {}, [[]], [None], [1]),
+    *({"a": 1}, {"coding": 1}, {"coding": [1, None]}, {"value": {}}, {"value": 10**400}),
+    *({"reference": 1}, {"reference": "a", "identifier": [1]}, {"low": 1, "high": []}),
+    *({"origin": 1}, {"origin": {"value": 1}, "data": [1], "factor": None}, {"event": 1}),
+    *({"repeat": {"boundsPeriod": {"start": 1}}}, {"start": 1, "end": {}}),
+    *({"type": {"coding": [None, {"code": 1}]}, "value": "x"}, {"latitude": 1, "longitude": "x"}),
+)
+
+
+def places_in(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place of a JSON tree, as what holds it and the key there."""
+    for key in node if isinstance(node, dict) else range(len(node) if type(node) is list else 0):
+        yield node, key
+        yield from places_in(node[key])
+
+
+def test_whatever_stands_where_an_element_ought_to_the_rest_is_still_read():
+    rng = random.Random(5)
+    for resource in examples(3 if IS_LONG else 1, largest=30_000):
+        for _ in range(100 if IS_LONG else 10):
+            broken = copy.deepcopy(resource)
+            found = [place for place in places_in(broken) if place[1] != "resourceType"]
+            for holder, key in rng.choices(found, k=2):
+                holder[key] = rng.choice(JUNK)
+            index().values(broken)
 
 
 def test_no_number_was_given_twice_and_none_reaches_the_faces():
