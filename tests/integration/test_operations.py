@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -628,3 +629,31 @@ async def test_every_operation_leaves_one_event_for_each_person_with_what_left(
     for one in mine:
         named = {key for _, _, _, ids in one.detail["shown"] for key in ids}
         assert chart.late in named
+
+
+async def test_postgresql_answers_the_same(tmp_path: Path, postgres_url: str) -> None:
+    async with World(tmp_path / "home", HIE_DATABASE_URL=postgres_url) as world:
+        chart = await Chart(world).made()
+        tag = {"tag": [{"system": "urn:tags", "code": "t"}], "profile": ["urn:p"]}
+        marked = await chart.result("2025-02-01", HEMOGLOBIN, meta=tag)
+        mine = [f"Observation/{one}" for one in (chart.early, chart.late, marked)]
+        patient_visit = [f"Patient/{chart.person}", f"Encounter/{chart.visit}"]
+        doctor = f"Practitioner/{chart.doctor}"
+        narrow = "_type=Observation,Practitioner&_since=2020-01-01&start=2025-01-01&_count=2"
+        assert await pages(world, "ALPHA", f"Patient/{chart.person}/$everything?_count=3") == [
+            [*patient_visit, mine[0]],
+            [*mine[1:], doctor],
+        ]
+        assert await pages(world, "ALPHA", f"Patient/{chart.person}/$everything?{narrow}") == [
+            mine[1:],
+            [doctor],
+        ]
+        visit = await world.get("ALPHA", f"Encounter/{chart.visit}/$everything")
+        assert told(visit) == [*patient_visit, mine[1], doctor]
+        last = f"Observation/$lastn?patient={chart.person}&category:missing=true"
+        assert told(await world.get("ALPHA", last)) == [mine[1], mine[2]]
+        summary = await world.get("ALPHA", f"Patient/{chart.person}/$summary")
+        assert {*mine[1:], doctor} <= set(told(summary))
+        whole = (await world.get("ALPHA", "Observation/$meta"))["parameter"][0]["valueMeta"]
+        assert (whole["tag"], whole["profile"]) == (tag["tag"], tag["profile"])
+        assert await world.status("GAMMA", f"Patient/{chart.person}/$everything") == 404
