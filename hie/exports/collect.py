@@ -14,8 +14,7 @@ import json
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -30,7 +29,6 @@ from hie.kernel.context import RequestContext
 from hie.sight import Sight
 from hie.store.index import SearchIndex
 from hie.store.listing import Listing
-from hie.store.match import matches
 from hie.store.query import Query
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
@@ -180,16 +178,14 @@ class Collector:
         queries = self._queries(work, self._patient)
         if not queries or not persons:
             return persons
-        records = await self._repository.patients(work.conn, work.residual, persons)
-        met = []
-        for person in persons:
-            if person not in records:
-                continue
-            golden = self._golden.build(person, records[person])
-            values = self._index.values(json.loads(golden.body, parse_float=Decimal))
-            if any(_meets(golden.id, q) and matches(values, golden, q.criteria) for q in queries):
-                met.append(person)
-        return met
+        met: set[str] = set()
+        for query in queries:
+            among = [person for person in persons if _meets(person, query)]
+            theirs = replace(query, persons=tuple(among), count=len(among) or 1)
+            # As a search among them: some criteria are asked of records, others of the whole.
+            found = await self._golden.persons(work.conn, work.residual, theirs, len(among))
+            met.update(found or ())
+        return [person for person in persons if person in met]
 
     async def _records(
         self,
