@@ -68,6 +68,11 @@ QUESTIONS = (
     *("Observation?_include=Observation:patient&_include:iterate=Patient:organization",),
     *("?_type=Observation,Encounter&_sort=_lastUpdated&_count=1&_total=accurate",),
     *("Observation?patient={hidden}", "Patient/{hidden}/$everything", "Binary/{hidden}"),
+    *(
+        "Observation/_history",
+        "Observation/_history?_count=1&_since=2020-01-01",
+        "Patient/_history",
+    ),
 )
 
 
@@ -131,6 +136,7 @@ async def test_writes_tell_nothing_about_what_others_have(world: World) -> None:
     mine = await world.post("GAMMA", zebulon("G1", "gamma"))
     etag = (await world.ask("ALPHA", "GET", f"Observation/{known}"))[1]
     pairs: list[tuple[str, str, str, Fhir | None]] = []
+    about_reads: list[tuple[str, str]] = []
     for there, absent in ((known, "a" * 26), (agreed, "b" * 26), (alpha, "c" * 26)):
         kind = {known: "Observation", agreed: "Consent", alpha: "Patient"}[there]
         own = {
@@ -141,7 +147,12 @@ async def test_writes_tell_nothing_about_what_others_have(world: World) -> None:
         if kind != "Patient":
             pairs.append(("PUT", f"{kind}/{there}", f"{kind}/{absent}", own))
         pairs.append(("DELETE", f"{kind}/{there}", f"{kind}/{absent}", None))
-    about = [(alpha, "d" * 26), (person, "e" * 26)]
+        pairs.append(("PATCH", f"{kind}/{there}", f"{kind}/{absent}", _patch(kind)))
+        asks = {"request": {"method": "GET", "url": f"{kind}/{there}"}}
+        batch = {"resourceType": "Bundle", "type": "batch", "entry": [asks]}
+        pairs.append(("POST", "", "", batch))
+        about_reads.append((there, absent))
+    about = [*about_reads, (alpha, "d" * 26), (person, "e" * 26)]
     pairs += [("POST", "Observation", "Observation", observation(there)) for there, _ in about]
     asked = [*pairs]
     for method, there, absent, body in asked:
@@ -151,7 +162,8 @@ async def test_writes_tell_nothing_about_what_others_have(world: World) -> None:
     for text in (f"Patient/{alpha}", f"Patient/{person}", "Patient?identifier=urn:alpha|A1"):
         broad = consent(mine, permit("GAMMA"), patient={"reference": text})
         assert (await world.ask("GAMMA", "POST", "Consent", broad))[0] == 422
-    for condition in ("identifier=X1", "identifier=none-such"):
+    theirs = ("identifier=X1", f"patient={person}", f"patient={alpha}", f"_id={known}")
+    for condition in (*theirs, "identifier=none-such"):
         status, _, _ = await world.ask(
             "GAMMA", "POST", "Observation", observation(mine), **{"If-None-Exist": condition}
         )
@@ -160,6 +172,14 @@ async def test_writes_tell_nothing_about_what_others_have(world: World) -> None:
     assert (await world.ask("ALPHA", "GET", f"Observation/{known}"))[1] == etag
     assert await world.status("ALPHA", f"Consent/{agreed}") == 200
     assert await world.status("GAMMA", f"Patient/{person}") == 404
+
+
+def _patch(kind: str) -> Fhir:
+    """What nobody but its source can do to a resource."""
+    parts = {"type": "delete", "path": f"{kind}.language"}
+    made = [{"name": name, "valueString": value} for name, value in parts.items()]
+    operation = {"name": "operation", "part": made}
+    return {"resourceType": "Parameters", "parameter": [operation]}
 
 
 def _aimed_elsewhere(body: Fhir | None, about: list[tuple[str, str]]) -> Fhir | None:
