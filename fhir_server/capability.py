@@ -103,6 +103,36 @@ def capability_statement(
     """
     listed = list(routes)
     offered = {route.interaction for route in listed}
+    rest = _rest(listed, index, settings, compartments)
+    return orjson.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": instant(now_us),
+            "publisher": "the exchange's operator",
+            "kind": "instance",
+            **({"instantiates": [BULK_DATA]} if "export" in offered else {}),
+            "software": {"name": "hie", "version": settings.software_version},
+            "implementation": {
+                "description": "Health information exchange hub",
+                "url": settings.base_url,
+            },
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "patchFormat": list(PATCH_FORMATS),
+            "rest": [rest],
+        }
+    )
+
+
+def _rest(
+    listed: Sequence[Routed],
+    index: SearchIndex,
+    settings: FhirSettings,
+    compartments: Sequence[str],
+) -> dict[str, Any]:
+    """What the server does for clients."""
+    offered = {route.interaction for route in listed}
     reverse = reverse_included(index)
     rest: dict[str, Any] = {
         "mode": "server",
@@ -147,6 +177,7 @@ def capability_statement(
 def _codes(name: str) -> Sequence[str]:
     return SYSTEM_INTERACTIONS[name]
 
+    topics = [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics]
 
 def _security(settings: FhirSettings) -> dict[str, Any]:
     told: dict[str, Any] = {
@@ -176,7 +207,7 @@ def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
         "searchParam": [{"name": name, "type": kind} for name, (kind, _) in SEARCHED.items()],
-        "extension": [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics],
+        **({"extension": topics} if topics else {}),
     }
 
 

@@ -131,7 +131,7 @@ def _subscriptions() -> Iterator[Route]:
             handler=handler,
             action=action,
             of_type="Subscription",
-            definition="" if name == "topics" else definition,
+            definition="urn:hie:operation:topics" if name == "topics" else definition,
         )
 
 

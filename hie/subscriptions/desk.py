@@ -133,29 +133,40 @@ class Desk:
 
     async def settle(self, one: Subscription, ctx: RequestContext, limit: int) -> None:
         """Give numbers to at most so many events that wait and may be told."""
+        async with self._db.reading() as conn:
+            is_waiting = bool(await self.book.waiting(conn, one, 1))
         given = 0
-        while given < limit:
+        while is_waiting and given < limit:
             async with self._db.transaction() as conn:
                 last = await self.book.lock(conn, one.id)
                 if last is None:
                     return
                 events = await self.book.waiting(conn, one, min(_AT_ONCE, limit - given))
-                numbered: list[Event] = []
-                hidden: list[int] = []
-                for event, served in await self._looked(conn, ctx, one, events):
-                    if served is None:
-                        hidden.append(event.pk)
-                        continue
-                    number = last + len(numbered) + 1
-                    focus = (served.type, served.id)
-                    numbered.append(replace(event, number=number, focus=focus))
-                if hidden:
-                    await self.book.drop(conn, hidden)
-                if numbered:
-                    await self.book.give_numbers(conn, numbered)
-            given += len(numbered)
-            if not events:
-                return
+                given += await self._number(conn, ctx, one, events, last)
+            is_waiting = bool(events)
+
+    async def _number(
+        self,
+        conn: AsyncConnection,
+        ctx: RequestContext,
+        one: Subscription,
+        events: Sequence[Event],
+        last: int,
+    ) -> int:
+        """Number those that may be told, from `last` on, and forget the rest; how many are."""
+        numbered: list[Event] = []
+        hidden: list[int] = []
+        for event, served in await self._looked(conn, ctx, one, events):
+            if served is None:
+                hidden.append(event.pk)
+            else:
+                number = last + len(numbered) + 1
+                numbered.append(replace(event, number=number, focus=(served.type, served.id)))
+        if hidden:
+            await self.book.drop(conn, hidden)
+        if numbered:
+            await self.book.give_numbers(conn, numbered)
+        return len(numbered)
 
     async def letter(
         self, one: Subscription, ctx: RequestContext, after: int, limit: int

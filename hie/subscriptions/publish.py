@@ -76,7 +76,7 @@ class EventPublisher:
         for one in found:
             for url in await self._fired(conn, one):
                 if url not in listening:
-                    listening[url] = [s.id for s in await self._book.live(conn, url)]
+                    listening[url] = await self._book.live_to(conn, url)
                 rows += [
                     {
                         "subscription_id": name,

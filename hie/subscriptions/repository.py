@@ -80,10 +80,14 @@ class SubscriptionBook:
         """Somebody's subscriptions, oldest first."""
         return await self._found(conn, _S.owner == owner, _S.deleted.is_(False))
 
-    async def live(self, conn: AsyncConnection, topic: str = "") -> list[Subscription]:
-        """Those that are not off, of one topic or of all."""
-        where = [_S.status.in_(_LIVE), _S.deleted.is_(False)]
-        return await self._found(conn, *where, *([_S.topic == topic] if topic else []))
+    async def live(self, conn: AsyncConnection) -> list[Subscription]:
+        """Those that are not off."""
+        return await self._found(conn, _S.status.in_(_LIVE), _S.deleted.is_(False))
+
+    async def live_to(self, conn: AsyncConnection, topic: str) -> list[str]:
+        """The ids of those to a topic that are not off."""
+        where = (_S.topic == topic, _S.status.in_(_LIVE), _S.deleted.is_(False))
+        return list((await conn.execute(select(_S.id).where(*where))).scalars())
 
     async def everyone(self, conn: AsyncConnection) -> list[Subscription]:
         """Every subscription, for staff."""
