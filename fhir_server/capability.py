@@ -153,31 +153,12 @@ def _rest(
     system = [code for name in SYSTEM_INTERACTIONS if name in offered for code in _codes(name)]
     if system:
         rest["interaction"] = [{"code": code} for code in system]
-    return orjson.dumps(
-        {
-            "resourceType": "CapabilityStatement",
-            "status": "active",
-            "date": instant(now_us),
-            "publisher": "the exchange's operator",
-            "kind": "instance",
-            **({"instantiates": [BULK_DATA]} if "export" in offered else {}),
-            "software": {"name": "hie", "version": settings.software_version},
-            "implementation": {
-                "description": "Health information exchange hub",
-                "url": settings.base_url,
-            },
-            "fhirVersion": "4.0.1",
-            "format": ["application/fhir+json", "json"],
-            "patchFormat": list(PATCH_FORMATS),
-            "rest": [rest],
-        }
-    )
+    return rest
 
 
 def _codes(name: str) -> Sequence[str]:
     return SYSTEM_INTERACTIONS[name]
 
-    topics = [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics]
 
 def _security(settings: FhirSettings) -> dict[str, Any]:
     told: dict[str, Any] = {
@@ -196,6 +177,7 @@ def _security(settings: FhirSettings) -> dict[str, Any]:
 
 def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
     """What is different for Subscription, which is kept apart from other resources."""
+    topics = [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics]
     return {
         "interaction": [{"code": code} for code in ("read", "update", "delete", "create")]
         + [{"code": "search-type"}],
