@@ -6,12 +6,13 @@ Spec: https://hl7.org/fhir/R4/conformance-rules.html#constraints, https://hl7.or
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from fhir_server.profiles.values import inside, values
+from fhir_server.profiles.rule import Holds, Rule, coded, has, needs, needs_if, not_both
+from fhir_server.profiles.rules_shared import SHARED
+from fhir_server.profiles.values import inside
 from hie.kernel.fhir import FhirJson
 
 SNOMED: Final = "http://snomed.info/sct"
@@ -28,61 +29,10 @@ _DIGITS: Final = re.compile(r"^[0-9]{10}$")
 _CLIA: Final = re.compile(r"^[0-9]{2}D[0-9]{7}$")
 _NAIC: Final = re.compile(r"^[0-9]{5}$")
 
-Holds = Callable[[Any, FhirJson], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One invariant.
-
-    Attributes:
-        expected: what it asks, for the sender.
-        test: whether it holds for an object; for text too where `is_of_text`.
-    """
-
-    expected: str
-    test: Holds
-    severity: str = "error"
-    is_of_text: bool = False
-
-    def holds(self, value: Any, resource: FhirJson) -> bool:
-        """Whether a value meets it; what it does not speak of does."""
-        if isinstance(value, dict) or (self.is_of_text and isinstance(value, str)):
-            return self.test(value, resource)
-        return True
-
-
-def _has(node: Any, *names: str) -> bool:
-    """Whether any of these elements is there; `value[x]` of any type."""
-    return isinstance(node, dict) and any(
-        next(values(node, name, ""), None) is not None for name in names
-    )
-
-
-def _coded(value: Any, system: str, *codes: str) -> bool:
-    """Whether a CodeableConcept (or several) has one of these codes of a system."""
-    return any(
-        isinstance(each, dict) and each.get("system") == system and each.get("code") in codes
-        for one in (value if isinstance(value, list) else [value])
-        for each in inside(one, "coding")
-    )
-
-
-def _needs(*names: str) -> Holds:
-    return lambda node, _: _has(node, *names)
-
-
-def _not_both(one: str, other: str) -> Holds:
-    return lambda node, _: not (_has(node, one) and _has(node, other))
-
-
-def _if(name: str, *needed: str) -> Holds:
-    return lambda node, _: not _has(node, name) or _has(node, *needed)
-
 
 def _if_status(statuses: Iterable[str], needed: str, element: str = "status") -> Holds:
     asked = frozenset(statuses)
-    return lambda node, _: node.get(element) not in asked or _has(node, needed)
+    return lambda node, _: node.get(element) not in asked or has(node, needed)
 
 
 def _without_use(use: str) -> Holds:
@@ -113,9 +63,9 @@ def _npi(node: Any, _: FhirJson) -> bool:
 def _named(node: Any, resource: FhirJson) -> bool:
     """Of a name: itself or the reason why there is none; of a document: where or what it is."""
     if resource.get("resourceType") == "DocumentReference":
-        return _has(node, "url", "data")
+        return has(node, "url", "data")
     is_absent = any(each.get("url") == ABSENT for each in inside(node, "extension"))
-    return _has(node, "family", "given") != is_absent
+    return has(node, "family", "given") != is_absent
 
 
 def _ordered(node: Any, start: str, end: str) -> bool:
@@ -140,36 +90,36 @@ def _range(node: Any, _: FhirJson) -> bool:
 
 
 def _ratio(node: Any, _: FhirJson) -> bool:
-    both = _has(node, "numerator") and _has(node, "denominator")
-    neither = not _has(node, "numerator") and not _has(node, "denominator")
-    return both or (neither and _has(node, "extension"))
+    both = has(node, "numerator") and has(node, "denominator")
+    neither = not has(node, "numerator") and not has(node, "denominator")
+    return both or (neither and has(node, "extension"))
 
 
 def _other_codes(node: Any, _: FhirJson) -> bool:
     """A component repeats the code of the whole: then the whole has no value."""
     own = {(c.get("system"), c.get("code")) for c in inside(node, "code.coding")}
     parts = {(c.get("system"), c.get("code")) for c in inside(node, "component.code.coding")}
-    return not _has(node, "value[x]") or not own & parts
+    return not has(node, "value[x]") or not own & parts
 
 
 def _status_known(node: Any, _: FhirJson) -> bool:
-    is_error = _coded(node.get("verificationStatus"), HL7 + "condition-ver-status", ERROR)
-    is_problem = _coded(node.get("category"), HL7 + "condition-category", "problem-list-item")
-    return _has(node, "clinicalStatus") or is_error or not is_problem
+    is_error = coded(node.get("verificationStatus"), HL7 + "condition-ver-status", ERROR)
+    is_problem = coded(node.get("category"), HL7 + "condition-category", "problem-list-item")
+    return has(node, "clinicalStatus") or is_error or not is_problem
 
 
 def _abated(node: Any, _: FhirJson) -> bool:
     ended = ("resolved", "remission", "inactive")
-    is_over = _coded(node.get("clinicalStatus"), HL7 + "condition-clinical", *ended)
-    return not _has(node, "abatement[x]") or is_over
+    is_over = coded(node.get("clinicalStatus"), HL7 + "condition-clinical", *ended)
+    return not has(node, "abatement[x]") or is_over
 
 
 def _error_or(system: str, *, has_status: bool) -> Holds:
     """Entered in error and a clinical status exclude each other (False) or need (True)."""
 
     def holds(node: Any, _: FhirJson) -> bool:
-        is_error = _coded(node.get("verificationStatus"), HL7 + system, ERROR)
-        told = _has(node, "clinicalStatus")
+        is_error = coded(node.get("verificationStatus"), HL7 + system, ERROR)
+        told = has(node, "clinicalStatus")
         return (is_error or told) if has_status else not (is_error and told)
 
     return holds
@@ -177,7 +127,7 @@ def _error_or(system: str, *, has_status: bool) -> Holds:
 
 def _measured(node: Any, _: FhirJson) -> bool:
     """A single observation has a value or says why there is none."""
-    return _has(node, "component", "hasMember", "dataAbsentReason", "value[x]")
+    return has(node, "component", "hasMember", "dataAbsentReason", "value[x]")
 
 
 def _unit(node: Any, _: FhirJson) -> bool:
@@ -198,19 +148,19 @@ def _behalf(node: Any, _: FhirJson) -> bool:
     """Who acts as a person or device does so for an organisation."""
     who = (node.get("who") or {}).get("reference")
     named = who.split("/")[-2:-1] if isinstance(who, str) else []
-    return named not in (["Practitioner"], ["Device"]) or _has(node, "onBehalfOf")
+    return named not in (["Practitioner"], ["Device"]) or has(node, "onBehalfOf")
 
 
 def _behalf_of_practitioner(node: Any, _: FhirJson) -> bool:
     member = (node.get("member") or {}).get("reference")
-    if not _has(node, "onBehalfOf") or not isinstance(member, str) or "/" not in member:
+    if not has(node, "onBehalfOf") or not isinstance(member, str) or "/" not in member:
         return True
     return member.split("/")[-2] == "Practitioner"
 
 
 def _member_number(node: Any, _: FhirJson) -> bool:
     types = list(inside(node, "identifier.type"))
-    return _has(node, "subscriberId") or _coded(types, HL7 + "v2-0203", "MB")
+    return has(node, "subscriberId") or coded(types, HL7 + "v2-0203", "MB")
 
 
 def _answers_once(node: Any, _: FhirJson) -> bool:
@@ -218,7 +168,7 @@ def _answers_once(node: Any, _: FhirJson) -> bool:
     stack = [node]
     while stack:
         found = stack.pop()
-        answered = [i.get("linkId") for i in inside(found, "item") if _has(i, "answer")]
+        answered = [i.get("linkId") for i in inside(found, "item") if has(i, "answer")]
         if len(answered) != len(set(answered)):
             return False
         stack += [*inside(found, "item"), *inside(found, "item.answer")]
@@ -242,36 +192,22 @@ def _not_blank(node: Any, _: FhirJson) -> bool:
     return "<img" in text.lower() or bool(re.sub(r"<[^>]*>|\s", "", text))
 
 
-def _entries(node: Any, name: str) -> bool:
-    return any(_has(each, name) for each in inside(node, "entry"))
-
-
-def _bundle_of(name: str, *types: str) -> Holds:
-    """An element of entries stands in Bundles of these types only."""
-    return lambda node, _: not _entries(node, name) or node.get("type") in types
-
-
 _PERIOD: Final = Rule("the start not to be after the end", _ordered_by("start", "end"))
 _OBSERVED: Final = Rule("a value, a reason for its absence, components or members", _measured)
 _ORG_HOME: Final = Rule("a use other than `home`", _without_use("home"))
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
+        **SHARED,
         # Data types.
-        "att-1": Rule("a `contentType` beside `data`", _if("data", "contentType")),
-        "cpt-2": Rule("a `system` beside the value", _if("value", "system")),
+        "att-1": Rule("a `contentType` beside `data`", needs_if("data", "contentType")),
+        "cpt-2": Rule("a `system` beside the value", needs_if("value", "system")),
         "per-1": _PERIOD,
-        "qty-3": Rule("a `system` beside the code of the unit", _if("code", "system")),
+        "qty-3": Rule("a `system` beside the code of the unit", needs_if("code", "system")),
         "rat-1": Rule("numerator and denominator, or neither and an extension", _ratio),
         "rng-2": Rule("low not to be above high", _range),
         "txt-1": Rule("XHTML without active content", _narrative, is_of_text=True),
         "txt-2": Rule("a text that is not blank", _not_blank, is_of_text=True),
-        "tim-1": Rule("a unit of the duration", _if("duration", "durationUnit")),
-        "tim-2": Rule("a unit of the period", _if("period", "periodUnit")),
-        "tim-6": Rule("a duration below its maximum", _if("durationMax", "duration")),
-        "tim-7": Rule("a period below its maximum", _if("periodMax", "period")),
-        "tim-8": Rule("a count below its maximum", _if("countMax", "count")),
-        "tim-10": Rule("times of day or an event, not both", _not_both("timeOfDay", "when")),
         # Resources of R4.
         "ait-1": Rule(
             "a clinical status unless entered in error",
@@ -281,23 +217,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "no clinical status where entered in error",
             _error_or("allergyintolerance-verification", has_status=False),
         ),
-        "bdl-1": Rule(
-            "a total in a searchset or history only",
-            lambda node, _: not _has(node, "total") or node.get("type") in ("searchset", "history"),
-        ),
-        "bdl-2": Rule("`entry.search` in a searchset only", _bundle_of("search", "searchset")),
-        "bdl-3": Rule(
-            "`entry.request` in a batch, transaction or history only",
-            _bundle_of("request", "batch", "transaction", "history"),
-        ),
-        "bdl-4": Rule(
-            "`entry.response` in a response or history only",
-            _bundle_of("response", "batch-response", "transaction-response", "history"),
-        ),
-        "cmp-1": Rule("a text, entries or sections", _needs("text", "entry", "section")),
-        "cmp-2": Rule("no reason for emptiness beside entries", _not_both("emptyReason", "entry")),
-        "con-1": Rule("a summary or an assessment", _needs("summary", "assessment")),
-        "con-2": Rule("a code or a detail", _needs("code", "detail")),
+        "con-1": Rule("a summary or an assessment", needs("summary", "assessment")),
+        "con-2": Rule("a code or a detail", needs("code", "detail")),
         "con-3": Rule(
             "a clinical status of a problem unless entered in error", _status_known, "warning"
         ),
@@ -306,43 +227,35 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "no clinical status where entered in error",
             _error_or("condition-ver-status", has_status=False),
         ),
-        "cpl-3": Rule("a detail or a reference, not both", _not_both("detail", "reference")),
+        "cpl-3": Rule("a detail or a reference, not both", not_both("detail", "reference")),
         "ctm-1": Rule("a practitioner to act on behalf", _behalf_of_practitioner),
-        "gol-1": Rule("a measure beside the detail", _if("detail[x]", "measure")),
-        "imm-1": Rule("a document type or a reference", _needs("documentType", "reference")),
-        "lst-2": Rule(
-            "deleted entries in a list of changes only",
-            lambda node, _: (
-                not any(each.get("deleted") is True for each in inside(node, "entry"))
-                or node.get("mode") == "changes"
-            ),
-        ),
-        "lst-1": Rule("no reason for emptiness beside entries", _not_both("emptyReason", "entry")),
+        "gol-1": Rule("a measure beside the detail", needs_if("detail[x]", "measure")),
+        "imm-1": Rule("a document type or a reference", needs("documentType", "reference")),
         "mdd-1": Rule(
             "to be handed over after it was prepared",
             _ordered_by("whenPrepared", "whenHandedOver"),
         ),
-        "obs-3": Rule("low, high or text", _needs("low", "high", "text")),
+        "obs-3": Rule("low, high or text", needs("low", "high", "text")),
         "obs-6": Rule(
-            "a value or a reason for its absence", _not_both("dataAbsentReason", "value[x]")
+            "a value or a reason for its absence", not_both("dataAbsentReason", "value[x]")
         ),
         "obs-7": Rule("no value beside a component of the same code", _other_codes),
-        "org-1": Rule("a name or an identifier", _needs("identifier", "name")),
+        "org-1": Rule("a name or an identifier", needs("identifier", "name")),
         "org-2": _ORG_HOME,
         "org-3": _ORG_HOME,
         "pat-1": Rule(
             "a name, telecom, address or organization",
-            _needs("name", "telecom", "address", "organization"),
+            needs("name", "telecom", "address", "organization"),
         ),
-        "prr-1": Rule("a code beside order details", _if("orderDetail", "code")),
-        "qrs-1": Rule("answers or nested items, not both", _not_both("answer", "item")),
+        "prr-1": Rule("a code beside order details", needs_if("orderDetail", "code")),
+        "qrs-1": Rule("answers or nested items, not both", not_both("answer", "item")),
         "vs-1": Rule("a date with at least the day", _dated(8), is_of_text=True),
         "vs-2": _OBSERVED,
-        "vs-3": Rule("a value or a reason for its absence", _needs("value[x]", "dataAbsentReason")),
+        "vs-3": Rule("a value or a reason for its absence", needs("value[x]", "dataAbsentReason")),
         # US Core 6.1.0.
-        "pd-1": Rule("a telecom or an endpoint", _needs("telecom", "endpoint")),
+        "pd-1": Rule("a telecom or an endpoint", needs("telecom", "endpoint")),
         "provenance-1": Rule("an organisation it acts on behalf of", _behalf),
-        "sdcqr-1": Rule("a subject", _needs("subject"), "warning"),
+        "sdcqr-1": Rule("a subject", needs("subject"), "warning"),
         "sdcqr-2": Rule("each answered question once", _answers_once),
         "us-core-1": Rule("a date with at least the day", _dated(10), is_of_text=True),
         "us-core-2": _OBSERVED,
@@ -362,9 +275,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "us-core-10": Rule("when it was observed", _if_status(REPORTED, "effective[x]")),
         "us-core-13": Rule(
             "a practitioner, organization, service or location",
-            _needs("practitioner", "organization", "healthcareService", "location"),
+            needs("practitioner", "organization", "healthcareService", "location"),
         ),
-        "us-core-14": Rule("a name or a relationship", _needs("name", "relationship")),
+        "us-core-14": Rule("a name or a relationship", needs("name", "relationship")),
         "us-core-15": Rule("a member number (type MB) or a subscriber id", _member_number),
         "us-core-16": Rule("ten digits", _matches(_DIGITS)),
         "us-core-17": Rule("the right check digit", _npi),

@@ -56,6 +56,49 @@ def test_invariants_of_r4_hold_everywhere(members, place):
     assert places({**OBSERVATION, **members}) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("members", "key"),
+    [
+        ({"type": "collection", "total": 1}, "bdl-1"),
+        ({"type": "document", "timestamp": "2025-01-01T00:00:00Z"}, "bdl-9"),
+        ({"type": "document", "identifier": {"system": "urn:x", "value": "y"}}, "bdl-10"),
+        ({"type": "message", "entry": [{"resource": OBSERVATION}]}, "bdl-12"),
+        ({"type": "collection", "entry": [{"fullUrl": "urn:uuid:x"}]}, "bdl-5"),
+        (
+            {"type": "collection", "entry": [{"fullUrl": "urn:x", "resource": OBSERVATION}] * 2},
+            "bdl-7",
+        ),
+        (
+            {
+                "type": "collection",
+                "entry": [{"fullUrl": "http://x/P/1/_history/2", "resource": OBSERVATION}],
+            },
+            "bdl-8",
+        ),
+    ],
+)
+def test_invariants_of_bundles_are_judged(members, key):
+    found = JUDGE.findings({"resourceType": "Bundle", **members})
+    assert f"({key})" in " ".join(each.issue.text for each in found)
+
+
+@pytest.mark.parametrize(
+    ("members", "keys"),
+    [
+        ({"status": "booked"}, {"app-3"}),
+        ({"status": "proposed"}, set()),
+        ({"status": "booked", "start": "2025-01-01T00:00:00Z"}, {"app-2"}),
+        ({"status": "waitlist", "cancelationReason": {"text": "x"}}, {"app-4"}),
+        ({"status": "waitlist", "participant": [{"status": "accepted"}]}, {"app-1"}),
+    ],
+)
+def test_invariants_of_appointments_are_judged(members, keys):
+    actor = {"status": "accepted", "actor": {"reference": "Patient/p"}}
+    resource = {"resourceType": "Appointment", "participant": [actor], **members}
+    told = " ".join(each.issue.text for each in JUDGE.findings(resource))
+    assert {key for key in ("app-1", "app-2", "app-3", "app-4") if f"({key})" in told} == keys
+
+
 def test_a_sound_resource_has_no_issue():
     assert places(OBSERVATION) == []
     inside = {"resourceType": "Patient", "id": "p"}
