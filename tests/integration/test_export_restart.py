@@ -10,6 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.exports.model import Asked, Holding, Job, Level, State, Step
@@ -103,6 +105,36 @@ async def test_an_export_survives_a_kill_with_nothing_twice_and_nothing_lost(
         assert client.ask(address)[0] == 404
     finally:
         hub.kill()
+
+
+@pytest.mark.skipif(not IS_LONG, reason="waits for a lease to end; HIE_TEST_LONG=1")
+async def test_another_worker_goes_on_with_the_export_of_one_that_was_killed(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    roles = (("api", "receive"), ("worker",), ("worker",))
+    hubs = [HubProcess(tmp_path, *role, HIE_DATABASE_URL=postgres_url) for role in roles]
+    api, *workers = hubs
+    try:
+        for hub in hubs:
+            hub.start()
+        client = Client(api)
+        for first in range(0, 4 * AT_ONCE, AT_ONCE):
+            client.load(first)
+        _, headers, _ = client.ask("Patient/$export?_type=Patient")
+        address = headers["Content-Location"]
+        listed = 0
+        while not listed:
+            _, headers, _ = client.ask(address)
+            listed = int(headers.get("X-Progress", "1").split()[0])
+        workers[0].kill()
+        status, body = 202, b""
+        while status == 202:
+            await asyncio.sleep(1)
+            status, _, body = client.ask(address)
+        assert [entry["count"] for entry in json.loads(body)["output"]] == [4 * AT_ONCE]
+    finally:
+        for hub in hubs:
+            hub.kill()
 
 
 def _job(db: Database, now_us: int) -> Job:
