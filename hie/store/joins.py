@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy import exists as sql_exists
 
+from hie.kernel.errors import Category, HieError
 from hie.store import query as q
 from hie.store.index import SearchIndex
 from hie.store.tables import compartment, resource, sp_ref
@@ -86,6 +87,7 @@ class Joins:
         self, r: Any, c: q.Chain, nested: q.Nested, visible: Visible, *, is_sought: bool
     ) -> Expr:
         if nested.type == "Patient" and c.person:
+            _require_found(nested)
             return about(r, nested.persons or (), is_own=c.person != "any")
         f, t = sp_ref.alias(f"{r.name}f"), resource.alias(f"{r.name}t")
         path = _Path(f, [f.c.param_id.in_(c.param_ids)])
@@ -138,6 +140,7 @@ class Joins:
         self, path: _Path, r: Any, nested: q.Nested, visible: Visible, *, is_sought: bool
     ) -> None:
         """Hold an alias to what is asked of it, and go on along its own references."""
+        _require_found(nested)
         path.where += [
             r.c.type_id == self._index.type_id(nested.type),
             r.c.deleted.is_(False),
@@ -181,6 +184,16 @@ class Joins:
         theirs = select(records.correlate(None).cte())
         own = and_(t.target_type_id == self._patient, t.target_id.in_(theirs))
         return or_(direct, own) if others or not types else own
+
+
+def _require_found(nested: q.Nested) -> None:
+    """Refuse to ask records what a golden Patient is to be asked.
+
+    Raises:
+        HieError: FAULT where nobody found the persons first (`hie.chained`).
+    """
+    if nested.type == "Patient" and nested.criteria:
+        raise HieError(Category.FAULT, "a search was run before its persons were found")
 
 
 def _is_one_way(c: q.Chain) -> bool:
