@@ -74,6 +74,15 @@ class Glances:
         residual = self._sight.residual(ctx)
         return frozenset([await self._sight.current(conn, residual, one) for one in asked])
 
+    async def only_person(
+        self, conn: AsyncConnection, ctx: RequestContext, query: Query
+    ) -> str | None:
+        """The person whom a search of Patients means; None for nobody, and for several."""
+        found = await self._golden.search(
+            conn, self._sight.residual(ctx), replace(query, count=2, is_total_wanted=False)
+        )
+        return found.served[0].id if len(found.served) == 1 else None
+
     async def group(
         self, conn: AsyncConnection, ctx: RequestContext, group_id: str
     ) -> FhirJson | None:

@@ -19,12 +19,15 @@ from hie.store.query import Served
 from hie.subscriptions.bundle import Seen, notification
 from hie.subscriptions.model import Content, Event, EventState, Kind, Subscription, Terms
 from hie.subscriptions.narrow import (
+    MOST_NUMBERS,
     Members,
     Narrowed,
     ReadSearch,
+    by_number,
     is_member,
     members_of,
     narrowed,
+    numbers_of,
 )
 from hie.subscriptions.repository import SubscriptionBook
 from hie.subscriptions.topics import Topic, Topics
@@ -260,11 +263,20 @@ class Desk:
             return None  # its file is gone: nobody says any more what it is about
         asked = self.narrowed(one.terms, topic, ctx.now_us)
         groups: Mapping[str, Members] = {
-            name: members_of(await self._glances.group(conn, ctx, name))
+            name: await self._members(conn, ctx, name)
             for name in {name for names in asked.groups for name in names}
         }
         panels = tuple(tuple(groups[name] for name in names) for names in asked.groups)
         return _Look(narrowed=asked, panels=panels)
+
+    async def _members(self, conn: AsyncConnection, ctx: RequestContext, name: str) -> Members:
+        group = await self._glances.group(conn, ctx, name)
+        meant = {}
+        for system, value in numbers_of(group)[:MOST_NUMBERS]:
+            query = self._read("Patient", (by_number(system, value),), ctx.now_us)
+            if person := await self._glances.only_person(conn, ctx, query):
+                meant[system, value] = person
+        return members_of(group, meant)
 
     async def _visible(
         self, conn: AsyncConnection, ctx: RequestContext, look: _Look, event: Event

@@ -3,7 +3,8 @@
 Filters are searches on the topic's resource; `_in` names Groups whose members count.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -17,6 +18,8 @@ from hie.subscriptions.model import Terms
 from hie.subscriptions.topics import PANEL, Topic
 
 _PLACE: Final = "Subscription.criteria.extension"
+#: Members that name an identifier alone; each is looked up at every delivery.
+MOST_NUMBERS: Final = 500
 #: By person the periods it is a member in, half-open, in microseconds.
 Members = Mapping[str, Sequence[tuple[int, int]]]
 
@@ -76,20 +79,55 @@ def narrowed(terms: Terms, topic: Topic, read: ReadSearch, now_us: int) -> Narro
     return Narrowed(query=replace(query, sort=(), count=1), groups=tuple(groups))
 
 
-def members_of(group: FhirJson | None) -> Members:
-    """Who is in a Group, and when; nobody in one that is not active, or not there."""
+def members_of(group: FhirJson | None, meant: Mapping[tuple[str, str], str]) -> Members:
+    """Who is in a Group, and when; nobody in one that is not active, or not there.
+
+    Args:
+        group: members pointing to persons, or naming an identifier alone.
+        meant: the persons that such identifiers mean.
+    """
     found: dict[str, list[tuple[int, int]]] = {}
-    if group is None or group.get("active") is False:
-        return MappingProxyType({})
-    for member in group.get("member", ()):
-        named = split_reference((member.get("entity") or {}).get("reference", ""))
-        if named is None or named[0] != "Patient" or member.get("inactive") is True:
+    for member in _active(group):
+        entity = member.get("entity") or {}
+        named = split_reference(entity.get("reference", ""))
+        number = _number(entity)
+        person = named[1] if named and named[0] == "Patient" else meant.get(number or ("", ""))
+        if not person:
             continue
         period = member.get("period") or {}
         start, end = dates.span(period.get("start", "")), dates.span(period.get("end", ""))
         when = (start[0] if start else MIN_US, end[1] if end else MAX_US)
-        found.setdefault(named[1], []).append(when)
+        found.setdefault(person, []).append(when)
     return MappingProxyType(found)
+
+
+def numbers_of(group: FhirJson | None) -> list[tuple[str, str]]:
+    """The identifiers (system, value) of members that name nothing else."""
+    found = (
+        _number(member.get("entity") or {})
+        for member in _active(group)
+        if "reference" not in (member.get("entity") or {})
+    )
+    return list(dict.fromkeys(number for number in found if number))
+
+
+def by_number(system: str, value: str) -> tuple[str, str]:
+    """The search parameter that finds who carries an identifier."""
+    escaped = [re.sub(r"([\\,$|])", r"\\\1", text) for text in (system, value)]
+    return "identifier", "|".join(escaped)
+
+
+def _active(group: FhirJson | None) -> Iterator[FhirJson]:
+    if group is not None and group.get("active") is not False:
+        yield from (m for m in group.get("member", ()) if m.get("inactive") is not True)
+
+
+def _number(entity: FhirJson) -> tuple[str, str] | None:
+    identifier = entity.get("identifier") or {}
+    system, value = identifier.get("system"), identifier.get("value")
+    if isinstance(system, str) and isinstance(value, str) and system and value:
+        return system, value
+    return None
 
 
 def is_member(members: Members, person: str, at_us: int) -> bool:

@@ -30,6 +30,7 @@ from hie.subscriptions.model import (
     Terms,
     owner_of,
 )
+from hie.subscriptions.narrow import MOST_NUMBERS, numbers_of
 from hie.subscriptions.panels import Loaded, Panels, Row
 from hie.subscriptions.policy import Policy
 from hie.subscriptions.told import basic
@@ -295,8 +296,13 @@ class Subscriptions:
         asked = self._desk.narrowed(terms, topic, ctx.now_us)
         async with self._db.reading() as conn:
             for name in {name for names in asked.groups for name in names}:
-                if await self._glances.group(conn, ctx, name) is None:
+                group = await self._glances.group(conn, ctx, name)
+                text = ""
+                if group is None:
                     text = "a filter: expected `_in` to name a Group you may read"
+                elif len(numbers_of(group)) > MOST_NUMBERS:
+                    text = f"a Group with over {MOST_NUMBERS} numbers: load it by `$load-panel`"
+                if text:
                     raise _refused(text, f"{_TYPE}.criteria.extension")
 
 

@@ -352,6 +352,18 @@ async def test_a_panel_names_whose_events_are_told(
     (event,) = await hook.heard(1)
     assert event["entry"][1]["resource"]["subject"]["reference"] == f"Patient/{person}"
 
+    # A Group of its own, by FHIR, with a number alone: the person who carries it is meant.
+    member = {"entity": {"identifier": {"system": "urn:alpha", "value": "A1"}}}
+    by_fhir = {"resourceType": "Group", "type": "person", "actual": True, "member": [member]}
+    mine = await world.post("BETA", by_fhir)
+    change = subscription("encounter-end", f"_in=Group/{mine}", endpoint=hook.url)
+    name = await world.post("BETA", change)
+    await standing(world, "BETA", name, "active")
+    await world.post("ALPHA", encounter(other, "finished"))
+    await world.post("ALPHA", encounter(seen, "finished"))
+    _, ended = await hook.heard(2)
+    assert ended["entry"][1]["resource"]["subject"]["reference"] == f"Patient/{person}"
+
     # Another load takes the place of the first; taken back, the first is there again.
     path = f"Group/{told['group']}/$load-panel"
     status, _, body = await world.ask("BETA", "POST", path, parameters([("3", rows[2][1])]))
