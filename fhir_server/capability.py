@@ -185,6 +185,7 @@ def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
         "versioning": "versioned-update",
         "readHistory": False,
         "updateCreate": False,
+        "conditionalRead": "full-support",
         "conditionalCreate": False,
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, refusal
+from adapters.fhir.plan import Fault, Method, Plan, PlanKind, PlannedWrite, Target, refusal
 from adapters.fhir.receive import Answer
 from adapters.fhir.references import HubId, References
 from adapters.journal import Journal
@@ -29,6 +29,7 @@ from hie.flow.privacy import PrivacyFields, Spoken
 from hie.flow.resolve import Resolver
 from hie.flow.tried import tried
 from hie.flow.writes import (
+    after_deletes,
     aims_of,
     aliases_of,
     audited,
@@ -173,12 +174,13 @@ class FhirFlow:
         plan = tagged(plan, work.labels)
         references = References(plan, self._bases)
         targets = references.targets() | own_names(plan)
-        known = await self._resolver.known(conn, origin, targets, aims_of(plan))
-        ids = {w.name: self._resolver.id_of(origin, w, known) for w in plan.writes} | aims
-        require_distinct(plan, ids, known)
+        found = await self._resolver.known(conn, origin, targets, aims_of(plan))
+        known = after_deletes(plan, found)
+        ids = {w.name: self._id_of(origin, w, found, known) for w in plan.writes} | aims
         kept = {w.name for w in plan.writes if w.condition in known and w.method is Method.POST}
         records = await self._identify(conn, origin, plan, ids, kept)
-        ids |= {name: ("Patient", found.source_record_id) for name, found in records.items()}
+        ids |= {name: ("Patient", one.source_record_id) for name, one in records.items()}
+        require_distinct(plan, ids, known)
         resolved = references.resolve(known, ids)
         if resolved.faults:
             raise refusal(resolved.faults)
@@ -208,6 +210,17 @@ class FhirFlow:
             )
             for w in plan.writes
         }
+
+    def _id_of(
+        self,
+        origin: Origin,
+        write: PlannedWrite,
+        before: Mapping[Target, HubId],
+        after: Mapping[Target, HubId],
+    ) -> HubId:
+        """Where a write goes: a delete by what is there before it, the rest by what is after."""
+        known = before if write.method is Method.DELETE else after
+        return self._resolver.id_of(origin, write, known)
 
     async def _patched(
         self, conn: AsyncConnection, plan: Plan, work: "_Work"

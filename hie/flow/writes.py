@@ -51,6 +51,13 @@ def aims_of(plan: Plan) -> frozenset[Target]:
     return frozenset(write.target for write in plan.writes if write.target is not None)
 
 
+def after_deletes(plan: Plan, known: Mapping[Target, HubId]) -> dict[Target, HubId]:
+    """What names and conditions mean once the deletes of a plan are carried out: they go first."""
+    aims = {w.target for w in plan.writes if w.method is Method.DELETE}
+    gone = {hub_id for target, hub_id in known.items() if target in aims}
+    return {target: hub_id for target, hub_id in known.items() if hub_id not in gone}
+
+
 def own_names(plan: Plan) -> frozenset[Target]:
     """What resources of conditional updates call themselves; it must be known to compare it."""
     return frozenset(
@@ -135,10 +142,10 @@ def require_distinct(plan: Plan, ids: Mapping[str, HubId], known: Mapping[Target
     seen: set[HubId] = set()
     for write in plan.writes:
         hub_id = ids[write.name]
+        # Deletes come first: what a request deletes it cannot create again under the same id.
+        if hub_id in seen:
+            _refuse(Category.INVALID, "two entries write one resource", "duplicate", write)
         if write.method is not Method.POST:
-            if hub_id in seen:
-                text = "two entries write one resource"
-                _refuse(Category.INVALID, text, "duplicate", write)
             seen.add(hub_id)
         name = _own_name(write)
         if name is not None and known.get(name, hub_id) != hub_id and write.target in known:

@@ -216,3 +216,35 @@ async def test_a_profile_that_nobody_knows_refuses_nothing(aurelia: Source, prof
     claimed = patient("C4", meta={"profile": [profile]}, gender="female")
     status, answer = await aurelia.transact(entry("POST", "Patient", claimed))
     assert status == 200, answer
+
+
+async def test_deletes_go_first_so_that_conditions_do_not_find_what_they_take(aurelia: Source):
+    her = await aurelia.make(patient("C5"))
+    ordered = weight(f"Patient/{her['id']}", identifier=[{"system": ORDER, "value": "C5"}])
+    old = await aurelia.make(ordered)
+    condition = f"identifier={ORDER}|C5"
+    status, answer = await aurelia.transact(
+        entry("POST", "Observation", ordered, request={"ifNoneExist": condition}),
+        entry("DELETE", f"Observation/{old['id']}"),
+    )
+    assert (status, statuses(answer)) == (200, ["201 Created", "204 No Content"])
+    _, found = await aurelia.ask(f"Observation?{condition}")
+    (one,) = found["entry"]
+    assert one["resource"]["id"] != old["id"]
+    # A patient is known by the number: what is deleted cannot be created in the same breath.
+    status, told = await aurelia.transact(
+        entry("POST", "Patient", patient("C5")), entry("DELETE", f"Patient/{her['id']}")
+    )
+    assert (status, told["issue"][0]["code"]) == (400, "duplicate")
+    # What is deleted is nothing to refer to.
+    status, told = await aurelia.transact(
+        entry("DELETE", f"Observation/{one['resource']['id']}"),
+        entry(
+            "POST",
+            "Observation",
+            weight(
+                f"Patient/{her['id']}", hasMember=[{"reference": one["fullUrl"].split("/fhir/")[1]}]
+            ),
+        ),
+    )
+    assert (status, told["issue"][0]["code"]) == (422, "not-found")

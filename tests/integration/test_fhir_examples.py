@@ -28,6 +28,8 @@ NOT_TAKEN = {
 #: Examples that are no valid resources of R4 by the models that judge, of all there are.
 MOST_REFUSED = 40
 BUNDLE_CHARACTERS = 500_000
+#: Bytes of the largest that is sent; beyond are the few Bundles of all definitions, 413.
+LARGEST = 8_000_000
 #: Types that the short form sends; the long form sends all.
 SHORT = (
     *("AllergyIntolerance", "CarePlan", "Claim", "Condition", "DiagnosticReport", "Encounter"),
@@ -41,6 +43,8 @@ def chosen() -> Iterator[tuple[str, str]]:
     for kind, paths in files_by_type().items():
         small = sorted(paths, key=lambda path: path.stat().st_size)
         for path in small if IS_LONG else small[: 3 * (kind in SHORT)]:
+            if path.stat().st_size > LARGEST:
+                continue
             text = path.read_text(encoding="utf-8")
             named = json.loads(text).get("resourceType")
             if named is not None and named not in NOT_TAKEN:
