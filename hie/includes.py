@@ -144,8 +144,9 @@ class Includes:
             return self._of_golden(include, sources)
         ids = [one.id for one in sources]
         found = await self._linked.targets(conn, residual, include, ids)
-        if include.is_person:
+        if include.person:
             found |= {(PATIENT, one.person_id) for one in sources if one.person_id}
+        if include.person == "any":
             further = await self._linked.further_persons(conn, residual, include.source, ids)
             found |= {(PATIENT, person) for person in further}
         return found

@@ -195,7 +195,7 @@ class ResultsReader:
         return q.Include(
             source=source,
             param_ids=param.param_ids,
-            is_person=bool(param.person),
+            person=param.person,
             targets=(target,) if target else param.targets,
             is_reverse=is_reverse,
             is_iterate=modifier == ITERATE,

@@ -15,8 +15,6 @@ from sqlalchemy import (
     SmallInteger,
     String,
     bindparam,
-    false,
-    or_,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -102,16 +100,23 @@ class LinkedResources:
             limit: the most to read.
         """
         found: dict[str, Served] = {}
-        for listed in _chunks(ids):
-            mine = padded(persons) if persons and include.is_person else []
-            query = self._statements.referring(
-                shape_of(residual), len(listed), len(mine), include.param_ids
-            )
-            values = self._values(residual, include.source, listed)
-            values |= {f"person_{n}": person for n, person in enumerate(mine)}
-            values |= {"target_type_id": self._index.type_id(target), "count": limit}
-            rows = await conn.execute(query, values)
-            found |= {one.id: one for one in await self._server.serve(conn, rows.all())}
+        # A way each: no database uses two indexes for one OR over subqueries.
+        ways = [("ref", "id", ids)]
+        ways += [("own", "person", persons)] if include.person else []
+        ways += [("shared", "person", persons)] if include.person == "any" else []
+        common = {
+            "type_id": self._index.type_id(include.source),
+            "target_type_id": self._index.type_id(target),
+            "count": limit,
+            **bound(residual),
+        }
+        for way, name, wanted in ways:
+            params = include.param_ids if way == "ref" else ()
+            for listed in _chunks(wanted):
+                query = self._statements.referring(shape_of(residual), len(listed), way, params)
+                these = {f"{name}_{n}": each for n, each in enumerate(listed)}
+                rows = (await conn.execute(query, {**common, **these})).all()
+                found |= {one.id: one for one in await self._server.serve(conn, rows)}
         return list(found.values())[:limit]
 
     def _values(self, residual: Residual, type_name: str, ids: Sequence[str]) -> dict[str, Any]:
@@ -152,23 +157,15 @@ class _Statements:
         return current(r).where(*self._these(shape, r, ids)).order_by(r.c.pk)
 
     def _referring(
-        self, shape: Shape, ids: int, persons: int, params: tuple[int, ...]
+        self, shape: Shape, count: int, way: str, params: tuple[int, ...]
     ) -> Select[Any]:
         r = resource.alias("r")
-        rows = select(sp_ref.c.resource_pk).where(
-            sp_ref.c.param_id.in_(params),
-            sp_ref.c.target_type_id == bindparam("target_type_id", type_=SmallInteger),
-            sp_ref.c.target_id.in_(_texts("id", ids)),
-        )
-        whose = _texts("person", persons)
-        shared = select(compartment.c.resource_pk).where(compartment.c.person_id.in_(whose))
-        theirs = or_(r.c.person_id.in_(whose), r.c.pk.in_(shared)) if whose else false()
         return (
             current(r)
             .where(
                 r.c.type_id == bindparam("type_id", type_=Integer),
                 r.c.deleted.is_(False),
-                or_(r.c.pk.in_(rows), theirs),
+                _by(way, r, count, params),
                 self._visible(shape, "r"),
             )
             .order_by(r.c.pk)
@@ -182,6 +179,21 @@ class _Statements:
             r.c.deleted.is_(False),
             self._visible(shape, r.name),
         ]
+
+
+def _by(way: str, r: Any, count: int, params: tuple[int, ...]) -> Any:
+    """How a resource refers: by rows of `sp_ref`, as a person's own, or as about them too."""
+    if way == "own":
+        return r.c.person_id.in_(_texts("person", count))
+    if way == "shared":
+        of_them = compartment.c.person_id.in_(_texts("person", count))
+        return r.c.pk.in_(select(compartment.c.resource_pk).where(of_them))
+    rows = select(sp_ref.c.resource_pk).where(
+        sp_ref.c.param_id.in_(params),
+        sp_ref.c.target_type_id == bindparam("target_type_id", type_=SmallInteger),
+        sp_ref.c.target_id.in_(_texts("id", count)),
+    )
+    return r.c.pk.in_(rows)
 
 
 def _texts(name: str, count: int) -> list[Any]:

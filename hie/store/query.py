@@ -104,7 +104,7 @@ class Include:
     Attributes:
         source: the type that holds the reference.
         param_ids: the reference parameter's, as stored.
-        is_person: whether references to Patients are answered by the resource's persons.
+        person: of the parameter (`SearchParam.person`): "" = references to Patients have rows.
         targets: the types a followed reference may point to; () = any.
         is_reverse: `_revinclude`: from what is referred to, to what refers.
         is_iterate: followed from what was included as well.
@@ -112,7 +112,7 @@ class Include:
 
     source: str
     param_ids: tuple[int, ...]
-    is_person: bool = False
+    person: str = ""
     targets: tuple[str, ...] = ()
     is_reverse: bool = False
     is_iterate: bool = False
