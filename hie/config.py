@@ -1,6 +1,7 @@
 """Everything read from config/: data, checked, with no connection open."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from adapters.hl7v2.charset import codec_of
 from adapters.hl7v2.conform import Conformer
@@ -78,8 +79,7 @@ class Config:
         self.consent = load_consent_settings(folder, settings.regime)
         self.mpi = load_mpi_settings(folder / "mpi")
         self.words: Words = load_words(folder / "mpi")
-        self.topics: Topics = load_topics(folder / "fhir" / "topics")
-        refuse(self._topic_faults())
+        self.topics: Topics = self._known_topics(folder / "fhir" / "topics")
         self.subscriptions: Policy = load_policy(folder, is_production=settings.is_production)
 
     def _overheard(self) -> list[str]:
@@ -110,14 +110,16 @@ class Config:
             if self.index.param("Patient", name) is None
         ]
 
-    def _topic_faults(self) -> list[str]:
-        """Types and filters of topics that the hub does not know."""
-        return [
+    def _known_topics(self, folder: Path) -> Topics:
+        """Topics whose types and filters the hub knows."""
+        topics = load_topics(folder)
+        refuse(
             f"topics/{topic.name}.toml: `{name}` is no type or search parameter in search.toml"
-            for topic in self.topics
+            for topic in topics
             for name in (topic.resource, *topic.filters)
             if not self._knows(topic.resource, name)
-        ]
+        )
+        return topics
 
     def _knows(self, type_name: str, name: str) -> bool:
         if name in (type_name, "_id"):
