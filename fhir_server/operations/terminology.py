@@ -23,7 +23,9 @@ from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 
-_LIMITS: Final = Limits(body_bytes=1024 * 1024, depth=40)
+_LIMITS: Final = Limits(body_bytes=256 * 1024, depth=40)
+#: Parts of a value set that is sent along.
+_MOST_INCLUDES: Final = 100
 _EXPAND: Final = frozenset({"url", "valueSet", "valueSetVersion", "filter", "count", "offset"})
 _LOOKUP: Final = frozenset({"code", "system", "version", "coding"})
 _OF_SYSTEM: Final = frozenset({"url", "code", "version", "display", "coding", "codeableConcept"})
@@ -195,12 +197,16 @@ def _value_set(edge: Edge, call: Call, asked: Asked) -> tuple[Vocabulary, ValueS
 
 def _sent(resource: FhirJson) -> ValueSet:
     try:
-        return read_value_set({"id": "sent", "url": "urn:hie:sent", **resource})
+        # Its own address would stand for what is here under the same.
+        found = read_value_set({**resource, "id": "sent", "url": "urn:hie:sent"})
     except (KeyError, TypeError, AttributeError) as error:
         text = "`valueSet`: expected a ValueSet with `compose.include`"
         place = "Parameters.parameter.where(name = 'valueSet').resource"
         issue = Issue(text=text, code="structure", expression=(place,))
         raise HieError(Category.INVALID, text, [issue]) from error
+    if len(found.includes) + len(found.excludes) > _MOST_INCLUDES:
+        raise HieError(Category.TOO_LARGE, f"`valueSet`: expected at most {_MOST_INCLUDES} parts")
+    return found
 
 
 def _code_system(vocabulary: Vocabulary, url: str, version: str) -> CodeSystem:

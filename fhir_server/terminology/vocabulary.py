@@ -179,7 +179,7 @@ class Vocabulary:
             inner = self.value_set(url)
             if inner is None:
                 return [], False
-            expansion = self._expanded(inner, depth + 1)
+            expansion = self._inner(inner, depth + 1)
             is_here = is_here and expansion.is_whole
             if position == 0 and not include.system:
                 members = list(expansion.members)
@@ -187,6 +187,15 @@ class Vocabulary:
                 kept = {(m.system, m.code) for m in expansion.members}
                 members = [m for m in members if (m.system, m.code) in kept]
         return members, is_here
+
+    def _inner(self, value_set: ValueSet, depth: int) -> Expansion:
+        """The expansion of a value set within another; whole ones are made once."""
+        found = self._expansions.get(value_set.url)
+        if found is None:
+            found = self._expanded(value_set, depth)
+            if found.is_whole:  # one that was cut short may be whole when asked for itself
+                self._expansions[value_set.url] = found
+        return found
 
     def _own_members(self, include: Include) -> tuple[list[Member], bool]:
         if not include.system:

@@ -188,6 +188,15 @@ async def test_a_value_set_sent_along_is_expanded(api):
     assert {"AMB", "IMP", "EMER"} <= {c["code"] for c in answer.json["expansion"]["contains"]}
 
 
+async def test_a_value_set_sent_along_has_bounded_parts(api):
+    parts = [{"valueSet": [R4 + "languages"]}] * 101
+    sent = {"resourceType": "ValueSet", "status": "active", "compose": {"include": parts}}
+    answer = await post(api, "ValueSet/$expand", valueSet=("resource", sent))
+    assert answer.status == 413
+    sent["compose"] = {"include": "nonsense"}
+    assert (await post(api, "ValueSet/$expand", valueSet=("resource", sent))).status == 400
+
+
 async def post(api, path, **named):
     parameters = [{"name": name, kind: value} for name, (kind, value) in named.items()]
     body = {"resourceType": "Parameters", "parameter": parameters}
