@@ -132,7 +132,7 @@ def test_a_concept_map_is_a_value_set(tmp_path: Path):
     rows = {"F": Concept(target="female", system="urn:sex"), "U": Concept(target="")}
     maps = Terminology({"sex": ConceptMap("sex", rows)})
     vocabulary = load_vocabulary(tmp_path, maps)
-    assert vocabulary.codes_of("urn:hie:valueset:sex") == {("urn:sex", "female")}
+    assert vocabulary.codes_of("urn:hie:valueset:sex") == frozenset({("urn:sex", "female")})
 
 
 def test_a_file_that_is_no_resource_is_named(tmp_path: Path):
