@@ -50,9 +50,9 @@ def search_parameters() -> str:
         "characters (strings) or by year, month and day (dates). *Text* is kept as one keyed hash: "
         "it is found by its first 24 characters, or whole.\n"
     )
-    rows = [(f"`{name}`", reason) for name, reason in absent.items()]
+    lacking = [(f"`{name}`", reason) for name, reason in absent.items()]
     parts.append("Of the standard's parameters the hub lacks:\n")
-    parts.append(_table(("parameter", "because"), rows))
+    parts.append(_table(("parameter", "because"), lacking))
     for name in sorted(types):
         parts.append(f"## {name}\n")
         rows = [

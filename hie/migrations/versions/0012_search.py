@@ -7,6 +7,8 @@ Revision: 0012
 Revises: 0011
 """
 
+from decimal import Decimal
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -79,5 +81,5 @@ def _progress() -> None:
     )
 
 
-def _number() -> sa.Numeric:
+def _number() -> sa.Numeric[Decimal]:
     return sa.Numeric(precision=30, scale=10)
