@@ -26,39 +26,33 @@ from tests.support.asked_hub import (
 QUESTIONS = (
     # The person: by values that BETA alone holds, and by those that all hold.
     *("Observation?patient.name=Oldname", "Observation?patient.name=Quill"),
-    *("Observation?patient.telecom=4135550100", "Observation?subject.identifier=urn:beta|B1"),
-    *("Observation?patient.gender:not=male", "Observation?patient.telecom:missing=true"),
-    *("Observation?patient.birthdate=1951-04-12", "Observation?patient.birthdate=ne1951-04-12"),
+    "Observation?subject.identifier=urn:beta|B1",
+    "Observation?patient.telecom:missing=true",
     *("Observation?patient.organization.name=Beta", "Observation?patient._id={hidden}"),
     *("Patient?organization.name=Beta", "Patient?organization:missing=true", "Patient?name=Quill"),
-    *("Patient?general-practitioner:Practitioner.name=Doe", "Organization?name=Beta"),
     # What refers to the person, or to what may be seen.
     f"Patient?_has:Observation:patient:code={HIV_RNA}",
-    f"Patient?_has:Observation:patient:code={HEMOGLOBIN}",
     f"Patient?_has:Observation:patient:code={GLUCOSE}",
     "Patient?_has:Observation:patient:encounter.status=finished",
-    "Patient?_has:Condition:patient:clinical-status=active",
     "Patient?_has:List:item:status=current",
     "Organization?_has:Patient:organization:name=Quill",
-    "Organization?_has:Encounter:service-provider:status=finished",
     "Organization?_has:Patient:organization:_has:Observation:patient:status=final",
-    "Observation?_has:List:item:status=current",
     "Observation?_has:List:item:_id={list}",
     "Observation?_has:Observation:has-member:status=final",
     "Observation?_list={list}",
     # What visible resources refer to.
     *("Observation?encounter.status=finished", "Observation?encounter.status:not=planned"),
     *("Observation?encounter.service-provider.name=Beta", "Observation?encounter._id={visit}"),
-    *("Observation?encounter:missing=false", "Observation?derived-from:Observation.status=final"),
+    "Observation?derived-from:Observation.status=final",
     "Observation?derived-from:Observation._lastUpdated=gt2020",
     # By the hub's own labels, texts and composites; with totals.
-    *("Observation?_security=HIV", "Observation?_security=R", "Observation?_security:not=R"),
+    *("Observation?_security=HIV", "Observation?_security:not=R"),
     *("Observation?code:text=viral", f"Observation?code-value-quantity={HEMOGLOBIN}$gt1"),
     "Observation?patient.name=Quill&_summary=count",
     "Observation?encounter.status=finished&_total=accurate&_count=1",
     f"Patient?_has:Observation:patient:code={HEMOGLOBIN}&_summary=count",
     # Compartments as addresses.
-    *("Patient/{person}/Observation", "Patient/{person}/Encounter", "Patient/{person}/List"),
+    *("Patient/{person}/Observation", "Patient/{person}/List"),
     *("Encounter/{visit}/Observation", "Encounter/{visit}/Encounter", "Patient/{hidden}/Condition"),
     "Patient/{person}/Observation?encounter.status=finished",
 )
@@ -88,6 +82,7 @@ async def test_nothing_hidden_takes_part_in_a_search_through_references(tmp_path
         await world.post("ALPHA", consent(alpha, permit("GAMMA", provision=[silence])))
         ids = {"person": person, "hidden": "z" * 26, "visit": "y" * 26, "list": "x" * 26}
         before = await _told(world, ids)
+        assert {status for status, _, _ in before.values()} == {200}, "every question is one"
         assert b'"entry"' in before["Observation?patient.name=Quill"][2]
         assert b'"entry"' in before[f"Patient?_has:Observation:patient:code={GLUCOSE}"][2]
 

@@ -104,10 +104,8 @@ DEEPEST = (
     "Encounter?_has:Observation:encounter:_has:List:item:status=current",
 )
 SHAPES = {
-    "own": ASKED,
     "nobody": Residual(),
     "self": Residual(self_person="p1", defaults=(EVERYTHING,), hard_bits=(1, 2, 4)),
-    "steward": Residual(sees_source_records=True, hard_bits=(1, 2), defaults=(EVERYTHING,)),
     "all": Residual(
         own_sources=frozenset({"a", "b"}),
         self_person="p1",
