@@ -74,12 +74,6 @@ def test_what_is_right_is_said_to_be(config: Path, capsys):
             '[validation]\nprofiles = ["urn:nobody"]\n',
             "saint-aurelia.toml [validation]: `profiles` names a profile",
         ),
-        (
-            "fhir/terminology/own.json",
-            '{"resourceType": "ValueSet"}',
-            "own.json: expected a CodeSystem or ValueSet",
-        ),
-        ("fhir/profiles/own.ndjson", "{}\n", "own.ndjson:1: expected a profile"),
         (SOURCE, '[expected]\ninterval = "often"\n', "saint-aurelia.toml [expected]: `interval`"),
         (SOURCE, '[codes]\nunit = "nowhere.csv"\n', "saint-aurelia.toml [codes]: `unit` must be"),
     ],
