@@ -41,6 +41,7 @@ from tests.support.exported import ASYNC, NDJSON, begin, complete, export, fetch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
+RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -207,6 +208,17 @@ async def test_a_consent_that_was_revoked_meanwhile_holds_from_the_next_request(
             assert len(lines) == (entry["type"] in ("Observation", "Patient"))
     told = [event.record for event in await events(world, person)]
     assert len(told) == 1, "nothing of the second export left, so nothing of it is on record"
+
+    of_observations = {"class": [{"system": RESOURCE_TYPES, "code": "Observation"}]}
+    partly = permit("GAMMA", provision=[deny(actor("GAMMA"), **of_observations)])
+    files = {entry["type"]: entry["url"] for entry in manifest["output"]}
+    await world.put("ALPHA", f"Consent/{wish}", consent(alpha, partly))
+    assert len(await fetch(world, "GAMMA", files["Patient"])) == 2
+    [latest, _] = await events(world, person)
+    assert {line[1] for line in latest.record.detail["shown"]} == {"Consent", "Patient"}
+    await world.put("ALPHA", f"Consent/{wish}", consent(alpha, permit("GAMMA")))
+    assert len(await fetch(world, "GAMMA", files["Observation"])) == 1, "the event named none"
+    assert len(await events(world, person)) == 2
 
 
 async def test_a_revocation_holds_in_the_middle_of_a_file(world: World) -> None:
