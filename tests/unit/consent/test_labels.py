@@ -252,3 +252,22 @@ def test_remembered_codes_are_forgotten_before_they_fill_the_memory():
     for code in ("B20", "J45", "F10", "B20"):
         found = labeller.labels(condition(ICD, code)).mask
     assert TABLE.codes(found) == ("HIV",)
+
+
+def test_a_label_is_asked_for_by_the_masks_that_show_it():
+    sensitivity = load_sensitivity(CONFIG / "sensitivity")
+    bits = [level.bit for level in sensitivity.levels if level.bit is not None]
+    bits += [each.bit for each in sensitivity.labels]
+    masks = [0, *(1 << bit for bit in bits), *(1 << a | 1 << b for a in bits for b in bits)]
+    names = {(c["system"], c["code"]) for mask in masks for c in TABLE.codings(mask)}
+    asked = {*names, *((None, code) for _, code in names), *((s, None) for s, _ in names)}
+    for system, code in asked:
+        ways = TABLE.asked(system, code)
+        for mask in masks:
+            shown = any(
+                system in (None, c["system"]) and code in (None, c["code"])
+                for c in TABLE.codings(mask)
+            )
+            met = any(mask & counted == wanted for counted, wanted in ways)
+            assert met is shown, (system, code, mask)
+    assert TABLE.asked("urn:other", "HIV") == []
