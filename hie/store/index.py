@@ -144,12 +144,13 @@ class SearchIndex:
         Args:
             definitions: those that the stored rows were written by; None = the present ones.
         """
-        behind = set()
-        for key, made in self.definitions.items() if definitions is not None else ():
-            if (definitions or {}).get(key) != made:
-                kind, number = (int(part) for part in key.split("/"))
-                behind.add((self._names[kind], number))
-        self._behind = frozenset(behind)
+        behind = () if definitions is None else self.behind(definitions)
+        self._behind = frozenset((self._names[kind], number) for kind, number in behind)
+
+    def behind(self, definitions: Mapping[str, str]) -> set[tuple[int, int]]:
+        """Type and parameter numbers whose rows would be others than by those definitions."""
+        keys = (key for key, made in self.definitions.items() if definitions.get(key) != made)
+        return {(int(kind), int(number)) for kind, number in (key.split("/") for key in keys)}
 
     def clinical_period(self, resource: FhirJson) -> tuple[int, int] | None:
         """The time [lo, hi) in µs a resource is about, for Consents on a data period."""

@@ -220,9 +220,9 @@ class ResourceLoader:
         return found
 
     async def again(
-        self, conn: AsyncConnection, *, after: int, last: int, limit: int
+        self, conn: AsyncConnection, types: Sequence[int], *, after: int, last: int, limit: int
     ) -> list[Again]:
-        """Resources in the order of their keys, held until the transaction ends.
+        """Resources of some types in the order of their keys, held until the transaction ends.
 
         Not what was deleted: its rows stay, for the rules about its history.
 
@@ -231,7 +231,7 @@ class ResourceLoader:
         """
         r = resource.alias("r")
         query = current(r).where(r.c.pk > after, r.c.pk <= last, r.c.deleted.is_(False))
-        query = query.order_by(r.c.pk).limit(limit)
+        query = query.where(r.c.type_id.in_(types)).order_by(r.c.pk).limit(limit)
         rows = (await conn.execute(query.with_for_update(of=r, nowait=True))).all()
         pks = [row.pk for row in rows]
         shared = select(compartment).where(compartment.c.resource_pk.in_(pks))

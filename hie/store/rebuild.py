@@ -2,8 +2,9 @@
 
 What the rows that stand were written by is kept (`search_table`). Where the table of this
 version makes other rows, the parameters concerned are held back (asked for, they are refused
-as BUSY) while every resource stored until then is read again, in portions of a transaction
-each; new writes have the new rows at once. Stopped, it goes on where it was.
+as BUSY) while every resource of their types that was stored until then is read again, in
+portions of a transaction each; new writes have the new rows at once. Stopped, it goes on where
+it was.
 """
 
 import asyncio
@@ -85,13 +86,15 @@ class IndexRebuild:
         if is_new or (row is not None and self._same(row)):
             await self._keep(conn)
             return
-        await self._begin(conn, is_anew=False)
+        behind = self._index.behind(_definitions(row))
+        await self._begin(conn, {kind for kind, _ in behind}, is_anew=False)
         self._hold_back(row)
 
     async def again(self) -> None:
         """Begin to read every resource again, whatever the rows were written by."""
+        types = {self._index.type_id(name) for name in self._index.types}
         async with self._db.transaction() as conn:
-            await self._begin(conn, is_anew=True)
+            await self._begin(conn, types, is_anew=True)
 
     async def follow(self, conn: AsyncConnection) -> None:
         """Ask anew what is held back: another process may have come to the end."""
@@ -145,7 +148,8 @@ class IndexRebuild:
         row = (await conn.execute(select(search_rebuild))).first()
         if row is None:
             return True
-        found = await self._loader.again(conn, after=row.done_pk, last=row.last_pk, limit=PORTION)
+        types, done = json.loads(row.types), row.done_pk
+        found = await self._loader.again(conn, types, after=done, last=row.last_pk, limit=PORTION)
         if not found:
             await self._keep(conn)
             return True
@@ -165,17 +169,20 @@ class IndexRebuild:
         )
         return False
 
-    async def _begin(self, conn: AsyncConnection, *, is_anew: bool) -> None:
+    async def _begin(self, conn: AsyncConnection, types: set[int], *, is_anew: bool) -> None:
         row = (await conn.execute(select(search_rebuild))).first()
         if row is not None and row.digest == self._digest and not is_anew:
             return
-        counted = select(func.count(), func.max(resource.c.pk))
-        total, last = (await conn.execute(counted.where(resource.c.deleted.is_(False)))).one()
+        counted = select(func.count(), func.max(resource.c.pk)).where(
+            resource.c.type_id.in_(types), resource.c.deleted.is_(False)
+        )
+        total, last = (await conn.execute(counted)).one()
         await conn.execute(delete(search_rebuild))
         await conn.execute(
             insert(search_rebuild).values(
                 id=1,
                 digest=self._digest,
+                types=json.dumps(sorted(types)),
                 done_pk=0,
                 last_pk=last or 0,
                 done=0,

@@ -273,6 +273,7 @@ search_rebuild = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("digest", String(32), nullable=False),
+    Column("types", Text, nullable=False),  # JSON: the numbers of the types concerned
     Column("done_pk", BigInteger, nullable=False),
     Column("last_pk", BigInteger, nullable=False),
     Column("done", BigInteger, nullable=False),

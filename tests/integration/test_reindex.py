@@ -182,6 +182,25 @@ async def test_an_empty_hub_and_another_comment_need_nothing(
         assert (await conn.execute(select(search_rebuild))).first() is None
 
 
+async def test_only_types_whose_table_changed_are_read_again(before: Store, after: Store):
+    await before.start()
+    await before.write(2)
+    other = NewVersion(
+        type="Organization",
+        id="org",
+        resource={"resourceType": "Organization", "name": "River Trust"},
+        source_id="s",
+        message_id=1,
+        label_mask=0,
+    )
+    async with before.database.transaction() as conn:
+        await before.writer.write(conn, [other], NOW_US)
+    await after.start()
+    assert (await after.rebuild.progress()).total == 2
+    await after.rebuild.again()
+    assert (await after.rebuild.progress()).total == 3
+
+
 async def test_everything_can_be_read_again_at_will(after: Store):
     await after.start()
     await after.write(3)

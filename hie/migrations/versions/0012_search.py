@@ -73,6 +73,7 @@ def _progress() -> None:
         "search_rebuild",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("digest", sa.String(length=32), nullable=False),
+        sa.Column("types", sa.Text(), nullable=False),
         *(
             sa.Column(name, sa.BigInteger(), nullable=False)
             for name in ("done_pk", "last_pk", "done", "total", "started_us")
