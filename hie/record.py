@@ -14,6 +14,7 @@ from hie.disclosure import Disclosures
 from hie.golden import GoldenPatients
 from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
+from hie.searching import Searches
 from hie.sight import Sight
 from hie.store.charts import Around, Charts
 from hie.store.portion import Choose, Marks, Portion, Wanted
@@ -29,11 +30,12 @@ _AT_ONCE: Final = 500
 class Records:
     """Reads records for callers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - joined once, in services.py
         self,
         db: Database,
         repository: ResourceRepository,
         charts: Charts,
+        searches: Searches,
         sight: Sight,
         golden: GoldenPatients,
         disclosures: Disclosures,
@@ -41,6 +43,7 @@ class Records:
         self._db = db
         self._repository = repository
         self._charts = charts
+        self._searches = searches
         self._sight = sight
         self._golden = golden
         self._disclosures = disclosures
@@ -130,12 +133,11 @@ class Records:
         """
         residual = self._sight.residual(ctx)
         async with self._db.reading() as conn:
-            persons = await self._sight.persons(conn, ctx, residual, query.persons)
-            query = replace(query, persons=persons, count=MOST_CHOSEN_FROM + 1, cursor=None)
-            found = (await self._repository.search(conn, residual, query)).served
-            if len(found) > MOST_CHOSEN_FROM:
+            asked = replace(query, count=MOST_CHOSEN_FROM + 1, cursor=None)
+            page = await self._searches.page(conn, residual, ctx.caller, [asked])
+            if len(page.matches) > MOST_CHOSEN_FROM:
                 raise _too_many()
-            told = [*choose(found)]
+            told = [*choose(page.matches)]
             await self._sight.recheck(conn, ctx, told)
         await self._told(ctx, operation, (query.type, ""), told, set())
         return Page(matches=tuple(told))

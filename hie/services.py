@@ -160,7 +160,7 @@ class Services:
         )
         charts = Charts(index, visibility, self.repository)
         self.records = Records(
-            self.db, self.repository, charts, sight, self.golden, self.disclosures
+            self.db, self.repository, charts, searches, sight, self.golden, self.disclosures
         )
         self.identities = Identities(
             self.db,

@@ -40,6 +40,7 @@ async def lastn(edge: Edge, call: Call) -> Answer:
         searched,
         is_lenient=is_lenient(call.headers.get("Prefer")),
         now_us=call.ctx.now_us,
+        may=lambda other: call.ctx.caller.may(other, "s"),
     )
     page = await edge.records.chosen(
         call.ctx,

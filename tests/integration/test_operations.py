@@ -240,6 +240,8 @@ async def test_lastn_takes_the_newest_of_each_kind(chart: Chart) -> None:
     ]
     narrow = f"Observation/$lastn?subject=Patient/{chart.person}&code={LOINC}|{HEMOGLOBIN}&max=9"
     assert told(await world.get("ALPHA", narrow)) == [f"Observation/{other}"]
+    chained = f"Observation/$lastn?patient={chart.person}&code={GLUCOSE}&encounter.status=finished"
+    assert told(await world.get("ALPHA", chained)) == [f"Observation/{chart.late}"]
 
 
 async def test_docref_gives_the_newest_document_of_each_kind_or_those_of_a_time(
