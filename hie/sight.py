@@ -88,25 +88,6 @@ class Sight:
             return record if record.is_deleted else self._golden.refer(record)
         return None
 
-    async def persons(
-        self,
-        conn: AsyncConnection,
-        ctx: RequestContext,
-        residual: Residual,
-        asked: Sequence[str] | None,
-    ) -> tuple[str, ...] | None:
-        """The persons that ids of Patients mean: merges followed, own source records too."""
-        if asked is None:
-            return None
-        found: list[str] = []
-        for one in asked:
-            person = await self.current(conn, residual, one)
-            record = await self._repository.read(conn, residual, "Patient", one)
-            if record and record.source_id in ctx.caller.sources:
-                person = PersonId(record.person_id)
-            found.append(person)
-        return tuple(dict.fromkeys(found))
-
     async def current(self, conn: AsyncConnection, residual: Residual, asked: str) -> PersonId:
         """The person an id means now; an id that is nobody's stays as it is and finds nothing.
 
