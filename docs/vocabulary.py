@@ -119,7 +119,7 @@ def _keep(url: str, known: dict[str, Json], kept: dict[str, Json]) -> None:
 
 
 def _head(resource: Json) -> Json:
-    kept = {name: resource[name] for name in ("url", "version", "name") if name in resource}
+    kept: Json = {n: resource[n] for n in ("url", "version", "name") if n in resource}
     return {"resourceType": resource["resourceType"], "id": resource["id"], **kept}
 
 
@@ -151,7 +151,7 @@ def _concept(concept: Json) -> Json:
 
 def _value_set(resource: Json) -> Json:
     compose = resource.get("compose", {})
-    made = {"include": [_include(each) for each in compose.get("include", [])]}
+    made: Json = {"include": [_include(each) for each in compose.get("include", [])]}
     if compose.get("exclude"):
         made["exclude"] = [_include(each) for each in compose["exclude"]]
     return {**_head(resource), "status": "active", "compose": made}
@@ -159,7 +159,7 @@ def _value_set(resource: Json) -> Json:
 
 def _include(include: Json) -> Json:
     system = include.get("system", "")
-    made = {name: include[name] for name in ("system", "valueSet", "filter") if name in include}
+    made: Json = {n: include[n] for n in ("system", "valueSet", "filter") if n in include}
     listed = include.get("concept", [])
     if system.startswith(CARRIED) and 0 < len(listed) <= MOST_LISTED:
         made["concept"] = [

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from fhirclient import client as smart
-from fhirclient.models.bundle import Bundle
-from fhirclient.models.observation import Observation
-from fhirclient.models.patient import Patient
+from fhirclient import client as smart  # type: ignore[import-untyped]  # it tells no types
+from fhirclient.models.bundle import Bundle  # type: ignore[import-untyped]  # it tells no types
+from fhirclient.models.observation import Observation  # type: ignore[import-untyped]  # it tells no types
+from fhirclient.models.patient import Patient  # type: ignore[import-untyped]  # it tells no types
 from fhirpy import AsyncFHIRClient
 from fhirpy.base.exceptions import ResourceNotFound
 
