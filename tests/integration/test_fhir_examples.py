@@ -27,8 +27,9 @@ NOT_TAKEN = {
 }
 #: Examples that are no valid resources of R4 by the models that judge, of all there are.
 MOST_REFUSED = 40
-#: Patients with the number of another one: for the hub they are one record, the last one stands.
-MOST_SHARED = 6
+#: Types of which two examples with one number are one record for the hub.
+BY_NUMBER = frozenset({"Patient", "Practitioner", "Organization", "Location"})
+MOST_SHARED = 20
 BUNDLE_CHARACTERS = 500_000
 #: Bytes of the largest that is sent; beyond are the few Bundles of all definitions, 413.
 LARGEST = 8_000_000
@@ -95,7 +96,7 @@ async def sent(hub: RunningHub, token: str, examples: list[tuple[str, str]]) -> 
 def _is_shared(kind: str, place: str, places: list[str]) -> bool:
     """Whether two examples are one record, by a number that both carry."""
     path = place.partition("/_history/")[0]
-    return kind == "Patient" and sum(one.startswith(f"{path}/") for one in places) > 1
+    return kind in BY_NUMBER and sum(one.startswith(f"{path}/") for one in places) > 1
 
 
 def contents(text: str, ids: tuple[str, str]) -> dict[str, tuple[str, ...]]:
