@@ -40,7 +40,7 @@ class Chart:
         """Names of matches, and of what was included, each once."""
         bundle = await self.get(address, token)
         names = {value: name for name, value in self.ids.items()}
-        found = {"match": [], "include": []}
+        found: dict[str, list[str]] = {"match": [], "include": []}
         for entry in bundle.get("entry", ()):
             key = entry["resource"]["id"]
             found[entry["search"]["mode"]].append(names.get(key, entry["resource"]["resourceType"]))
@@ -89,7 +89,7 @@ async def fill(chart):
 async def test_a_page_brings_what_was_asked_for_with_it(chart):
     panel = f"Observation?_id={chart.ids['panel']}"
     assert await chart.shown(panel) == (["panel"], [])
-    rows = (
+    rows: tuple[tuple[str, list[str] | None], ...] = (
         ("_include=Observation:encounter", ["visit"]),
         ("_include=Observation:patient", ["person"]),
         ("_include=Observation:subject:Patient", ["person"]),

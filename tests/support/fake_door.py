@@ -131,6 +131,11 @@ class FakeDoor:
         total = len(found) if query.is_total_wanted else None
         return replace(_page(found, query.count, query.cursor), total=total)
 
+    async def search_types(self, ctx: RequestContext, queries: Sequence[Query], /) -> Page:
+        pages = [await self.search(ctx, replace(query, cursor=None)) for query in queries]
+        found = [served for page in pages for served in page.matches]
+        return _page(found, queries[0].count, queries[0].cursor)
+
     async def everything(
         self, ctx: RequestContext, person_id: str, portion: Portion, cursor: str | None, /
     ) -> Page:

@@ -248,7 +248,7 @@ def _dated(rng: Random, name: str, param: Param, asked: list[str]) -> Clause:
         name,
         ",".join((prefix if prefix != "eq" else "") + one for prefix, one in ways),
         lambda held: any(
-            compared(prefix, *value, *span(one))
+            compared(prefix, value[0], value[1], *span(one))
             for prefix, one in ways
             for value in param.values(held.resource)
         ),

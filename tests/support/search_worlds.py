@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from consent.confine import Reach, confined
 from consent.evaluate import decide
@@ -11,6 +12,7 @@ from consent.rules import rule_rows
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.fhir import FhirJson, objects
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyStore
 from hie.store.index import load_index
 from hie.store.writer import NewVersion, ResourceWriter
@@ -95,7 +97,8 @@ class World:
         for name in ("d1", "d2"):
             self._keep("Practitioner", name, active=rng.random() < 0.5)
         for number, name in enumerate(rng.sample(NAMES, 3)):
-            part = {"partOf": {"reference": f"Organization/o{number - 1}"}} if number else {}
+            above = {"reference": f"Organization/o{number - 1}"}
+            part: dict[str, Any] = {"partOf": above} if number else {}
             self._keep("Organization", f"o{number}", name=name, active=rng.random() < 0.5, **part)
         for record, person in self.records.items():
             self._keep("Patient", record, filed=[record], **self._described(record, person))
@@ -122,9 +125,7 @@ class World:
             "identifier": [{"system": "urn:mrn", "value": record}],
         }
 
-    def _keep(
-        self, kind: str, key: str, /, *, filed: list[str] | None = None, **body: object
-    ) -> None:
+    def _keep(self, kind: str, key: str, /, *, filed: list[str] | None = None, **body: Any) -> None:
         rng = self.rng
         is_clinical = bool(filed)
         codes = rng.sample(LABELS, rng.choice([0, 0, 0, 1])) if is_clinical else []
@@ -230,7 +231,7 @@ async def store(database: Database, world: World, ring: KeyRing) -> None:
                 source_id=held.source_id,
                 message_id=1,
                 label_mask=held.label_mask,
-                patients=held.filed,
+                patients=tuple((SourceRecordId(r), PersonId(p)) for r, p in held.filed),
                 key_owner=held.filed[0][0] if held.filed else "",
                 is_deleted=held.is_deleted,
             )

@@ -11,15 +11,23 @@ from fhir_server.search.results import ResultsReader, Shown
 from fhir_server.search.subset import load_subsets
 from fhir_server.settings import FhirSettings
 from hie.kernel.errors import HieError
-from hie.store.index import load_index
+from hie.store.index import SearchParam, load_index
 from hie.store.query import Include, Page, Query, Served, Sort
 from tests.support.tree import ROOT
 
 INDEX = load_index(ROOT / "config/fhir")
 READER = ResultsReader(INDEX, FhirSettings(max_count=100))
 SUBSETS = load_subsets(ROOT / "config/fhir/subsets.json")
-DATE = INDEX.param("Observation", "date")
-ENCOUNTER = INDEX.param("Observation", "encounter")
+
+
+def param_of(name: str) -> SearchParam:
+    """A search parameter of Observation."""
+    found = INDEX.param("Observation", name)
+    assert found is not None
+    return found
+
+
+DATE, ENCOUNTER = param_of("date"), param_of("encounter")
 
 
 def shown(*params, types=("Observation",)):

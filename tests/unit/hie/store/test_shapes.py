@@ -1,7 +1,7 @@
 """One statement for all searches of a shape."""
 
 from hie.store import query as q
-from hie.store.shapes import MOST_VALUES, Slot, shape_of_query, with_slots
+from hie.store.shapes import MOST_VALUES, Shape, Slot, shape_of_query, with_slots
 
 
 def a_query(person="p1", code="c1", count=20, **more):
@@ -17,9 +17,15 @@ def a_query(person="p1", code="c1", count=20, **more):
     )
 
 
+def shaped(query: q.Query) -> Shape:
+    shape = shape_of_query(query)
+    assert shape is not None
+    return shape
+
+
 def test_searches_that_differ_in_values_and_pages_have_one_shape():
-    one = shape_of_query(a_query())
-    other = shape_of_query(a_query("p2", "c2", 7, cursor="[1]", is_total_wanted=True))
+    one = shaped(a_query())
+    other = shaped(a_query("p2", "c2", 7, cursor="[1]", is_total_wanted=True))
     assert one.query == other.query
     assert hash(one.query) == hash(other.query)
     assert list(one.values.values()) == ["p1", "s", "c1", 1, 2]
@@ -27,7 +33,7 @@ def test_searches_that_differ_in_values_and_pages_have_one_shape():
 
 
 def test_what_decides_the_statement_is_in_the_shape():
-    plain = shape_of_query(a_query()).query
+    plain = shaped(a_query()).query
     any_system = q.Token(param="code", param_ids=(43,), values=(q.TokenValue(code="c1"),))
     for different in (
         a_query(sort=(q.Sort(param="_id"),)),
@@ -35,11 +41,11 @@ def test_what_decides_the_statement_is_in_the_shape():
         q.Query(type="Observation", persons=("p1",), criteria=(any_system,)),
         q.Query(type="Observation", persons=("p1", "p2"), criteria=a_query().criteria),
     ):
-        assert shape_of_query(different).query != plain
+        assert shaped(different).query != plain
 
 
 def test_the_values_come_back_to_their_places():
-    shape = shape_of_query(a_query())
+    shape = shaped(a_query())
     restored = with_slots(shape.query, lambda slot: shape.values[slot.name])
     assert restored.persons == a_query().persons
     assert restored.criteria == a_query().criteria
