@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from fhir_server.interactions.create import READ_ONLY_TYPES
+from fhir_server.negotiate import FHIR_JSON, JSON_PATCH, MERGE_PATCH
 from fhir_server.operations.subscriptions import SEARCHED
 from fhir_server.search.linked import included, reverse_included
 from fhir_server.search.params import modifiers_of
@@ -37,7 +38,7 @@ SYSTEM_INTERACTIONS: Final = {
 BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 WRITING: Final = frozenset({"update", "patch", "create", "delete"})
 #: What a patch may be written in, besides FHIR JSON (FHIRPath Patch).
-PATCH_FORMATS: Final = ("application/json-patch+json", "application/fhir+json")
+PATCH_FORMATS: Final = (JSON_PATCH, MERGE_PATCH, FHIR_JSON)
 #: Parameters every type has.
 EVERYWHERE: Final = (
     {

@@ -13,6 +13,7 @@ from hie.kernel.errors import Category, HieError
 
 FHIR_JSON: Final = "application/fhir+json"
 JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 ENCODINGS: Final = ("gzip", "deflate", "identity")
 FORM: Final = "application/x-www-form-urlencoded"
 JSON_TYPES: Final = frozenset({FHIR_JSON, "application/json", "text/json"})
@@ -81,17 +82,17 @@ def prefers_resource(accept: str | None, format_param: str | None, media: str) -
     raise HieError(Category.NOT_ACCEPTABLE, text)
 
 
-def require_json_content(content_type: str | None, more: str | None = None) -> None:
-    """Make sure that a body is FHIR JSON in UTF-8, or of the other type that is taken.
+def require_json_content(content_type: str | None, more: Sequence[str] = ()) -> None:
+    """Make sure that a body is FHIR JSON in UTF-8, or of another type that is taken.
 
     Raises:
         HieError: UNSUPPORTED_MEDIA otherwise.
     """
     for name, parameters in _media(content_type or ""):
         charset = parameters.get("charset", "utf-8").strip('"').lower()
-        if (name in JSON_TYPES or name == more) and charset in ("utf-8", "utf8", "us-ascii"):
+        if (name in JSON_TYPES or name in more) and charset in ("utf-8", "utf8", "us-ascii"):
             return
-    expected = f"`{FHIR_JSON}`" + (f" or `{more}`" if more else "")
+    expected = " or ".join(f"`{name}`" for name in (FHIR_JSON, *more))
     raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected {expected}")
 
 

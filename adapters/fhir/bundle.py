@@ -28,6 +28,7 @@ from hie.kernel.fhir import ID, FhirJson
 
 _TYPE: Final = re.compile(r"^[A-Z][A-Za-z]{1,63}$")
 JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 _IF_MATCH: Final = re.compile(r'^(?:W/)?"([A-Za-z0-9\-.]{1,64})"$')
 
 
@@ -282,9 +283,16 @@ def _patch(entry: _Entry) -> Any:
     content, where = entry.resource, entry.expression
     if isinstance(content, dict) and content.get("resourceType") == "Binary" and entry.place:
         content = _in_binary(content, where)
-    is_parameters = isinstance(content, dict) and content.get("resourceType") == "Parameters"
-    if not is_parameters and not isinstance(content, list):
-        text = "a patch is a JSON Patch (in a Bundle: as a Binary) or a Parameters resource"
+    if isinstance(content, dict):
+        kind = content.get("resourceType")
+        is_merge = kind is None and not entry.place
+        if kind == "Parameters" or is_merge:
+            return content
+    if not isinstance(content, list):
+        text = (
+            "a patch is a JSON Patch (in a Bundle: as a Binary), a Parameters resource, or an"
+            " object of the changed elements; a whole resource is an update, PUT"
+        )
         _refuse(Category.INVALID, text, "structure", where)
     return content
 

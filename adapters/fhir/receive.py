@@ -15,7 +15,7 @@ from email.message import Message
 from typing import Final, Protocol, Self
 
 from adapters.fhir.body import Limits, parse_body, parse_json
-from adapters.fhir.bundle import JSON_PATCH, Planner
+from adapters.fhir.bundle import JSON_PATCH, MERGE_PATCH, Planner
 from adapters.fhir.plan import Plan, WriteRequest
 from adapters.port import JournalEntry, JournalPort, Wire
 from hie.kernel.context import RequestContext
@@ -195,7 +195,7 @@ def require_json(call: FhirCall) -> None:
     declared["content-type"] = call.content_type
     charset = declared.get_param("charset", "utf-8")
     is_utf8 = isinstance(charset, str) and charset.lower() in _CHARSETS
-    taken = _JSON_TYPES | {JSON_PATCH} if call.method == "PATCH" else _JSON_TYPES
+    taken = _JSON_TYPES | {JSON_PATCH, MERGE_PATCH} if call.method == "PATCH" else _JSON_TYPES
     if declared.get_content_type() not in taken or not is_utf8:
         text = "the hub takes `application/fhir+json` in UTF-8"
         raise HieError(Category.UNSUPPORTED_MEDIA, text)

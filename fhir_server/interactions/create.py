@@ -6,13 +6,13 @@ Spec: https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.htm
 from typing import Final
 
 from fhir_server.exchange import Answer, Call, Edge
-from fhir_server.negotiate import JSON_PATCH, preference, require_json_content
+from fhir_server.negotiate import JSON_PATCH, MERGE_PATCH, preference, require_json_content
 from fhir_server.outcome import operation_outcome
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
 
 #: What else than FHIR JSON an interaction takes.
-MORE_CONTENT: Final = {"patch": JSON_PATCH}
+MORE_CONTENT: Final = {"patch": (JSON_PATCH, MERGE_PATCH)}
 #: Preferences that the writer carries out; `minimal` leaves out what it gives.
 RETURNED: Final = frozenset({"representation", "operationoutcome"})
 #: Written by the hub alone.
@@ -37,7 +37,9 @@ async def deliver(edge: Edge, call: Call) -> Answer:
     if not call.ctx.caller.sources:
         raise HieError(Category.FORBIDDEN, "this token writes for no source")
     if call.interaction != "delete":
-        require_json_content(call.headers.get("Content-Type"), MORE_CONTENT.get(call.interaction))
+        require_json_content(
+            call.headers.get("Content-Type"), MORE_CONTENT.get(call.interaction, ())
+        )
         if not call.body.strip():
             raise HieError(Category.INVALID, "the request has no body")
     condition = tuple(pair for pair in call.params if pair[0] not in GENERAL)

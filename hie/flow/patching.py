@@ -16,6 +16,7 @@ from adapters.fhir.bundle import without_server_data
 from adapters.fhir.fhirpath import Elements
 from adapters.fhir.fhirpath_patch import fhirpath_patch
 from adapters.fhir.json_patch import depth, json_patch
+from adapters.fhir.merge_patch import merge_patch
 from adapters.fhir.plan import Method, Plan, PlannedWrite, Target
 from adapters.fhir.references import HubId
 from hie.flow.placement import Origin
@@ -119,8 +120,10 @@ class Patches:
         try:
             if isinstance(write.patch, list):
                 after = json_patch(before, write.patch)
-            else:
+            elif write.patch.get("resourceType") == "Parameters":
                 after = fhirpath_patch(before, write.patch, self._elements)
+            else:
+                after = merge_patch(before, write.patch)
         except HieError as error:
             raise _placed(error, write) from error
         is_same = isinstance(after, dict) and all(

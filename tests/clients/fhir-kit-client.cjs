@@ -1,10 +1,15 @@
 // The client of the FHIR kit.
 "use strict";
 
+const path = require("path");
+const { pathToFileURL } = require("url");
 const { base, token, patient, observation, batch, finalStatus, run } = require("./scenario.cjs");
 
 run(async () => {
-  const { default: Client } = await import("fhir-kit-client");
+  // A module of the newer kind is not found by NODE_PATH.
+  const folder = path.join(process.env.NODE_PATH, "fhir-kit-client");
+  const main = path.join(folder, require(path.join(folder, "package.json")).main);
+  const { Client } = await import(pathToFileURL(main).href);
   const client = new Client({ baseUrl: base, bearerToken: token });
   const statement = await client.capabilityStatement();
   const person = await client.read({ resourceType: "Patient", id: patient });

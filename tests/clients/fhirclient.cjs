@@ -16,9 +16,8 @@ run(async () => {
     pageLimit: 0,
     flat: true,
   });
-  const referring = await client.request(`Observation?patient=${patient}&_count=1`, {
-    resolveReferences: "entry.0.resource.subject",
-    graph: true,
+  const referring = await client.request(`Observation/${found[0].id}`, {
+    resolveReferences: "subject",
   });
   const created = await client.create(observation("2345-7", 90));
   const patched = await client.patch(`Observation/${created.id}`, finalStatus);
@@ -40,7 +39,7 @@ run(async () => {
   return {
     read: person.id,
     found: found.map((one) => one.id),
-    resolved: referring.entry[0].resource.subject.resourceType,
+    resolved: referring.subject.resourceType,
     created: created.status,
     patched: [patched.status, patched.meta.versionId],
     updated: updated.note[0].text,
