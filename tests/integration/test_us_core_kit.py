@@ -76,7 +76,7 @@ async def test_a_patient_finds_the_own_chart_as_the_kit_asks(hub: RunningHub) ->
 
 
 @pytest.mark.skipif(not STANDARDS.is_dir(), reason="HIE_STANDARDS: the kit's own description")
-def test_our_table_says_what_the_kit_says() -> None:
+async def test_our_table_says_what_the_kit_says() -> None:
     pytest.importorskip("yaml")
     from tests.us_core.compile_kit import compiled  # noqa: PLC0415 - needs the library above
 

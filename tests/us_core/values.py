@@ -13,6 +13,8 @@ from tests.us_core.build import Resource
 from tests.us_core.elements import at, codes
 from tests.us_core.kit import Param
 
+#: What a hub may store by day alone, and refuse to be asked by the hour (docs/adr/0012).
+BY_DAY = frozenset({"birthdate", "death-date"})
 DATES = frozenset({"date", "dateTime", "Period", "instant"})
 TOKENS = frozenset({"CodeableConcept", "Coding", "code", "Identifier"})
 PREFIX = re.compile(r"(gt|ge|lt|le)?(.+)")
@@ -29,8 +31,7 @@ def asked(resource: Resource, param: Param, *, with_system: bool = False) -> Ite
     """Values that this resource must be found by."""
     for node in found(resource, param):
         if param.type in DATES:
-            # A day is not the whole of a period: it is found by what goes on after its start.
-            yield node if isinstance(node, str) else f"ge{node['start']}"
+            yield _date(node, is_by_day=param.name in BY_DAY)
         elif param.type in TOKENS:
             yield from _tokens(node, with_system=with_system)
         elif param.type == "Reference":
@@ -41,6 +42,13 @@ def asked(resource: Resource, param: Param, *, with_system: bool = False) -> Ite
             yield node.get("city") or node["text"]
         else:
             yield node
+
+
+def _date(node: Any, *, is_by_day: bool) -> str:
+    if isinstance(node, str):
+        return node[: len("2026-01-31")] if is_by_day else node
+    # A day is not the whole of a period: it is found by what goes on after its start.
+    return f"ge{node['start']}"
 
 
 def _tokens(node: Any, *, with_system: bool) -> Iterator[str]:
@@ -109,7 +117,9 @@ def _compared(row: Span, prefix: str, wanted: Span) -> bool:
 
 def around(text: str) -> dict[str, str]:
     """Per prefix a value a day away, such that the resource of `text` meets it."""
-    start, _ = span(text.removeprefix("ge"))
-    before = (start - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    after = (start + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    plain = text.removeprefix("ge")
+    start, _ = span(plain)
+    form = "%Y-%m-%d" if "T" not in plain else "%Y-%m-%dT%H:%M:%SZ"
+    before = (start - timedelta(days=1)).strftime(form)
+    after = (start + timedelta(days=1)).strftime(form)
     return {"gt": f"gt{before}", "ge": f"ge{before}", "lt": f"lt{after}", "le": f"le{after}"}
