@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from adapters.fhir.body import Limits, parse_body
 from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.inner import require_scope
 from fhir_server.interactions.create import READ_ONLY_TYPES
 from fhir_server.negotiate import require_json_content
 from fhir_server.outcome import operation_outcome
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
+from hie.store.query import Served
 
 MODES: Final = frozenset({"create", "update", "delete", "profile"})
 SOUND: Final = Issue(text="no fault was found", code="informational", severity="information")
@@ -39,9 +41,9 @@ async def validate(edge: Edge, call: Call) -> Answer:
     """The faults of a resource as an OperationOutcome.
 
     Raises:
-        HieError: FORBIDDEN without any right on the type; NOT_FOUND and GONE for an instance
-            the caller may not see; TOO_LARGE, UNSUPPORTED_MEDIA, and INVALID for a request
-            that names no resource.
+        HieError: FORBIDDEN without any right on the type, and without one to read it for what
+            is stored; NOT_FOUND and GONE for an instance the caller may not see; TOO_LARGE,
+            UNSUPPORTED_MEDIA, and INVALID for a request that names no resource.
     """
     if not any(call.ctx.caller.may(call.type, action) for action in "rcud"):
         raise HieError(Category.FORBIDDEN, f"the token has no scope for {call.type}")
@@ -60,14 +62,13 @@ async def _of_resource(edge: Edge, call: Call, asked: Asked) -> Sequence[Issue]:
     resource = asked.resource
     if resource is None and asked.mode == "delete":
         if call.id:
-            await edge.door.read(call.ctx, call.type, call.id)
+            await _stored(edge, call)
         return ()
     if resource is None:
         if not call.id:
             text = "expected a resource in the body, bare or as parameter `resource`"
             return [Issue(text=text, code="required", expression=("Parameters.parameter",))]
-        stored = await edge.door.read(call.ctx, call.type, call.id)
-        resource = parse_body(stored.body, Limits())
+        resource = parse_body((await _stored(edge, call)).body, Limits())
     if resource["resourceType"] != call.type:
         text = f"`resourceType`: expected {call.type}, as in the address"
         return [Issue(text=text, code="invalid", expression=("resourceType",))]
@@ -76,6 +77,16 @@ async def _of_resource(edge: Edge, call: Call, asked: Asked) -> Sequence[Issue]:
         text = f"`{call.type}.id`: expected the id of the address"
         issues.append(Issue(text=text, code="invalid", expression=(f"{call.type}.id",)))
     return issues
+
+
+async def _stored(edge: Edge, call: Call) -> Served:
+    """What is stored: whether it is there, and what is wrong with it, only a reader may know.
+
+    Raises:
+        HieError: FORBIDDEN without a right to read; NOT_FOUND and GONE.
+    """
+    require_scope(edge.index, "r", call)
+    return await edge.door.read(call.ctx, call.type, call.id)
 
 
 def _of_mode(mode: str, call: Call) -> Sequence[Issue]:

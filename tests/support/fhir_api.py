@@ -65,6 +65,7 @@ CALLERS = {
         organization=OrganizationId("org2"),
         scopes=(Scope("system", "*", "rs"),),
     ),
+    "sender": Caller(token_id="t-s", scopes=(Scope("system", "*", "cud"),)),
     "writeless": Caller(token_id="t-w", scopes=(Scope("system", "*", "cruds"),)),
 }
 

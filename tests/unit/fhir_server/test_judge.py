@@ -286,6 +286,15 @@ async def test_validate_of_an_instance_looks_through_the_door(api):
     assert (await api.get("/fhir/Observation/nobody/$validate", "reader")).status == 404
 
 
+async def test_what_is_stored_is_validated_for_those_who_may_read_it_alone(api):
+    api.door.put({**OBSERVATION, "id": "o1"}, person="p1", at_us=NOW_US)
+    for path in ("o1/$validate", "nobody/$validate", "o1/$validate?mode=delete"):
+        assert (await api.get(f"/fhir/Observation/{path}", "sender")).status == 403, path
+    assert await validated(api, "Observation/o1/$validate", OBSERVATION, "sender") == [
+        ("information",)
+    ]
+
+
 async def test_validate_tells_whether_the_mode_is_open_to_the_caller(api):
     assert await validated(api, "Patient/$validate?mode=create", PATIENT, "reader") == [("error",)]
     assert await validated(api, "Patient/$validate?mode=create", PATIENT) == [("information",)]
