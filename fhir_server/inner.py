@@ -5,6 +5,7 @@ request of its own would not show, and each read is on record by itself.
 Spec: https://hl7.org/fhir/R4/http.html#transaction
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -106,6 +107,7 @@ class InnerReads:
             method="GET",
             type=address.of_type or found.get("type", ""),
             id=found.get("id", ""),
+            compartment=found.get("compartment", ""),
             version=found.get("version", ""),
             params=_params(query),
             headers=headers,
@@ -168,7 +170,10 @@ def _matched(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | 
     found = {}
     for wanted, part in zip(template, parts, strict=True):
         if wanted.startswith("{") and part:
-            found[wanted.strip("{}")] = part
+            name, _, pattern = wanted[1:-1].partition(":")  # as aiohttp reads it
+            if pattern and not re.fullmatch(pattern, part):
+                return None
+            found[name] = part
         elif wanted != part:
             return None
     return found

@@ -313,6 +313,26 @@ async def test_a_patients_token_opens_the_own_record_alone(world: World) -> None
     assert [e["resource"]["resourceType"] for e in everything["entry"]] == ["Patient"]
 
 
+async def test_a_read_of_a_compartment_is_the_same_inside_a_bundle(world: World) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    for code in (GLUCOSE, HIV_RNA):
+        await world.post("ALPHA", observation(record, code))
+    await world.post("ALPHA", consent(record, permit("GAMMA")))
+    person = await world.person_of("ALPHA", record)
+    await world.token("NARROW", organization="GAMMA", scope="system/Encounter.rs")
+    for who in ("GAMMA", "NARROW", "BETA"):
+        for path in ("Observation", "Observation?_summary=count", "Nothing", "*"):
+            url = f"Patient/{person}/{path}"
+            status, _, body = await world.ask(who, "GET", url)
+            request = {"request": {"method": "GET", "url": url}}
+            batch = {"resourceType": "Bundle", "type": "batch", "entry": [request]}
+            _, _, told = await world.ask(who, "POST", "", batch)
+            inner = json.loads(told)["entry"][0]
+            assert inner["response"]["status"].startswith(f"{status} "), (who, url)
+            if status == 200:
+                assert inner["resource"] == json.loads(body), (who, url)
+
+
 async def test_page_links_and_tokens_fit_their_bearer_alone(world: World) -> None:
     record = await world.post("ALPHA", patient("A1", "alpha"))
     for _ in range(3):
