@@ -80,9 +80,11 @@ class Disclosures:
     ) -> None:
         """One row per person touched, or one that nobody was.
 
-        `shown` is what left: each row says which resources of its person did, and of which
-        source records, so that they can be corrected when two humans were taken for one.
+        `shown` is what left, which touches whom else it is about, too: each row says which
+        resources of its person did, and of which source records, so that they can be corrected
+        when two humans were taken for one.
         """
+        further = {p for one in shown if one.further for p in _further(ctx.caller, one)}
         records = [
             record_of(
                 ctx,
@@ -93,7 +95,7 @@ class Disclosures:
                 resource_id=resource_id,
                 detail={**(detail or {}), **shown_of(person, shown)},
             )
-            for person in sorted(persons) or [""]
+            for person in sorted(persons | further) or [""]
         ]
         await self._audit.submit(records)
 
@@ -104,12 +106,25 @@ class Disclosures:
         return [None] * len(batches)
 
 
+def _further(caller: Caller, one: Served) -> set[str]:
+    """Whom else something that leaves is about.
+
+    Not of a caller's own panel: it has thousands of members, who were told of when it was made.
+    """
+    if one.type == "Group" and one.source_id in caller.sources:
+        return set()
+    return {person for person, _ in one.further}
+
+
 def shown_of(person: str, served: Sequence[Served]) -> FhirJson:
     """What left of a person, by source record and type: `[record, type, count, ids]`."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in served:
         if one.person_id == person and person and not one.is_deleted:
             for record in one.built_of or (one.source_record_id,):
+                found[record, one.type].append(one.id)
+        for other, record in one.further:
+            if other == person:
                 found[record, one.type].append(one.id)
     if not found:
         return {}

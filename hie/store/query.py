@@ -158,6 +158,7 @@ class Served:
         source_id: the feed it came from; "" for what the hub builds (the golden Patient).
         person_id: whose it is; "" for directory resources.
         source_record_id: under which of the person's records it is filed.
+        further: whom else it is about: each person with the record it is filed under there.
         label_mask: the consent labels, bits of `config/sensitivity/labels.toml`.
         is_deleted: a tombstone of a history; `body` is then empty.
         built_of: source records that a golden Patient was built of.
@@ -170,6 +171,7 @@ class Served:
     source_id: str = ""
     person_id: str = ""
     source_record_id: str = ""
+    further: tuple[tuple[str, str], ...] = ()
     label_mask: int = 0
     body: bytes = b""
     is_deleted: bool = False

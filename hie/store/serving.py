@@ -3,7 +3,7 @@
 Whoever serves has put the residual's predicate on the rows; here nothing is decided.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,8 +17,7 @@ from hie.store.query import Served
 
 #: Columns of a row of `hie.store.statements.current`, which every row here begins with.
 WIDTH: Final = 13
-#: Where among them the person and the data key are.
-_PERSON: Final = 3
+#: Where among them the data key is.
 _KEY_ID: Final = 11
 
 
@@ -52,11 +51,9 @@ class ResourceServer(ResourceLoader):
         others = await self._others(conn, rows, several) if max(several, default=0) > 1 else {}
         served = []
         for body, columns in found:
-            people = [columns[_PERSON] or ""]
-            if columns[0] in others:
-                people += [person for person, _ in others[columns[0]]]
-            if body is None or body.persons <= len(people):
-                served.append(self._served(columns, body, people))
+            further = others.get(columns[0], ())
+            if body is None or body.persons <= 1 + len(further):
+                served.append(self._served(columns, body, further))
         return served
 
     # The two below run for every resource that leaves the hub: columns by their place, not name.
@@ -69,10 +66,13 @@ class ResourceServer(ResourceLoader):
         stored = keys[key_id].open(sealed, table="resource_version", column="body", row=place)
         return Opened(stored)
 
-    def _served(self, columns: tuple[Any, ...], body: Opened | None, people: list[str]) -> Served:
-        _, type_id, key, _, record, source, version, _, updated_us, _, mask, _, _ = columns
+    def _served(
+        self, columns: tuple[Any, ...], body: Opened | None, further: Sequence[tuple[str, str]]
+    ) -> Served:
+        _, type_id, key, own, record, source, version, _, updated_us, _, mask, _, _ = columns
         text = b""
         if body is not None:
+            people = [own or "", *(person for person, _ in further)]
             text = body.filled(key, version, updated_us, self._security(mask), people)
         return Served(
             type=self._index.type_name(type_id),
@@ -80,8 +80,9 @@ class ResourceServer(ResourceLoader):
             version=str(version),
             last_updated_us=updated_us,
             source_id=source,
-            person_id=people[0],
+            person_id=own or "",
             source_record_id=record or "",
+            further=tuple(further),
             label_mask=mask,
             is_deleted=body is None,
             body=text,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hie.kernel.ids import PersonId
 from tests.support.asked_hub import (
     ACT_CODE,
     CONFIDENTIALITY,
@@ -432,3 +433,38 @@ async def test_refusals_repeat_no_value_and_every_person_touched_is_audited(worl
     touched = [line for line in lines if "operation" in json.dumps(line)]
     assert any(whole in json.dumps(line) for line in touched)
     assert (test in ids) == any(person in json.dumps(line) for line in touched)
+
+
+async def test_what_is_about_two_is_on_record_for_both(world: World) -> None:
+    records = [
+        await world.post("ALPHA", patient("A1", "alpha")),
+        await world.post("ALPHA", zebulon("A2", "alpha")),
+    ]
+    persons = [await world.person_of("ALPHA", record) for record in records]
+    for record in records:
+        await world.post("ALPHA", consent(record, permit("GAMMA")))
+    people = [{"actor": {"reference": f"Patient/{r}"}, "status": "accepted"} for r in records]
+    visit: Fhir = {"resourceType": "Appointment", "status": "booked", "participant": people}
+    both = await world.post("ALPHA", visit)
+    for n, path in enumerate(
+        (
+            f"Appointment/{both}",
+            f"Appointment/{both}/_history/1",
+            f"Appointment/{both}/_history",
+            "Appointment/_history",
+            "Appointment",
+            f"Appointment?actor=Patient/{persons[1]}",
+            f"Patient/{persons[1]}/$everything?_type=Appointment",
+            f"Patient/{persons[0]}/$everything?_type=Appointment",
+        )
+    ):
+        status, _, body = await world.ask(
+            "GAMMA", "GET", path, None, **{"X-Request-Id": f"two-{n}"}
+        )
+        assert (status, both.encode() in body) == (200, True), path
+        async with world.hub.db.reading() as conn:
+            for person, record in zip(persons, records, strict=True):
+                log = await world.hub.audit.access_log(conn, [PersonId(person)], limit=50)
+                (told,) = [e.record for e in log if e.record.request_id == f"two-{n}"]
+                shown = told.detail["shown"]
+                assert [record, "Appointment", 1, [both]] in shown, (path, shown)
