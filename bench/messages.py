@@ -78,17 +78,17 @@ def _pid(who: int) -> str:
     )
 
 
-def chart(observations: int = 300) -> Json:
-    """A transaction of one patient with 361 resources, about 370 kB as served."""
+def chart(observations: int = 300, encounters: int = 30) -> Json:
+    """A transaction of one patient, as it stands 361 resources, about 370 kB as served."""
     entries = [_entry("patient", _patient())]
-    for n in range(30):
+    for n in range(encounters):
         entries.append(_entry(f"enc{n}", _encounter(n)))
-    for n in range(20):
+    for n in range(encounters * 2 // 3):
         entries.append(_entry(f"cond{n}", _condition(n)))
-    for n in range(10):
+    for n in range(encounters // 3):
         entries.append(_entry(f"rx{n}", _medication_request(n)))
     for n in range(observations):
-        entries.append(_entry(f"obs{n}", _observation(n)))
+        entries.append(_entry(f"obs{n}", _observation(n, encounters)))
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
@@ -163,7 +163,7 @@ def _medication_request(n: int) -> Json:
     }
 
 
-def _observation(n: int) -> Json:
+def _observation(n: int, encounters: int) -> Json:
     code, name, unit, middle = ANALYTES[n % len(ANALYTES)]
     category = "http://terminology.hl7.org/CodeSystem/observation-category"
     return {
@@ -172,7 +172,7 @@ def _observation(n: int) -> Json:
         "category": [{"coding": [{"system": category, "code": "laboratory"}]}],
         "code": _coded("http://loinc.org", code, name),
         "subject": _subject(),
-        "encounter": {"reference": _urn(f"enc{n % 30}")},
+        "encounter": {"reference": _urn(f"enc{n % encounters}")},
         "effectiveDateTime": _time(n),
         "issued": _time(n),
         "valueQuantity": {

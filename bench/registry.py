@@ -6,6 +6,7 @@ COPY and to SQLite by one prepared statement a table. Review tasks are counted, 
 """
 
 import pickle
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,10 +88,37 @@ class Readings:
                 self.shown.append((record.person, record_id, record.patient))
 
 
-class Registry:
-    """Loads records into the index of one database."""
+class Tally:
+    """How many records have a blocking key, in 64 MB for any number of them.
 
-    def __init__(self, db: Database, ring: KeyRing, keys: KeyStore, settings: MpiSettings) -> None:
+    Two keys may share a place: then they are full somewhat early.
+    """
+
+    def __init__(self) -> None:
+        self._counts = array("I", bytes(4 << 24))
+
+    def __getitem__(self, key: int) -> int:
+        return self._counts[key & 0xFFFFFF]
+
+    def __setitem__(self, key: int, count: int) -> None:
+        self._counts[key & 0xFFFFFF] = count
+
+
+class Registry:
+    """Loads records into the index of one database.
+
+    Args:
+        under: counts the records of each blocking key.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        ring: KeyRing,
+        keys: KeyStore,
+        settings: MpiSettings,
+        under: Tally | None = None,
+    ) -> None:
         self._db = db
         self._ring = ring
         self._keys = keys
@@ -99,7 +127,7 @@ class Registry:
         self._intake = Intake(ring, keys, Normalizer(settings.forms, settings.defaults))
         self._ledger = Ledger(db, ring, keys, settings.model.version)
         self._made_as = Finder(settings, ring, keys, Matcher(settings)).keys_as
-        self._under: Counter[int] = Counter()
+        self._under: Tally | Counter[int] = under or Counter()
         self._persons: dict[str, PersonId] = {}
 
     def read(self, records: Iterable[Registered], path: Path, jobs: int) -> Readings:
@@ -115,13 +143,14 @@ class Registry:
                 yield page
 
         def read(page: list[Registered]) -> list[Read]:
-            return [self._read_one(record, now_us) for record in page]
+            return [self.read_one(record, now_us) for record in page]
 
         for reads in in_order(read, pages(), jobs):
             readings.take(given.pop(0), reads)
         return readings
 
-    def _read_one(self, record: Registered, now_us: int) -> Read:
+    def read_one(self, record: Registered, now_us: int) -> Read:
+        """A record in comparable form."""
         arrival = self._intake.arrival(
             record.patient,
             source_id=SOURCE,
@@ -149,12 +178,22 @@ class Registry:
         """
         for page in readings.pages():
             async with self._db.transaction() as conn:
-                owners = [record.arrival.record_id for record in page]
-                await self._keys.for_owners(conn, KeyKind.RECORD, owners)
-                writes = Copied(self._db)
-                for record in page:
-                    await self._write_one(conn, writes, record, person_of)
-                await writes.send(conn)
+                await self.write_page(conn, page, person_of)
+
+    async def write_page(
+        self, conn: AsyncConnection, page: Sequence[Read], person_of: Mapping[str, Sequence[str]]
+    ) -> list[PersonId]:
+        """Write a page of records in the open transaction; the person of each."""
+        owners = [record.arrival.record_id for record in page]
+        await self._keys.for_owners(conn, KeyKind.RECORD, owners)
+        writes = Copied(self._db)
+        persons = [await self._write_one(conn, writes, record, person_of) for record in page]
+        await writes.send(conn)
+        return persons
+
+    def remember_only(self, labels: Iterable[str]) -> None:
+        """Forget the persons of all labels but these: no more records of theirs come."""
+        self._persons = {one: self._persons[one] for one in labels if one in self._persons}
 
     async def _write_one(
         self,
@@ -162,7 +201,7 @@ class Registry:
         writes: Writes,
         record: Read,
         person_of: Mapping[str, Sequence[str]],
-    ) -> None:
+    ) -> PersonId:
         arrival = record.arrival
         label, grade, bits = person_of[arrival.record_id]
         is_new = label not in self._persons
@@ -183,6 +222,7 @@ class Registry:
             state=LinkState.AUTO,
             strength=strength,
         )
+        return person_id
 
     def _room(self, keys: Iterable[tuple[int, int | None]]) -> Room:
         """The keys with room for a record, full ones by their second field."""
