@@ -139,9 +139,7 @@ def _rest(
         "mode": "server",
         "security": _security(settings),
         "resource": [
-            _resource(name, offered, index)
-            | _includes(index, name, reverse[name])
-            | _operations(name, listed)
+            _typed(name, listed, index, reverse[name])
             | (_subscriptions(settings) if name == "Subscription" else {})
             for name in index.types
         ],
@@ -174,6 +172,16 @@ def _security(settings: FhirSettings) -> dict[str, Any]:
         ]
         told["extension"] = [{"url": OAUTH_URIS, "extension": ends}]
     return told
+
+
+def _typed(
+    name: str, listed: Sequence[Routed], index: SearchIndex, reverse: Sequence[str]
+) -> dict[str, Any]:
+    """What stands at a type; Subscription is kept apart from what is included and labelled."""
+    told = _resource(name, {route.interaction for route in listed}, index)
+    if name == "Subscription":
+        return told | _operations(name, [one for one in listed if one.interaction != "meta"])
+    return told | _includes(index, name, reverse) | _operations(name, listed)
 
 
 def _subscriptions(settings: FhirSettings) -> dict[str, Any]:

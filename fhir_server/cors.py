@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 _SENT: Final = (
     *("Accept", "Authorization", "Content-Type", "Content-Encoding", "Prefer", "X-Request-Id"),
     *("If-Match", "If-None-Match", "If-Modified-Since", "If-None-Exist"),
+    "X-Security-Context",
 )
 #: What it may read besides the few that every page may.
 _SHOWN: Final = (

@@ -83,17 +83,19 @@ def prefers_resource(accept: str | None, format_param: str | None, media: str) -
 
 
 def require_json_content(content_type: str | None, more: Sequence[str] = ()) -> None:
-    """Make sure that a body is FHIR JSON in UTF-8, or of another type that is taken.
+    """Make sure that a body is FHIR JSON of R4 in UTF-8, or of another type that is taken.
 
     Raises:
         HieError: UNSUPPORTED_MEDIA otherwise.
     """
     for name, parameters in _media(content_type or ""):
         charset = parameters.get("charset", "utf-8").strip('"').lower()
-        if (name in JSON_TYPES or name in more) and charset in ("utf-8", "utf8", "us-ascii"):
+        version = parameters.get("fhirversion", "4.0").strip('"')
+        is_known = (name in JSON_TYPES or name in more) and version in FHIR_VERSIONS
+        if is_known and charset in ("utf-8", "utf8", "us-ascii"):
             return
     expected = " or ".join(f"`{name}`" for name in (FHIR_JSON, *more))
-    raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected {expected}")
+    raise HieError(Category.UNSUPPORTED_MEDIA, f"`Content-Type`: expected {expected}, R4 in UTF-8")
 
 
 def require_known_encoding(content_encoding: str | None) -> None:

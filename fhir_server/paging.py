@@ -8,7 +8,7 @@ from fhir_server.negotiate import is_lenient
 from fhir_server.search.bundle import link, next_link
 from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
 from fhir_server.search.parse import GENERAL
-from fhir_server.search.results import count_of
+from fhir_server.search.results import NAME, count_of, named
 from hie.kernel.errors import Category, HieError, Issue
 from hie.store.query import Page
 
@@ -82,7 +82,8 @@ def requested_count(
     """
     unknown = [name for name, _ in params if name not in {*GENERAL, *also, "_count"}]
     if unknown and not is_lenient(call.headers.get("Prefer")):
-        raise HieError(Category.INVALID, "unknown parameters", list(_issues(unknown)))
+        faults = [not_offered(name, {*also, "_count"}) for name in dict.fromkeys(unknown)]
+        raise HieError(Category.INVALID, "unknown parameters", faults)
     counts = [count_of(text, edge.settings) for name, text in params if name == "_count"]
     return max(1, counts[-1]) if counts else None
 
@@ -92,7 +93,9 @@ def count_params(count: int | None) -> Params:
     return () if count is None else (("_count", str(count)),)
 
 
-def _issues(names: Iterable[str]) -> Iterable[Issue]:
-    for name in dict.fromkeys(names):
-        shown = f"`{name}`" if name.replace("_", "").isalnum() else "what was given"
-        yield Issue(text=f"{shown}: not supported here", code="not-supported")
+def not_offered(name: str, offered: Iterable[str]) -> Issue:
+    """What is said of a parameter that an address does not know."""
+    expected = ", ".join(f"`{each}`" for each in sorted(offered)) or "no parameter"
+    text = f"{named(name)}: not supported here; expected {expected}"
+    expression = (f"http.{name}",) if NAME.match(name) else ()
+    return Issue(text=text, code="not-supported", expression=expression)

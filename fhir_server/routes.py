@@ -42,7 +42,7 @@ from fhir_server.table import ROUTES, Route
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 from hie.log import frames_of
 from hie.store.index import SearchIndex
 from hie.web import REQUEST_ID, bearer_token
@@ -206,7 +206,11 @@ class Rim:
                 interaction=request.match_info.handler.__name__,
                 status=refusal.status,
             )
-        return refused(request, refusal.status, refusal.headers, refusal.body)
+        headers = dict(refusal.headers)
+        is_bearer = request.headers.get(hdrs.AUTHORIZATION, "").lower().startswith("bearer ")
+        if refusal.status == 401 and is_bearer:  # RFC 6750, section 3.1: who sent none has no error
+            headers[hdrs.WWW_AUTHENTICATE] += ', error="invalid_token"'
+        return refused(request, refusal.status, headers, refusal.body)
 
     async def _call(self, route: Route, request: web.Request) -> Call:
         found = request.match_info
@@ -226,6 +230,9 @@ class Rim:
             params=tuple(request.query.items()),
             headers=request.headers,
         )
+        if "$" in (call.type[:1], call.id[:1]):
+            text = "there is no such operation here; `metadata` lists those there are"
+            raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
         require_scope(self._edge.index, route.action, call)
         if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
             body = await self._body(request)

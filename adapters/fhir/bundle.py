@@ -136,6 +136,11 @@ class Planner:
         type_name, _, own_id = path.partition("/")
         known = self.settings.types
         where = f"{entry.place}url" if entry.place else ""
+        if known and type_name == "Subscription" and type_name not in known:
+            text = (
+                "a Subscription is written by itself, whole: in no Bundle, by no patch or condition"
+            )
+            _refuse(Category.UNSUPPORTED, text, "not-supported", where)
         if not _TYPE.match(type_name) or (known and type_name not in known):
             text = "the address names no resource type of FHIR R4"
             _refuse(Category.UNSUPPORTED, text, "not-supported", where)

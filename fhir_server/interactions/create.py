@@ -42,6 +42,9 @@ async def deliver(edge: Edge, call: Call) -> Answer:
         )
         if not call.body.strip():
             raise HieError(Category.INVALID, "the request has no body")
+    if call.interaction == "create" and not call.headers.get("If-None-Exist", "-").strip():
+        # A client that built no condition would make a duplicate each time.
+        raise HieError(Category.INVALID, "`If-None-Exist`: expected search parameters with values")
     condition = tuple(pair for pair in call.params if pair[0] not in GENERAL)
     wanted = preference(call.headers.get("Prefer"), "return") or ""
     written = await edge.writer.write(

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from adapters.fhir.body import Limits, parse_body
 from fhir_server.exchange import Call
 from fhir_server.negotiate import FORM, is_lenient, require_json_content
+from fhir_server.paging import not_offered
 from fhir_server.search.cursor import CURSOR_PARAM
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
@@ -50,7 +51,8 @@ def require_known(call: Call, params: Params, known: Iterable[str]) -> Params:
     names = {*known, CURSOR_PARAM}
     unknown = dict.fromkeys(name for name, _ in params if name not in names)
     if unknown and not is_lenient(call.headers.get("Prefer")):
-        raise HieError(Category.INVALID, "unknown parameters", [_unknown(n) for n in unknown])
+        faults = [not_offered(name, names - {CURSOR_PARAM}) for name in unknown]
+        raise HieError(Category.INVALID, "unknown parameters", faults)
     return tuple(pair for pair in params if pair[0] in names)
 
 
@@ -147,8 +149,3 @@ def _text(value: Any) -> str | None:
         return f"{system}|{coded['code']}" if isinstance(system, str) else coded["code"]
     reference = value.get("reference")
     return reference if isinstance(reference, str) else None
-
-
-def _unknown(name: str) -> Issue:
-    shown = f"`{name}`" if name.replace("_", "").replace("-", "").isalnum() else "what was given"
-    return Issue(text=f"{shown}: not supported here", code="not-supported")

@@ -79,7 +79,8 @@ def require_modifier(asked: Asked) -> None:
     if asked.modifier and asked.modifier not in offered:
         told = [f"`:{m}`" for m in offered]
         told += ["a resource type"] if asked.param.kind == "ref" else []
-        text = f"this modifier is not supported here; supported: {', '.join(told) or 'none'}"
+        shown = asked.modifier if asked.modifier.replace("-", "").isalpha() else "…"
+        text = f"`:{shown}` is not supported here; supported: {', '.join(told) or 'no modifier'}"
         raise refused(asked.param.name, text, "not-supported")
 
 

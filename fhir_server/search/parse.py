@@ -225,5 +225,7 @@ def _domains(asked: Asked) -> tuple[str, ...]:
 def _unknown(name: str, type_name: str, reason: str) -> Issue:
     why = reason or "see `metadata`"
     text = f"{named(name)}: no search parameter of {type_name} in this server; {why}"
+    if "." in name or name.startswith(f"{HAS}:"):
+        text = f"{named(name)}: a part of it is no search parameter of its type here; {why}"
     expression = (f"http.{name}",) if NAME.match(name) else ()
     return Issue(text=text, code="not-supported", expression=expression)

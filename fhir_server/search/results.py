@@ -25,6 +25,7 @@ SORTED_KINDS: Final = frozenset({"date", "token", "string"})
 #: What a golden Patient, put together for each caller, can be sorted by.
 PATIENT_SORTS: Final = ("_id", "_lastUpdated")
 ITERATE: Final = "iterate"
+INCLUDES: Final = frozenset({"_include", "_revinclude"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +104,10 @@ class ResultsReader:
             HieError: INVALID naming the parameter and what was expected.
         """
         plain, _, modifier = name.partition(":")
-        if modifier and not (modifier == ITERATE and plain in ("_include", "_revinclude")):
-            raise refused(plain, "this modifier is not supported here", "not-supported")
+        if modifier and not (modifier == ITERATE and plain in INCLUDES):
+            offered = f"`:{ITERATE}`" if plain in INCLUDES else "no modifier"
+            text = f"this modifier is not supported here; supported: {offered}"
+            raise refused(plain, text, "not-supported")
         read = self._readers[plain](shown, types, name, text)
         if read.includes and read.summary == "text":
             raise refused("_summary", "`text` cannot be told together with what is included")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fhir_server.search.results import named
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 
@@ -104,7 +105,7 @@ def read(pairs: Iterable[tuple[str, Any]], allowed: frozenset[str]) -> Asked:
         if name in PASSED_OVER:
             continue
         if name not in allowed or name in found:
-            text = f"expected each once: {', '.join(sorted(allowed))}"
+            text = f"{named(name)}: expected each once: {', '.join(sorted(allowed))}"
             faults.append(_issue(text, "Parameters.parameter.name", "not-supported"))
             continue
         read_value = _value(name, value)

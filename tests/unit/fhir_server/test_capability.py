@@ -63,6 +63,8 @@ def test_subscriptions_are_told_as_they_are_kept(resources):
     assert codes(told) == {"read", "create", "update", "delete", "search-type"}
     assert [param["name"] for param in told["searchParam"]] == list(SEARCHED)
     assert told["readHistory"] is False
+    assert told.keys().isdisjoint({"searchInclude", "searchRevInclude"})
+    assert "meta" not in {operation["name"] for operation in told["operation"]}
 
 
 def test_a_blind_parameter_says_what_it_cannot_do(resources):

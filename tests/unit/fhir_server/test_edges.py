@@ -36,6 +36,7 @@ async def test_a_browser_asks_before_it_sends_and_needs_no_token():
         assert reply.headers["Access-Control-Allow-Origin"] == PORTAL
         assert "PATCH" in reply.headers["Access-Control-Allow-Methods"]
         assert "Prefer" in reply.headers["Access-Control-Allow-Headers"]
+        assert "X-Security-Context" in reply.headers["Access-Control-Allow-Headers"]
         assert hub.refused.told == []
 
 

@@ -49,13 +49,15 @@ def test_anything_else_is_not_acceptable(accept: str | None, format_param: str |
     [
         ("application/fhir+json", True),
         ("application/json; charset=UTF-8", True),
+        ("application/fhir+json; fhirVersion=4.0", True),
+        ("application/fhir+json; fhirVersion=5.0", False),
         ("application/fhir+json; charset=iso-8859-1", False),
         ("application/fhir+xml", False),
         ("text/plain", False),
         (None, False),
     ],
 )
-def test_bodies_are_fhir_json_in_utf8(content_type: str | None, is_taken: bool):
+def test_bodies_are_fhir_json_of_r4_in_utf8(content_type: str | None, is_taken: bool):
     if is_taken:
         negotiate.require_json_content(content_type)
         return

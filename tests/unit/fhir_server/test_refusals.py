@@ -55,6 +55,8 @@ async def hub() -> AsyncIterator[Hub]:
         ("GET", "/fhir/Patient/none/$everything", "reader", {}, None, 404, "not-found"),
         ("GET", "/fhir/Foo/1", "reader", {}, None, 404, "not-supported"),
         ("GET", "/fhir/Foo", "reader", {}, None, 404, "not-supported"),
+        ("GET", "/fhir/$nothing", "reader", {}, None, 404, "not-supported"),
+        ("GET", "/fhir/Patient/$nothing", "reader", {}, None, 404, "not-supported"),
         ("GET", "/fhir/a/b/c/d/e", "reader", {}, None, 404, "not-found"),
         ("PATCH", "/fhir/Observation/o1", "source", {}, b"[]", 415, "not-supported"),
         ("POST", "/fhir/Observation/o1", "source", {}, b"{}", 405, "not-supported"),
@@ -111,6 +113,15 @@ async def hub() -> AsyncIterator[Hub]:
             "source",
             {"Content-Type": "application/fhir+json"},
             b" ",
+            400,
+            "invalid",
+        ),
+        (
+            "POST",
+            "/fhir/Observation",
+            "source",
+            {"Content-Type": "application/fhir+json", "If-None-Exist": " "},
+            b"{}",
             400,
             "invalid",
         ),
@@ -187,13 +198,37 @@ async def test_a_request_keeps_its_id_and_gets_one_where_it_has_none(hub: Hub):
 
 async def test_who_may_not_come_in_is_told_how(hub: Hub):
     reply = await hub.get("/fhir/Patient/p1", token=None)
-    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+    assert reply.headers["WWW-Authenticate"] == 'Bearer realm="fhir"'
+    over = await hub.get("/fhir/Patient/p1", token="unknown")
+    assert 'error="invalid_token"' in over.headers["WWW-Authenticate"]
     basic = await hub.send("GET", "/fhir/Patient", None, headers={"Authorization": "Basic x"})
     assert basic.status == 401
     assert (
         "insufficient_scope"
         in (await hub.get("/fhir/Condition/c1", token="narrow")).headers["WWW-Authenticate"]
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "/fhir/Observation?code:exact=x",
+            "`code`: `:exact` is not supported here; supported: `:not`",
+        ),
+        ("/fhir/Observation?_include:recurse=x", "supported: `:iterate`"),
+        ("/fhir/Observation?patient.foo=x", "`patient.foo`: a part of it is no search parameter"),
+        (
+            "/fhir/Patient/p1/_history?foo=x",
+            "`foo`: not supported here; expected `_count`, `_since`",
+        ),
+        ("/fhir/ValueSet/$expand?url=urn:x&foo=x", "`foo`: expected each once: count, filter"),
+    ],
+)
+async def test_what_is_not_offered_is_named_with_what_is(hub: Hub, path: str, said: str):
+    reply = await hub.get(path)
+    assert reply.status == 400
+    assert said in reply.json["issue"][0]["details"]["text"]
 
 
 async def test_refusals_of_access_are_watched(hub: Hub):

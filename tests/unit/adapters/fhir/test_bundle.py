@@ -293,6 +293,12 @@ def test_a_bad_entry_is_a_fault_at_its_place(bad, category, expression):
     assert fault.issue.expression == (expression,)
 
 
+def test_a_subscription_in_a_bundle_is_told_that_it_goes_by_itself():
+    fault = only_fault(plan(entry("POST", "Subscription", resource("Subscription"))))
+    assert "by itself" in fault.issue.text
+    assert fault.issue.expression == ("Bundle.entry[0].request.url",)
+
+
 def test_a_fault_refuses_a_whole_transaction_with_every_issue():
     made = plan(entry("POST", "Patient", resource()), entry("TRACE", "Patient/a"), "text")
     with pytest.raises(HieError) as caught:
