@@ -155,7 +155,7 @@ class FhirFlow:
         verdict = self._validate(write.resource or {}, work.origin.source_id)
         work.labels[write.position] = verdict.labels
         found = [issue_in(issue, write) for issue in verdict.issues]
-        work.warnings[write.position] = [i for i in found if i.severity == "warning"]
+        work.warnings[write.position] = [i for i in found if i.severity not in _FAULTY]
         return [
             Fault(position=write.position, category=Category.BUSINESS_RULE, issue=issue)
             for issue in found
@@ -330,7 +330,8 @@ class FhirFlow:
         body = outcome = b""
         if work.returns == "representation" and done.status != 204:
             body = await self._body(conn, done)
-        if done.warnings or work.returns == "operationoutcome":
+        is_warned = any(issue.severity == "warning" for issue in done.warnings)
+        if is_warned or work.returns == "operationoutcome":
             outcome = self._told(done)
         return entry(done, body, outcome)
 

@@ -93,6 +93,14 @@ async def test_a_fault_is_told_unless_the_source_says_otherwise(hub: RunningHub)
     assert (status, told(outcome)) == (201, [("warning", PLACE)])
 
 
+async def test_a_profile_that_is_not_known_here_is_told(hub: RunningHub) -> None:
+    claim = {"profile": ["http://example.org/StructureDefinition/ours"]}
+    status, outcome = await sent(hub, "telling", {**practitioner("other"), "meta": claim})
+    unknown = {"severity": "information", "expression": ["Practitioner.meta.profile[0]"]}
+    assert status == 201
+    assert any(issue | unknown == issue for issue in outcome["issue"])
+
+
 async def test_a_source_may_have_faults_passed_over(hub: RunningHub) -> None:
     status, outcome = await sent(hub, "silent", practitioner("silent"))
     assert (status, told(outcome)) == (201, [])
