@@ -49,6 +49,10 @@ AND (({rule}.date_lo_us IS NULL AND {rule}.date_hi_us IS NULL)
     AND ({rule}.date_hi_us IS NULL OR {r}.clinical_lo_us IS NULL
       OR {r}.clinical_lo_us <= {rule}.date_hi_us)))"""
 
+#: What a rule asks of a resource's content; only the current one's is in the index.
+_LOOKS_INSIDE: Final = """(x.code_set IS NOT NULL OR x.author IS NOT NULL
+  OR x.encounter IS NOT NULL OR x.date_lo_us IS NOT NULL OR x.date_hi_us IS NOT NULL)"""
+
 _PERMIT_LABELS: Final = (
     "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) = {r}.label_mask)"
 )
@@ -117,7 +121,9 @@ class Visibility:
         Args:
             shape: of the caller's residual.
             r: the alias of `resource` it is put on.
-            v: the alias of `resource_version`, whose labels then count as well.
+            v: the alias of `resource_version`, whose labels then count as well. Of an older
+                body no codes, dates and references are kept to judge it by: where a rule about
+                the caller looks at those, it is hidden.
             type_name: the one type the alias is held to, if so: what concerns other types is
                 left out, for statements that nest predicates grow too deep to be parsed.
         """
@@ -126,6 +132,7 @@ class Visibility:
             sql = f"({sql}\nAND {self._document_seen(shape, r)})"
         if v:
             sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
+            sql = f"({sql}\nAND {_is_judged_alike(shape, r, v)})"
         return _bindable(sql, shape)
 
     def _document_seen(self, shape: Shape, r: str) -> str:
@@ -163,6 +170,22 @@ class Visibility:
             + (f" AND NOT {_person_permits(shape, 'o.person_id', r)})" if is_shared else ")")
         )
         return "(" + "\nOR ".join(ways) + ")"
+
+
+def _is_judged_alike(shape: Shape, r: str, v: str) -> str:
+    """Whether what the rules say of a resource as it is now holds for a version of it."""
+    has_own, has_self, *_ = shape
+    others = f"SELECT o.person_id FROM compartment o WHERE o.resource_pk = {r}.pk"
+    ways = [f"{v}.body_version = {r}.body_version"]
+    if has_own:
+        ways.append(f"{r}.source_id IN :v_own_sources")
+    if has_self:
+        ways.append(f"({r}.person_id = :v_self AND NOT EXISTS ({others}))")
+    ways.append(
+        f"NOT EXISTS (SELECT 1 FROM consent_rule x WHERE (x.person_id = {r}.person_id"
+        f" OR x.person_id IN ({others})) AND {_ASKED.format(rule='x')}\nAND {_LOOKS_INSIDE})"
+    )
+    return "(" + "\nOR ".join(ways) + ")"
 
 
 def _bindable(sql: str, shape: Shape) -> TextClause:

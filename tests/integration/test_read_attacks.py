@@ -248,6 +248,36 @@ async def test_versions_are_as_hidden_as_what_they_say(world: World) -> None:
     assert await world.status("GAMMA", result) == 404, "a tombstone is denied as it was"
 
 
+async def test_an_older_version_is_hidden_where_a_rule_would_look_inside(world: World) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    await world.post("ALPHA", consent(record, permit("GAMMA")))
+    result = f"Observation/{await world.post('ALPHA', observation(record, HEMOGLOBIN))}"
+    await world.put("ALPHA", result, observation(record))
+    person = await world.person_of("ALPHA", record)
+    await world.token("PATIENT", patient=person)
+
+    async def seen(who: str) -> list[str]:
+        told = []
+        for path in (f"{result}/_history", "Observation/_history", f"{result}/_history/1"):
+            _, _, body = await world.ask(who, "GET", path)
+            told += [str(body.count(code.encode())) for code in (GLUCOSE, HEMOGLOBIN)]
+        return told
+
+    whole, newest = ["1", "1", "1", "1", "0", "1"], ["1", "0", "1", "0", "0", "0"]
+    assert await seen("GAMMA") == whole
+    code = [{"coding": [{"system": LOINC, "code": HEMOGLOBIN}]}]
+    await world.post("ALPHA", consent(record, deny(actor("BETA"), code=code)))
+    assert await seen("GAMMA") == whole, "the rule is about somebody else"
+    await world.post("ALPHA", consent(record, deny(actor("GAMMA"), code=code)))
+    assert [await seen(who) for who in ("GAMMA", "ALPHA", "PATIENT")] == [newest, whole, whole]
+    dated = await world.post("ALPHA", observation(record, effectiveDateTime="2020-01-01"))
+    again = f"Observation/{dated}"
+    await world.put("ALPHA", again, observation(record))
+    period = {"start": "2019-01-01", "end": "2021-01-01"}
+    await world.post("ALPHA", consent(record, deny(actor("GAMMA"), dataPeriod=period)))
+    assert [await world.status("GAMMA", f"{again}/_history/{n}") for n in (1, 2)] == [404, 200]
+
+
 async def test_what_is_about_two_is_seen_where_both_allow_it(world: World) -> None:
     record = await world.post("ALPHA", patient("A1", "alpha"))
     other = await world.post("ALPHA", zebulon("A2", "alpha"))
