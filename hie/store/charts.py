@@ -34,7 +34,7 @@ from hie.store.portion import Marks, Portion
 from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
 from hie.store.query import Served
 from hie.store.residual import Residual
-from hie.store.rows import SUPPORTING
+from hie.store.rows import FORMER, SUPPORTING
 from hie.store.serving import ResourceServer
 from hie.store.statements import current
 from hie.store.tables import compartment, resource, sp_ref, sp_token, sp_uri
@@ -204,7 +204,7 @@ class Charts:
         targets = (
             select(t.c.pk)
             .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
-            .join(t, is_named)
+            .join(t, and_(is_named, sp_ref.c.param_id != FORMER))
             .where(*self._is_member(r, form), t.c.type_id != self._patient)
         )
         if form.around is Around.PERSON:

@@ -136,16 +136,21 @@ class Visibility:
         return _bindable(sql, shape)
 
     def _document_seen(self, shape: Shape, r: str) -> str:
-        """What documents refer to as their content is seen with one of them, never alone."""
+        """What documents refer to as their content is seen with one of them, never alone.
+
+        What they referred to once and do so no more (parameter -1) is its source's.
+        """
         documents = (
             "SELECT 1 FROM sp_ref held JOIN resource doc ON doc.pk = held.resource_pk"
             f" WHERE held.target_id = {r}.id AND held.target_type_id = {self._content}"
-            f" AND held.param_id = 0 AND doc.type_id IN ({self._documents})"
+            f" AND held.param_id IN (0, -1) AND doc.type_id IN ({self._documents})"
             f" AND doc.source_id = {r}.source_id"  # another source's word hides nothing
         )
+        seen = self._seen(shape, "doc", is_shared=False)
+        own = f" OR {r}.source_id IN :v_own_sources" if shape[0] else ""
         return (
-            f"({r}.type_id <> {self._content} OR NOT EXISTS ({documents})"
-            f"\nOR EXISTS ({documents} AND {self._seen(shape, 'doc', is_shared=False)}))"
+            f"({r}.type_id <> {self._content}{own} OR NOT EXISTS ({documents})"
+            f"\nOR EXISTS ({documents} AND held.param_id = 0 AND {seen}))"
         )
 
     def _seen(self, shape: Shape, r: str, *, is_shared: bool = True) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.db import Database
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader
-from hie.store.rows import INDEX_TABLES, IndexRows
+from hie.store.rows import INDEX_TABLES, IndexRows, without_rows
 from hie.store.tables import resource, search_rebuild, search_table
 
 #: Resources of one transaction: on SQLite others wait for it, some 30 ms.
@@ -155,7 +155,7 @@ class IndexRebuild:
             return True
         pks = [one.pk for one in found]
         for table in INDEX_TABLES:
-            await conn.execute(delete(table).where(table.c.resource_pk.in_(pks)))
+            await conn.execute(without_rows(table, pks))
         batch: dict[Any, list[dict[str, Any]]] = {}
         texts: dict[str, str] = {}
         for one in found:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import String, Table, bindparam, select
+from sqlalchemy import Delete, String, Table, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KeyRing
@@ -40,6 +40,8 @@ INDEX_TABLES: Final = (
 BEYOND: Final = 0
 #: `sp_ref.param_id` of what a resource refers to outside every patient's compartment.
 SUPPORTING: Final = 0
+#: Of what an earlier version of it referred to as its content: that stays hidden with it.
+FORMER: Final = -1
 
 #: The parameter whose values may stand in `resource.label_mask` instead.
 SECURITY: Final = "_security"
@@ -60,6 +62,12 @@ _NOTHING: Final[dict[str, Any]] = {
     "value_code": "",
     **dict.fromkeys(("lo", "hi", "lo_us", "hi_us", "lo2", "hi2")),
 }
+
+
+def without_rows(table: Table, pks: Sequence[int]) -> Delete:
+    """Deletes the index rows of resources in a table, but for what earlier versions held."""
+    gone = delete(table).where(table.c.resource_pk.in_(pks))
+    return gone.where(table.c.param_id != FORMER) if table is sp_ref else gone
 
 
 class IndexRows:

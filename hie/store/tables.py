@@ -5,8 +5,8 @@ where a version made by a merge points to the body of an earlier one (`body_vers
 that identity changes move no ciphertext. The `sp_*` tables are the search index: one row
 per value (token, date: and person), clustered by resource, with a value-leading and (token,
 date) a person-leading index. `sp_ref` rows of parameter 0 name what a resource refers to
-outside every patient's compartment: what `$everything` adds. No foreign keys across owners;
-ids link.
+outside every patient's compartment: what `$everything` adds; of parameter -1, what an earlier
+version of a document had as its content. No foreign keys across owners; ids link.
 """
 
 from sqlalchemy import (

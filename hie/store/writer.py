@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, SmallInteger, String, Table, bindparam, select, update
+from sqlalchemy import (
+    Row,
+    SmallInteger,
+    String,
+    Table,
+    bindparam,
+    exists,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey, KeyRing
@@ -18,13 +28,15 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from hie.store.body import encode
 from hie.store.index import SearchIndex
-from hie.store.rows import INDEX_TABLES, IndexRows
+from hie.store.residual import DOCUMENT_TYPES
+from hie.store.rows import FORMER, INDEX_TABLES, SUPPORTING, IndexRows, without_rows
 from hie.store.tables import (
     compartment,
     resource,
     resource_version,
     source_alias,
     sp_date,
+    sp_ref,
     sp_token,
 )
 
@@ -121,6 +133,7 @@ class ResourceWriter:
         self._index = index
         self._is_label = is_label
         self.rows = IndexRows(index, ring, is_label)
+        self._documents = {index.type_id(name) for name in DOCUMENT_TYPES}
 
     async def write(
         self, conn: AsyncConnection, items: Sequence[NewVersion], now_us: int
@@ -265,12 +278,35 @@ class ResourceWriter:
                 await conn.execute(
                     update(resource).where(resource.c.pk == row["pk"]).values(**values)
                 )
+            documents = [row["pk"] for row in changes if row["type_id"] in self._documents]
+            await self._keep_former(conn, documents)
             for table in (*INDEX_TABLES, compartment):
-                await conn.execute(table.delete().where(table.c.resource_pk.in_(pks)))
+                await conn.execute(without_rows(table, pks))
         if batch.texts:
             await self.rows.keep_texts(conn, batch.texts)
         for table, rows in batch.rows.items():
             await conn.execute(table.insert(), rows)
+
+    async def _keep_former(self, conn: AsyncConnection, pks: Sequence[int]) -> None:
+        """Remember what documents referred to as their content, before their rows go."""
+        if not pks:
+            return
+        old, known = sp_ref.alias("old"), sp_ref.alias("known")
+        is_known = exists().where(
+            known.c.resource_pk == old.c.resource_pk,
+            known.c.param_id == FORMER,
+            known.c.target_type_id == old.c.target_type_id,
+            known.c.target_id == old.c.target_id,
+        )
+        found = select(
+            *(literal(FORMER, SmallInteger) if c.name == "param_id" else c for c in old.c)
+        ).where(
+            old.c.resource_pk.in_(pks),
+            old.c.param_id == SUPPORTING,
+            old.c.target_type_id == self._index.type_id("Binary"),
+            ~is_known,
+        )
+        await conn.execute(sp_ref.insert().from_select([c.name for c in sp_ref.c], found))
 
     async def relink(
         self,

@@ -278,6 +278,35 @@ async def test_an_older_version_is_hidden_where_a_rule_would_look_inside(world: 
     assert [await world.status("GAMMA", f"{again}/_history/{n}") for n in (1, 2)] == [404, 200]
 
 
+async def test_content_stays_hidden_when_its_hidden_document_lets_it_go(world: World) -> None:
+    record = await world.post("ALPHA", patient("A1", "alpha"))
+    await world.post("ALPHA", consent(record, permit("GAMMA")))
+    code = {"coding": [{"system": LOINC, "code": HEMOGLOBIN}]}
+    await world.post("ALPHA", consent(record, deny(actor("GAMMA"), code=[code])))
+
+    def document(attachment: Fhir) -> Fhir:
+        return {
+            "resourceType": "DocumentReference",
+            "status": "current",
+            "type": code,
+            "subject": {"reference": f"Patient/{record}"},
+            "content": [{"attachment": attachment}],
+        }
+
+    content: Fhir = {"resourceType": "Binary", "contentType": "text/plain", "data": "c2VjcmV0"}
+    old, new = [f"Binary/{await world.post('ALPHA', content)}" for _ in range(2)]
+    name = f"DocumentReference/{await world.post('ALPHA', document({'url': old}))}"
+    for attachment in ({"url": new}, {"url": old}, {"url": new}, {"title": "gone"}):
+        await world.put("ALPHA", name, document(attachment))
+        for path in (old, new):
+            assert [await world.status(who, path) for who in ("ALPHA", "GAMMA")] == [200, 404]
+    await world.hub.rebuild.again()
+    await world.hub.rebuild.work(60)
+    assert (await world.ask("ALPHA", "DELETE", name))[0] == 204
+    assert [await world.status("GAMMA", path) for path in (old, new)] == [404, 404]
+    assert "entry" not in await world.get("GAMMA", "Binary")
+
+
 async def test_what_is_about_two_is_seen_where_both_allow_it(world: World) -> None:
     record = await world.post("ALPHA", patient("A1", "alpha"))
     other = await world.post("ALPHA", zebulon("A2", "alpha"))
