@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import everything, export, identity, match, parse, reads, receive, reports
+from bench import everything, export, identity, ingest, match, parse, reads, receive, reports
 from bench.machine import machine_line
 
 #: Name, measure, messages, requests or persons a row.
@@ -14,6 +14,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "receive": (receive.measure, 4_000),
     "reports": (reports.measure, 1_000),
     "everything": (everything.measure, 300),
+    "ingest": (ingest.measure, 200),
     "reads": (reads.measure, 10_000),
     "export": (export.measure, 100),
     "match": (match.measure, 300),
