@@ -91,6 +91,8 @@ class LoopConnection:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._conn = connection
         self._connection: sqlite3.Connection | None = connection
+        #: Rows changed by whatever has ended.
+        self._settled = connection.total_changes
 
     def cursor(self) -> LoopCursor:
         """A new cursor."""
@@ -101,14 +103,23 @@ class LoopConnection:
         self._conn.create_function(*arguments, **options)
 
     async def commit(self) -> None:
-        """Commit and wait for the disk, in a thread; nothing to do outside a transaction."""
+        """Commit and wait for the disk, in a thread; nothing to do outside a transaction.
+
+        One that changed no row has nothing to bring to the disk: it ends here, without the two
+        switches that a thread costs.
+        """
         if self._conn.in_transaction:
-            await asyncio.to_thread(self._conn.commit)
+            if self._conn.total_changes == self._settled:
+                self._conn.commit()
+            else:
+                await asyncio.to_thread(self._conn.commit)
+                self._settled = self._conn.total_changes
 
     async def rollback(self) -> None:
         """Roll back."""
         if self._conn.in_transaction:
             self._conn.rollback()
+        self._settled = self._conn.total_changes
 
     async def close(self) -> None:
         """Close; the last connection to close copies the log into the file."""

@@ -38,6 +38,7 @@ _CLEAR = ("recorded_us", "person_id", "organization", "action", "outcome")
 _SEALED = tuple(f.name for f in fields(AuditRecord) if f.name not in _CLEAR)
 _STORED = tuple(audit_event.c[f.name] for f in fields(StoredRow))
 _LEASE = "chain"
+_INSERT = audit_event.insert()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class AuditLog:
         rows = [
             _row(self._db.next_pk(), record, keys[record.person_id or ""]) for record in records
         ]
-        await conn.execute(audit_event.insert(), rows)
+        await conn.execute(_INSERT, rows)
 
     async def access_log(
         self,

@@ -122,7 +122,7 @@ class TokenService:
         """
         token = None
         if _BEARER.match(bearer):
-            async with self._db.reading() as conn:
+            async with self._db.glancing() as conn:
                 token = await self._tokens.find(conn, _hash(bearer))
         if token is None or not token.holds_at(self._clock.now_us()):
             raise HieError(Category.UNAUTHENTICATED, _REFUSED)

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from hie.crypto import KeyRing
@@ -56,6 +58,62 @@ async def test_a_reader_sees_one_state_while_others_write(database: Database) ->
             await writer.execute(data_key.insert(), [_row(database, "a")])
         assert len((await conn.execute(select(data_key.c.id))).all()) == before
     assert await _count(database) == before + 1
+
+
+class _CountedThreads(ThreadPoolExecutor):
+    """The threads of a loop, counting what they are given."""
+
+    given = 0
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        self.given += 1
+        return super().submit(*arguments, **options)
+
+
+async def test_only_what_changed_a_row_waits_for_the_disk_in_a_thread(
+    sqlite_database: Database,
+) -> None:
+    threads = _CountedThreads(max_workers=2)
+    asyncio.get_running_loop().set_default_executor(threads)
+    await _count(sqlite_database)
+    async with sqlite_database.transaction() as conn:
+        await conn.execute(data_key.delete().where(data_key.c.owner == "nobody"))
+    assert threads.given == 0
+    for owner in ("a", "b"):
+        async with sqlite_database.transaction() as conn:
+            await conn.execute(data_key.insert(), [_row(sqlite_database, owner)])
+    assert threads.given == 2
+    with pytest.raises(IntegrityError):
+        await _add_twice(sqlite_database, "c")
+    async with sqlite_database.transaction():
+        pass
+    assert threads.given == 2
+    assert await _count(sqlite_database) == 2
+
+
+async def _add_twice(db: Database, owner: str) -> None:
+    async with db.transaction() as conn:
+        for _ in range(2):
+            await conn.execute(data_key.insert(), [_row(db, owner)])
+
+
+async def test_a_glance_sees_what_is_committed_and_leaves_no_transaction_open(
+    database: Database,
+) -> None:
+    counted = select(func.count()).select_from(data_key)
+    async with database.glancing() as conn:
+        assert await conn.scalar(counted) == 0
+    async with database.transaction() as conn:
+        await conn.execute(data_key.insert(), [_row(database, "a")])
+    async with database.glancing() as conn:
+        assert await conn.scalar(counted) == 1
+        if not database.is_sqlite:
+            asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+            async with database.reading() as other:
+                assert await other.scalar(text(asked)) == 0
+    async with database.transaction() as conn:
+        await conn.execute(data_key.delete())
+    assert await _count(database) == 0
 
 
 async def test_what_arrives_during_a_commit_is_the_next_batch(database: Database) -> None:
