@@ -84,7 +84,7 @@ class Disclosures:
         resources of its person did, and of which source records, so that they can be corrected
         when two humans were taken for one.
         """
-        further = {p for one in shown if one.further for p in _further(ctx.caller, one)}
+        further = {p for one in shown if one.further for p in further_of(ctx.caller, one)}
         records = [
             record_of(
                 ctx,
@@ -106,7 +106,7 @@ class Disclosures:
         return [None] * len(batches)
 
 
-def _further(caller: Caller, one: Served) -> set[str]:
+def further_of(caller: Caller, one: Served) -> set[str]:
     """Whom else something that leaves is about.
 
     Not of a caller's own panel: it has thousands of members, who were told of when it was made.

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.audit.event import AuditRecord, record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
-from hie.disclosure import shown_of
+from hie.disclosure import further_of, shown_of
 from hie.exports.model import DELETED, GOLDEN, Content, Holding, Job, Part
 from hie.exports.repository import ExportBook
 from hie.golden import GoldenPatients
@@ -112,6 +112,7 @@ class Files:
             else:
                 served = await self._resources(conn, residual, job, part, ready)
             await self._sight.recheck(conn, ctx, served)
+        await self._tell_further(ctx, job, served)
         return served
 
     async def gone(
@@ -249,6 +250,24 @@ class Files:
                 seq: seen.contents[seq] for seq in mine if seen.contents[seq] != some[seq].content
             }
             await self._book.narrow(conn, job, narrowed)
+
+    async def _tell_further(self, ctx: RequestContext, job: Job, leaving: Sequence[Served]) -> None:
+        """One event for each person beyond the first whom something of a portion is about."""
+        about = [one for one in leaving if one.further]
+        detail = {"query": f"$export {job.job_id}"}
+        events = [
+            record_of(
+                ctx,
+                "R",
+                "disclose",
+                person_id=person,
+                detail={**detail, **shown_of(person, about)},
+            )
+            for person in sorted({p for one in about for p in further_of(ctx.caller, one)})
+        ]
+        if events:
+            async with self._db.transaction() as conn:
+                await self._audit.append(conn, events)
 
     @staticmethod
     def _event(

@@ -311,6 +311,20 @@ async def test_one_event_for_each_patient_and_job_is_there_before_a_byte_left(
         assert address.rpartition("/")[2] in event.record.detail["query"]
 
 
+async def test_what_an_export_tells_of_two_patients_is_on_record_for_both(shared: Shared) -> None:
+    world = shared
+    records = [await world.post("ALPHA", somebody()) for _ in range(2)]
+    people = [await world.person_of("ALPHA", record) for record in records]
+    actors = [{"actor": {"reference": f"Patient/{r}"}, "status": "accepted"} for r in records]
+    visit: Fhir = {"resourceType": "Appointment", "status": "booked", "participant": actors}
+    both = await world.post("ALPHA", visit)
+    found = await export(world, "ALPHA", "$export?_type=Appointment")
+    assert found.named[f"Appointment/{both}"] == 1
+    for person, record in zip(people, records, strict=True):
+        shown = [line for e in await events(world, person) for line in e.record.detail["shown"]]
+        assert [record, "Appointment", 1, [both]] in shown
+
+
 async def test_since_until_filters_and_elements_narrow_an_export(shared: Shared) -> None:
     world, person_as_sent = shared, somebody()
     record = await world.post("ALPHA", person_as_sent)
