@@ -31,7 +31,7 @@ from tests.support.search_questions import Seen, a_question
 from tests.support.search_worlds import INDEX, World, store
 
 IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
-#: 60 cases on SQLite and 20 on PostgreSQL, or 9,000 on each.
+#: 60 cases on SQLite and 20 on PostgreSQL, or 3,000 on each.
 WORLDS, CALLERS, QUESTIONS = (20, 10, 15) if IS_LONG else (2, 6, 5)
 IS_FRESH = IS_LONG and os.environ.get("CI") != "true"
 BASE = SystemRandom().randrange(2**32) if IS_FRESH else 20260107
