@@ -16,6 +16,9 @@ the oracle of that predicate.
 
 A Binary that documents of its own source refer to is visible only if one of them is, too, and is
 about one person.
+One that they referred to once, and none does now, is visible to its source.
+An older version is visible only if, besides, no rule about the caller looks at codes, dates,
+authors or encounters; its source and the person alone see it even so.
 A resource in the compartments of several persons is visible only if the formula holds with
 each of them in the place of `r.person_id`.
 
