@@ -146,8 +146,7 @@ class Services:
     def _join_readers(self, visibility: Visibility) -> None:
         """The doors to patient data, and the trail of who passed them."""
         index = self.config.index
-        base = f"http://{self.settings.listen.host}:{self.settings.listen.http_port}/fhir"
-        self.audit = AuditLog(self.db, self.keys, HubName(address=base))
+        self.audit = AuditLog(self.db, self.keys, HubName(address=self.settings.listen.fhir))
         heads = self.settings.home / "audit" / "heads.jsonl"
         signing = self.ring.audit_signing_key()
         self.sequencer = Sequencer(self.db, signing, heads)
@@ -170,7 +169,7 @@ class Services:
             self.golden,
             self.disclosures,
             domains=self.config.sources.domains(),
-            base=base,
+            base=self.settings.listen.fhir,
         )
 
     def _join_queries(self) -> None:
@@ -309,6 +308,7 @@ class Services:
             ),
             IdentityFeed(self.mpi, self.moves, self.takeback, self.repository, log, config.sources),
             self.clock,
+            self.settings.listen.bases,
         )
 
     def _join_staff(self) -> None:

@@ -95,10 +95,10 @@ class Site:
     def _add_api(self, app: web.Application) -> None:
         services, settings = self._services, self._services.settings
         subscribing = self._subscribing
-        base = f"http://{settings.listen.host}:{self.port}/fhir"
+        base = settings.listen.fhir
         planner = Planner(
             PlanSettings(
-                bases=(base,),
+                bases=settings.listen.bases,
                 # A Subscription is written alone: it is kept apart, with its secrets sealed.
                 types=frozenset(services.config.index.types) - {"Subscription"},
                 limits=BodyLimits(body_bytes=settings.limits.body_bytes),

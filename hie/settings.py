@@ -31,6 +31,7 @@ class Listen:
 
     Attributes:
         cors_origins: web pages that may call the FHIR API from a browser.
+        base_url: how clients reach the HTTP port, through a proxy that ends TLS; "" = directly.
     """
 
     host: str
@@ -40,6 +41,27 @@ class Listen:
     portal_port: int
     console_port: int
     cors_origins: frozenset[str]
+    base_url: str = ""
+
+    @property
+    def local_fhir(self) -> str:
+        """The FHIR base on this machine."""
+        return f"http://{self.host}:{self.http_port}/fhir"
+
+    @property
+    def fhir(self) -> str:
+        """The FHIR base as clients know it: what every link begins with."""
+        return f"{self.base_url}/fhir" if self.base_url else self.local_fhir
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Every address of the FHIR base that what clients send may name."""
+        return tuple(dict.fromkeys((self.fhir, self.local_fhir)))
+
+    @property
+    def websocket(self) -> str:
+        """What addresses of websockets begin with."""
+        return self.fhir.removesuffix("/fhir").replace("http", "ws", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +194,12 @@ def _origins(value: Any) -> frozenset[str]:
     return found
 
 
+def _base_url(value: Any) -> str:
+    if value and not _ORIGIN.match(value):
+        raise ValueError
+    return str(value)
+
+
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in allowed:
@@ -198,6 +226,7 @@ _KEYS: Final = (
         for name in ("http_port", "mllp_port", "mllps_port", "portal_port", "console_port")
     ),
     _Key("listen", "cors_origins", _origins, "origins as `https://portal.example`, comma between"),
+    _Key("listen", "base_url", _base_url, "an origin as `https://hub.example`, or empty"),
     *(
         _Key("tls", name, _file, "a PEM file that is there, or empty")
         for name in ("certificate", "private_key", "client_authorities")

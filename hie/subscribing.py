@@ -55,7 +55,6 @@ class Subscribing:
         config, policy = services.config, services.config.subscriptions
         desk, bindings = self._desk(services), Bindings()
         self.sockets = Sockets(services.db, desk, bindings, services.clock)
-        host = f"{services.settings.listen.host}:{services.settings.listen.http_port}"
         self.service = Subscriptions(
             services.db,
             desk,
@@ -65,7 +64,7 @@ class Subscribing:
             config.topics,
             policy,
             services.clock,
-            f"ws://{host}{WEBSOCKET_PATH}",
+            f"{services.settings.listen.websocket}{WEBSOCKET_PATH}",
             panels_of(services),
         )
         pairs = VersionPairs(services.repository)
@@ -85,7 +84,6 @@ class Subscribing:
         def read(type_name: str, params: tuple[tuple[str, str], ...], now_us: int) -> Query:
             return parser.parse(type_name, params, now_us=now_us).query
 
-        host = f"{services.settings.listen.host}:{services.settings.listen.http_port}"
         return Desk(
             services.db,
             self.book,
@@ -94,7 +92,7 @@ class Subscribing:
             services.config.topics,
             read,
             services.clock,
-            f"http://{host}/fhir",
+            services.settings.listen.fhir,
         )
 
     def _join_delivery(self, desk: Desk, pace: Delivery) -> None:

@@ -85,6 +85,13 @@ async def test_writes_of_one_resource_from_create_to_delete(source: Source):
     assert (status, back["id"], back["meta"]["versionId"]) == (201, made["id"], "6")
 
 
+async def test_a_reference_may_be_the_address_that_was_served(aurelia: Source):
+    her = await aurelia.make(patient("served"))
+    short = await aurelia.make(weight(f"Patient/{her['id']}"))
+    whole = await aurelia.make(weight(f"{aurelia.hub.base}/Patient/{her['id']}"))
+    assert whole["subject"] == short["subject"]
+
+
 async def test_eight_conditional_creates_at_once_make_one_resource(source: Source):
     her = await source.make(patient("A1"))
     about = f"Patient/{her['id']}"
