@@ -5,6 +5,7 @@ hub only the request id is told.
 Spec: https://hl7.org/fhir/R4/operationoutcome.html, https://hl7.org/fhir/R4/http.html#status-codes
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -14,6 +15,8 @@ import orjson
 from hie.kernel.errors import Category, HieError, Issue
 
 RETRY_AFTER_SECONDS: Final = 5
+#: What a parameter may be called.
+NAME: Final = re.compile(r"^[A-Za-z_][\w.:\-]{0,99}$")
 
 
 class Row(NamedTuple):
@@ -113,3 +116,8 @@ def _issue(issue: Issue) -> dict[str, object]:
     if issue.expression:
         told["expression"] = list(issue.expression)
     return told
+
+
+def named(name: str) -> str:
+    """A client's name for something, if it looks like one; else nothing of it."""
+    return f"`{name}`" if NAME.match(name) else "what was given"

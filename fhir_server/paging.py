@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from fhir_server.exchange import Call, Edge
 from fhir_server.negotiate import is_lenient
+from fhir_server.outcome import NAME, named
 from fhir_server.search.bundle import link, next_link
 from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
 from fhir_server.search.parse import GENERAL
-from fhir_server.search.results import NAME, count_of, named
+from fhir_server.search.results import count_of
 from hie.kernel.errors import Category, HieError, Issue
 from hie.store.query import Page
 

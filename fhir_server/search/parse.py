@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fhir_server.outcome import NAME, named
 from fhir_server.search.chain import HAS, LIST, Chains
 from fhir_server.search.criteria import Terms, criterion
 from fhir_server.search.draft import Asking, Draft
 from fhir_server.search.params import Asked, refused, split_escaped, unescape
 from fhir_server.search.references import reference
-from fhir_server.search.results import NAME, ResultsReader, Shown, named
+from fhir_server.search.results import ResultsReader, Shown
 from fhir_server.search.values import date_value
 from fhir_server.settings import FhirSettings
 from fhir_server.terminology.vocabulary import Vocabulary

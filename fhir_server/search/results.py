@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from fhir_server.outcome import named
 from fhir_server.search.params import refused
 from fhir_server.settings import FhirSettings
 from hie.store import query as q
 from hie.store.index import SearchIndex, SearchParam
 
 COUNT: Final = re.compile(r"^\d{1,9}$")
-NAME: Final = re.compile(r"^[A-Za-z_][\w.:\-]{0,99}$")
 #: An estimate is exact: what is counted passed the caller's predicate either way.
 TOTALS: Final = MappingProxyType({"none": False, "estimate": True, "accurate": True})
 SUMMARIES: Final = ("true", "text", "data", "count", "false")
@@ -225,8 +225,3 @@ def count_of(text: str, settings: FhirSettings) -> int:
     if not COUNT.match(text.strip()):
         raise refused("_count", "expected a whole number")
     return min(int(text), settings.max_count)
-
-
-def named(name: str) -> str:
-    """A client's name for something, if it looks like one; else nothing of it."""
-    return f"`{name}`" if NAME.match(name) else "what was given"

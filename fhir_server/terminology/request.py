@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fhir_server.search.results import named
+from fhir_server.outcome import named
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 

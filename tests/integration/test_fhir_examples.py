@@ -39,6 +39,8 @@ SHORT = (
     *("ExplanationOfBenefit", "Immunization", "Location", "MedicationRequest", "Observation"),
     *("Patient", "Practitioner", "Procedure", "Questionnaire", "ValueSet", "VisionPrescription"),
 )
+#: Content that the hub may have stored a moment before, and then finds.
+_CONTENT = re.compile(r'("url"\s*:\s*")(Binary/[^"]*")')
 
 
 def chosen() -> Iterator[tuple[str, str]]:
@@ -75,7 +77,7 @@ def led(text: str, patient: str) -> str:
             return f'{found[1]}Patient/{patient}"'
         return f'{found[1]}{ELSEWHERE}/{found[3] or "Basic/"}{found[4]}"'
 
-    return _REFERENCE.sub(away, text)
+    return _CONTENT.sub(rf"\1{ELSEWHERE}/\2", _REFERENCE.sub(away, text))
 
 
 async def sent(hub: RunningHub, token: str, examples: list[tuple[str, str]]) -> list[str]:
