@@ -67,12 +67,14 @@ class At:
         persons: whose resources are asked for, to pick the index; None = anybody's.
         type_id: where resources of that type are sought from the criterion's index rows on;
             None = they are looked at one by one.
+        of_type: the type of `r`, where it is known.
     """
 
     r: Any
     visible: Visible
     persons: Persons = None
     type_id: int | None = None
+    of_type: int | None = None
 
     @property
     def is_sought(self) -> bool:
@@ -121,6 +123,7 @@ class Criteria:
         visible: Visible = nobody,
         *,
         sought_in: int | None = None,
+        of_type: int | None = None,
     ) -> Expr:
         """Whether a resource meets a criterion.
 
@@ -131,15 +134,17 @@ class Criteria:
             visible: put on every other resource that the criterion goes through.
             sought_in: the type's id where resources are to be found by this criterion, from its
                 index rows on; None = each is looked at.
+            of_type: the type's id of `r`, where it is known.
         """
-        at = At(r=r, visible=visible, persons=persons, type_id=sought_in)
+        at = At(r=r, visible=visible, persons=persons, type_id=sought_in, of_type=of_type)
         return self._build[type(criterion)](at, criterion)
 
     def _meets(
         self, r: Any, criterion: q.Criterion, nested: q.Nested, visible: Visible, *, is_sought: bool
     ) -> Expr:
-        type_id = self._index.type_id(nested.type) if is_sought else None
-        at = At(r=r, visible=visible, persons=nested.persons, type_id=type_id)
+        of_type = self._index.type_id(nested.type)
+        type_id = of_type if is_sought else None
+        at = At(r=r, visible=visible, persons=nested.persons, type_id=type_id, of_type=of_type)
         return self._build[type(criterion)](at, criterion)
 
     def leading(self, criteria: Sequence[q.Criterion]) -> q.Keyed | None:
@@ -277,12 +282,14 @@ class Criteria:
     ) -> Expr:
         """Whether the resource has an index row that meets `met`, or (`is_not`) has none."""
         r = at.r
-        type_id = r.c.type_id if at.type_id is None else at.type_id
+        type_id = next(t for t in (at.type_id, at.of_type, r.c.type_id) if t is not None)
         # One by one: a list of open length is written anew each time a statement runs.
         param = table.c.param_id.in_([literal(number) for number in params])
         rows = select(table.c.resource_pk).where(param, table.c.type_id == type_id, met)
         found: Expr
         if at.persons is not None and "person_id" in table.c:
+            # No row of another type: with its number the list is made once, not for each of
+            # the persons' resources, of which one may have thousands.
             found = r.c.pk.in_(rows.where(table.c.person_id.in_(at.persons)).correlate(r))
         elif at.is_sought and not is_not:
             found = r.c.pk.in_(rows.correlate(None))

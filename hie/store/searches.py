@@ -127,7 +127,14 @@ class SearchStatements:
         type_id = self._index.type_id(query.type)
         lead = self._criteria.lead(query.criteria) if query.persons is None else None
         return [
-            expression(r, c, query.persons, visible, sought_in=type_id if c is lead else None)
+            expression(
+                r,
+                c,
+                query.persons,
+                visible,
+                sought_in=type_id if c is lead else None,
+                of_type=type_id,
+            )
             for c in query.criteria
         ]
 

@@ -96,6 +96,20 @@ async def test_no_search_looks_at_every_row(database: Database) -> None:
             assert any("ix_sp_composite_value" in step for step in steps)
 
 
+async def test_what_is_asked_of_a_person_is_looked_up_once_and_not_for_each_resource(
+    database: Database,
+) -> None:
+    for search in (
+        "Observation?patient=p1&code=http://loinc.org|2345-7",
+        "Observation?patient=p1&date=ge2020",
+    ):
+        steps = await steps_of(database, search)
+        if database.is_sqlite:
+            assert any("LIST SUBQUERY" in step for step in steps), search
+        repeated = re.compile(r"CORRELATED LIST SUBQUERY|param_id.*type_id = r\.type_id")
+        assert not [step for step in steps if repeated.search(step)], search
+
+
 #: Most aliases, and most subqueries around them.
 DEEPEST = (
     "Observation?patient=p1&encounter.service-provider.name=saint",
