@@ -28,6 +28,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
 from hie.store.body import encode
 from hie.store.index import SearchIndex
+from hie.store.relink import Relinker
 from hie.store.residual import DOCUMENT_TYPES
 from hie.store.rows import FORMER, INDEX_TABLES, SUPPORTING, IndexRows, without_rows
 from hie.store.tables import (
@@ -35,9 +36,7 @@ from hie.store.tables import (
     resource,
     resource_version,
     source_alias,
-    sp_date,
     sp_ref,
-    sp_token,
 )
 
 _CHUNK = 500
@@ -112,7 +111,7 @@ class _Batch:
         self.rows.setdefault(table, []).append(row)
 
 
-class ResourceWriter:
+class ResourceWriter(Relinker):
     """Writes resource versions and their index rows.
 
     Args:
@@ -307,97 +306,6 @@ class ResourceWriter:
             ~is_known,
         )
         await conn.execute(sp_ref.insert().from_select([c.name for c in sp_ref.c], found))
-
-    async def relink(
-        self,
-        conn: AsyncConnection,
-        moves: Mapping[SourceRecordId, PersonId],
-        now_us: int,
-    ) -> int:
-        """Give everything of these source records to their new persons; columns only.
-
-        Each moved resource gets a version row that points to the body it had.
-
-        Returns:
-            How many resources moved.
-        """
-        moved = 0
-        for record, person in moves.items():
-            rows = (
-                await conn.execute(
-                    select(resource).where(
-                        resource.c.source_record_id == record, resource.c.person_id != person
-                    )
-                )
-            ).all()
-            await self._move(conn, rows, person, now_us)
-            moved += len(rows)
-            shared = (
-                await conn.execute(
-                    select(compartment).where(
-                        compartment.c.source_record_id == record, compartment.c.person_id != person
-                    )
-                )
-            ).all()
-            for row in shared:
-                await conn.execute(
-                    update(compartment)
-                    .where(
-                        compartment.c.resource_pk == row.resource_pk,
-                        compartment.c.ordinal == row.ordinal,
-                    )
-                    .values(person_id=person)
-                )
-                await self._move_index(conn, [row.resource_pk], row.person_id, person)
-        return moved
-
-    async def _move(
-        self, conn: AsyncConnection, rows: Sequence[Row[Any]], person: PersonId, now_us: int
-    ) -> None:
-        if not rows:
-            return
-        for start in range(0, len(rows), _CHUNK):
-            pks = [row.pk for row in rows[start : start + _CHUNK]]
-            await conn.execute(
-                update(resource)
-                .where(resource.c.pk.in_(pks))
-                .values(person_id=person, version=resource.c.version + 1, last_updated_us=now_us)
-            )
-        await conn.execute(
-            resource_version.insert(),
-            [
-                {
-                    "resource_pk": row.pk,
-                    "version": row.version + 1,
-                    "body_version": row.body_version,
-                    "last_updated_us": now_us,
-                    "deleted": row.deleted,
-                    "source_id": row.source_id,
-                    "message_id": row.message_id,
-                    "label_mask": row.label_mask,
-                    "type_id": row.type_id,
-                    "key_id": None,
-                    "body": None,
-                }
-                for row in rows
-            ],
-        )
-        for old in {row.person_id for row in rows}:
-            await self._move_index(conn, [r.pk for r in rows if r.person_id == old], old, person)
-
-    async def _move_index(
-        self, conn: AsyncConnection, pks: Sequence[int], old: str, new: str
-    ) -> None:
-        for table in (sp_token, sp_date):
-            for start in range(0, len(pks), _CHUNK):
-                await conn.execute(
-                    update(table)
-                    .where(
-                        table.c.resource_pk.in_(pks[start : start + _CHUNK]),
-                        table.c.person_id == old,
-                    )
-                    .values(person_id=new)
-                )
 
     async def aliases(
         self, conn: AsyncConnection, source_id: str, names: Iterable[str]
