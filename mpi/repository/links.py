@@ -169,9 +169,7 @@ async def lock_persons(conn: AsyncConnection, persons: Collection[str]) -> None:
 
 
 #: Built once: every search by patient asks it, and building takes longer than running.
-_STATUS = select(_person.c.status, _person.c.redirect_to).where(
-    _person.c.id == bindparam("person")
-)
+_STATUS = select(_person.c.status, _person.c.redirect_to).where(_person.c.id == bindparam("person"))
 
 
 async def person_status(conn: AsyncConnection, person_id: str) -> tuple[str, str | None] | None:
