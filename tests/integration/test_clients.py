@@ -16,6 +16,7 @@ from fhirclient.models.patient import Patient  # type: ignore[import-untyped]  #
 from fhirpy import AsyncFHIRClient
 from fhirpy.base.exceptions import ResourceNotFound
 
+from tests.conformance import judges
 from tests.support.running_hub import RunningHub, running_hub
 from tests.support.tree import ROOT
 
@@ -70,7 +71,7 @@ async def given(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Given
 async def in_node(script: str, given: Given) -> dict[str, Any]:
     """What a script of ours did with a client."""
     process = await asyncio.create_subprocess_exec(
-        "node",
+        judges.node() or "node",
         str(ROOT / "tests/clients" / script),
         given.hub.base,
         given.token,
