@@ -8,8 +8,10 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
+from adapters.fhir.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from fhir_server.interactions.create import READ_ONLY_TYPES
-from fhir_server.negotiate import FHIR_JSON, JSON_PATCH, MERGE_PATCH
+from fhir_server.negotiate import FHIR_JSON
 from fhir_server.operations.subscriptions import SEARCHED
 from fhir_server.search.linked import included, reverse_included
 from fhir_server.search.params import modifiers_of

@@ -12,8 +12,6 @@ from hie.kernel.clock import EPOCH, SECOND_US
 from hie.kernel.errors import Category, HieError
 
 FHIR_JSON: Final = "application/fhir+json"
-JSON_PATCH: Final = "application/json-patch+json"
-MERGE_PATCH: Final = "application/merge-patch+json"
 ENCODINGS: Final = ("gzip", "deflate", "identity")
 FORM: Final = "application/x-www-form-urlencoded"
 JSON_TYPES: Final = frozenset({FHIR_JSON, "application/json", "text/json"})

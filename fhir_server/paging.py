@@ -89,11 +89,6 @@ def requested_count(
     return max(1, counts[-1]) if counts else None
 
 
-def count_params(count: int | None) -> Params:
-    """What took part in a page whose only parameter is `_count`."""
-    return () if count is None else (("_count", str(count)),)
-
-
 def not_offered(name: str, offered: Iterable[str]) -> Issue:
     """What is said of a parameter that an address does not know."""
     expected = ", ".join(f"`{each}`" for each in sorted(offered)) or "no parameter"

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from adapters.fhir.body import Limits, parse_json
 from adapters.fhir.condition import condition_of, identifiers_of
+from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
 from adapters.fhir.plan import (
     DIRECTORY_TYPES,
     READ_ONLY_TYPES,
@@ -27,8 +28,6 @@ from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import ID, FhirJson
 
 _TYPE: Final = re.compile(r"^[A-Z][A-Za-z]{1,63}$")
-JSON_PATCH: Final = "application/json-patch+json"
-MERGE_PATCH: Final = "application/merge-patch+json"
 _IF_MATCH: Final = re.compile(r'^(?:W/)?"([A-Za-z0-9\-.]{1,64})"$')
 
 

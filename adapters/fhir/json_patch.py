@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 from hie.kernel.errors import Category, HieError, Issue
 
+MEDIA_TYPE: Final = "application/json-patch+json"
 MOST_OPERATIONS: Final = 1_000
 #: JSON values that the `copy` operations of one patch may make in all.
 MOST_COPIED: Final = 100_000

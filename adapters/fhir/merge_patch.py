@@ -4,9 +4,11 @@ Lists are replaced whole. For clients that send the elements they changed and no
 Spec: RFC 7396
 """
 
-from typing import Any
+from typing import Any, Final
 
 from hie.kernel.fhir import FhirJson
+
+MEDIA_TYPE: Final = "application/merge-patch+json"
 
 
 def merge_patch(document: FhirJson, patch: FhirJson) -> FhirJson:

@@ -15,7 +15,9 @@ from email.message import Message
 from typing import Final, Protocol, Self
 
 from adapters.fhir.body import Limits, parse_body, parse_json
-from adapters.fhir.bundle import JSON_PATCH, MERGE_PATCH, Planner
+from adapters.fhir.bundle import Planner
+from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
+from adapters.fhir.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from adapters.fhir.plan import Plan, WriteRequest
 from adapters.port import JournalEntry, JournalPort, Wire
 from hie.kernel.context import RequestContext

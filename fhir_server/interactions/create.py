@@ -5,8 +5,10 @@ Spec: https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.htm
 
 from typing import Final
 
+from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
+from adapters.fhir.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from fhir_server.exchange import Answer, Call, Edge
-from fhir_server.negotiate import JSON_PATCH, MERGE_PATCH, preference, require_json_content
+from fhir_server.negotiate import preference, require_json_content
 from fhir_server.outcome import operation_outcome
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue

@@ -5,8 +5,9 @@ import base64
 import pytest
 
 from adapters.fhir.body import Limits
-from adapters.fhir.bundle import JSON_PATCH, Planner
+from adapters.fhir.bundle import Planner
 from adapters.fhir.condition import condition_of, identifiers_of
+from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
 from adapters.fhir.plan import (
     Identified,
     Matching,
