@@ -1,20 +1,23 @@
 """Resource to confidentiality and sensitivity labels, as bits of one mask (pure).
 
-A label is found in codes at any depth, in the words of a concept, note or title, in the
-source, and in what the sender wrote in `meta.security`; nothing takes a label away. Free text
-cannot be taken apart: one word in it labels the whole resource.
+A label is found in codes at any depth, in the words of a concept, note, title or attached
+text, in the source, and in what the sender wrote in `meta.security`; nothing takes a label
+away. Free text cannot be taken apart: one word in it labels the whole resource.
 
 Spec: https://hl7.org/fhir/R4/security-labels.html; HL7 Healthcare Privacy and Security
 Classification System: exactly one confidentiality, the highest of the parts.
 """
 
+import base64
+import binascii
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from consent.model import CodeList, Sensitivity
+from consent.regime import CodeList, Sensitivity
+from consent.takes import Takes
 from hie.kernel.fhir import FhirJson
 
 #: Codes whose labels are remembered; a feed uses a few thousand.
@@ -212,22 +215,25 @@ class Labeller:
 
     def __init__(self, sensitivity: Sensitivity, *, remembered: int = CACHE_LIMIT) -> None:
         self.table = LabelTable(sensitivity)
-        self._sensitivity = sensitivity
-        self._lists = {
-            system: _Codes(codes, self.table)
-            for codes in sensitivity.lists
-            for system in codes.systems
-        }
+        self.takes = Takes(sensitivity.takes)
+        self.sensitivity = sensitivity
+        self._lists: dict[str, list[_Codes]] = {}
+        for codes in sensitivity.lists:
+            made = _Codes(codes, self.table)
+            for system in codes.systems:
+                self._lists.setdefault(system, []).append(made)
         self._phrases: dict[str, list[tuple[list[str], frozenset[str], int]]] = {}
         for line in sensitivity.words:
             found = (list(line.phrase[1:]), line.unless, self.table.raised(line.labels))
             self._phrases.setdefault(line.phrase[0], []).append(found)
+        #: Elements whose text may bring a label.
+        self._telling = sensitivity.text_elements | {"code", "data", "resourceType"}
         self._known: dict[tuple[str, str], int] = {}
         self._remembered = remembered
 
     def of_source(self, source_id: str) -> int:
         """The mask of the labels that everything from a feed carries; 0 for most."""
-        return self.table.raised(self._sensitivity.sources.get(source_id, ()))
+        return self.table.raised(self.sensitivity.sources.get(source_id, ()))
 
     def labels(
         self, resource: FhirJson, *, source_id: str = "", beside: Iterable[FhirJson] = ()
@@ -252,38 +258,65 @@ class Labeller:
         """What a sender's `meta.security` raises."""
         return self.table.mask_of(codings)
 
+    def code(self, system: str, code: str) -> int:
+        """The mask that one code brings."""
+        return self._coded(system, code)
+
+    def text(self, said: str) -> int:
+        """The mask that the words of a text bring."""
+        return self._said(said)
+
     def _mask(self, resource: FhirJson) -> int:
         mask, left = 0, [resource]
         while left:
             node = left.pop()
-            mask |= self._own(node)
-            for child in node.values():
-                if isinstance(child, dict):
-                    left.append(child)
-                elif isinstance(child, list):
-                    left.extend(item for item in child if isinstance(item, dict))
+            for name, value in node.items():
+                if isinstance(value, str):
+                    if name in self._telling:
+                        mask |= self._told(name, value, node)
+                elif isinstance(value, dict):
+                    left.append(value)
+                elif isinstance(value, list):
+                    left += [item for item in value if isinstance(item, dict)]
+                    if name == "security":
+                        mask |= self.table.mask_of(value)
         return mask
 
-    def _own(self, node: FhirJson) -> int:
-        """What one element brings by itself, its children apart."""
+    def _told(self, name: str, value: str, node: FhirJson) -> int:
+        """What one string of an element brings."""
         mask = 0
-        code, security = node.get("code"), node.get("security")
-        if isinstance(code, str):
-            mask |= self._coded(node.get("system"), code)
-        if isinstance(security, list):
-            mask |= self.table.mask_of(security)
-        for name in self._sensitivity.text_elements & node.keys():
-            if isinstance(node[name], str):
-                mask |= self._said(node[name])
+        if name == "code":
+            mask |= self._coded(node.get("system"), value)
+        if name in self.sensitivity.text_elements:
+            mask |= self._said(value)
+        if name == "data":
+            mask |= self._said(self._readable(node))
+        if name == "resourceType" and value in self.sensitivity.named and "name" in node:
+            mask |= self._said(str(node["name"]))
         return mask
+
+    def _readable(self, node: FhirJson) -> str:
+        """The text of an Attachment or Binary, if it is one; what is cut off was not read."""
+        kind, data = node.get("contentType"), node["data"]
+        if not isinstance(kind, str) or not isinstance(data, str):
+            return ""
+        if not kind.lower().startswith(self.sensitivity.readable):
+            return ""
+        limit = self.sensitivity.content_bytes // 3 * 4
+        try:
+            found = base64.b64decode(data[:limit])
+        except binascii.Error:
+            return ""  # no base64: nothing can be read out of it
+        return found.decode("utf-8", "replace")
 
     def _coded(self, found: Any, code: str) -> int:
         system = found if isinstance(found, str) else ""
         key = (system, code)
         mask = self._known.get(key)
         if mask is None:
-            found = self._lists.get(system)
-            mask = self.table.known(system, code) | (found.mask(code) if found else 0)
+            mask = self.table.known(system, code)
+            for listed in self._lists.get(system, ()):
+                mask |= listed.mask(code)
             if len(self._known) >= self._remembered:
                 self._known.clear()
             self._known[key] = mask
@@ -305,8 +338,10 @@ class _Codes:
     def __init__(self, codes: CodeList, table: LabelTable) -> None:
         self._exact: dict[str, int] = {}
         self._ranges: list[tuple[str, str, int]] = []
+        self._is_ndc = codes.is_ndc
+        masks: dict[tuple[str, ...], int] = {}
         for written, labels in codes.lines:
-            mask = table.raised(labels)
+            mask = masks.get(labels) or masks.setdefault(labels, table.raised(labels))
             if codes.is_prefix:
                 first, _, last = _plain(written).partition("-")
                 self._ranges.append((first, last or first, mask))
@@ -318,11 +353,28 @@ class _Codes:
     def mask(self, code: str) -> int:
         """The labels of a code; a code below a listed one has its labels."""
         mask = self._exact.get(code, 0)
+        if self._is_ndc:
+            for package in packages(code):
+                mask |= self._exact.get(package, 0)
+        if not self._ranges:
+            return mask
         plain = _plain(code)
         for _, last, labels in self._ranges[: bisect_right(self._firsts, plain)]:
             if plain[: len(last)] <= last:
                 mask |= labels
         return mask
+
+
+def packages(code: str) -> tuple[str, ...]:
+    """The 11 digits that a package code may mean: 5-4-2 with hyphens, else with a 0 put in."""
+    parts = code.split("-")
+    if not all(part.isdigit() for part in parts):
+        return ()
+    if len(parts) == 3:
+        return ("".join(part.zfill(size) for part, size in zip(parts, (5, 4, 2), strict=True)),)
+    if len(parts) == 1 and len(code) == 10:
+        return tuple(code[:at] + "0" + code[at:] for at in (0, 5, 9))
+    return (code,) if len(parts) == 1 else ()
 
 
 def _plain(code: str) -> str:

@@ -2,11 +2,13 @@
 
 Each entry is one person, as the caller sees that person: `search.score` is the probability
 that it is the one described, `match-grade` what to make of it. With `explain` the entry says
-which comparisons led there: levels and bits, never values.
+which comparisons led there: levels and bits, never values. For an emergency's purpose only the
+id of a person who fits for certain is told (`fhir_server.operations.emergency`).
 Spec: https://hl7.org/fhir/R4/patient-operation-match.html,
 https://profiles.ihe.net/ITI/PDQm/ITI-119.html
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,13 +17,14 @@ import orjson
 from adapters.fhir.body import Limits, parse_body
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import require_json_content
+from fhir_server.operations.emergency import GRADE, is_emergency, known, stated_of
 from fhir_server.search import bundle
 from fhir_server.validate import validate
+from hie.emergencies.model import Stated
 from hie.identities import Candidate
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 
-GRADE: Final = "http://hl7.org/fhir/StructureDefinition/match-grade"
 EXPLANATION: Final = "urn:hie:match-explanation"
 ADDRESS: Final = "Patient/$match"
 #: Persons told of where the caller names no number, and at most.
@@ -34,18 +37,21 @@ _OPTIONS: Final = {
     "count": "valueInteger",
     "explain": "valueBoolean",
 }
+#: What is stated in an emergency, instead.
+_REASON: Final = "reason"
 #: Elements that could turn the meaning of others round; the profile does without them.
 _MEANING: Final = ("implicitRules", "modifierExtension")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked: a description, and how to answer."""
+    """What is asked: a description, and how to answer; in an emergency, for what reason."""
 
     patient: FhirJson
     count: int = DEFAULT_COUNT
     only_certain: bool = False
     explain: bool = False
+    stated: Stated | None = None
 
 
 async def match(edge: Edge, call: Call) -> Answer:
@@ -56,7 +62,10 @@ async def match(edge: Edge, call: Call) -> Answer:
             is none, or that holds nothing to search by.
     """
     require_json_content(call.headers.get("Content-Type"))
-    asked = read_request(parse_body(call.body, _LIMITS))
+    urgent = is_emergency(edge, call)
+    asked = read_request(parse_body(call.body, _LIMITS), is_emergency=urgent)
+    if urgent:
+        return await known(edge, call, asked.patient, asked.stated, ADDRESS)
     candidates = await edge.identities.identify_candidates(
         call.ctx, asked.patient, count=asked.count, only_certain=asked.only_certain
     )
@@ -66,8 +75,12 @@ async def match(edge: Edge, call: Call) -> Answer:
     return Answer(body=body)
 
 
-def read_request(body: FhirJson) -> Asked:
+def read_request(body: FhirJson, *, is_emergency: bool = False) -> Asked:
     """A Parameters resource, or a bare Patient, as a request.
+
+    Args:
+        body: what was sent.
+        is_emergency: `reason` is taken, and of the options none: the answer is the same.
 
     Raises:
         HieError: INVALID with the place of every fault.
@@ -82,15 +95,16 @@ def read_request(body: FhirJson) -> Asked:
     asked: Asked | None = None
     options: dict[str, Any] = {}
     faults: list[Issue] = []
+    offered = (_REASON,) if is_emergency else tuple(_OPTIONS)
     for place, parameter in enumerate(parameters):
         where = f"Parameters.parameter[{place}]"
         name = parameter.get("name") if isinstance(parameter, dict) else None
         if name == "resource" and asked is None:
             asked = Asked(patient=_described(parameter.get("resource"), f"{where}.resource"))
-        elif name in _OPTIONS and name not in options:
+        elif name in offered and name not in options:
             options[name] = _value(parameter, name, where, faults)
         else:
-            faults.append(_unexpected(where))
+            faults.append(_unexpected(where, offered))
     if asked is None:
         text = "`resource`: expected one Patient with what is known"
         faults.append(Issue(text=text, code="required", expression=("Parameters.parameter",)))
@@ -101,6 +115,7 @@ def read_request(body: FhirJson) -> Asked:
         count=min(options.get("count", DEFAULT_COUNT), MOST),
         only_certain=options.get("onlyCertainMatches", False),
         explain=options.get("explain", False),
+        stated=options.get(_REASON),
     )
 
 
@@ -136,6 +151,8 @@ def _placed(issue: Issue, where: str) -> Issue:
 
 
 def _value(parameter: FhirJson, name: str, where: str, faults: list[Issue]) -> Any:
+    if name == _REASON:
+        return stated_of(parameter, where, faults)
     member = _OPTIONS[name]
     value = parameter.get(member)
     if member == "valueBoolean" and isinstance(value, bool):
@@ -148,8 +165,8 @@ def _value(parameter: FhirJson, name: str, where: str, faults: list[Issue]) -> A
     return None
 
 
-def _unexpected(where: str) -> Issue:
-    text = f"expected `resource`, {', '.join(f'`{name}`' for name in _OPTIONS)}, each once"
+def _unexpected(where: str, options: Iterable[str]) -> Issue:
+    text = f"expected `resource`, {', '.join(f'`{name}`' for name in options)}, each once"
     return Issue(text=text, code="not-supported", expression=(f"{where}.name",))
 
 

@@ -5,7 +5,7 @@ resource as it is served to that source, whole, in the transaction that stores t
 view that the hub builds of several records is no resource of anybody's and takes no patch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from hie.flow.placement import Origin
 from hie.flow.resolve import Resolver
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
+from hie.store.query import Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
 
@@ -103,7 +104,8 @@ class Patches:
             raise _refusal(Category.STALE, text, "conflict", write)
         stored = (await self._repository.load(conn, [hub_id]))[hub_id].resource
         before: FhirJson = parse_json(served.body, _LIMITS)
-        renamed = dict(_renamed(before, stored))
+        renamed = _renamed(before, stored)
+        _add_members(renamed, before, served)
         after = _with_references(self._patched(before, write), renamed)
         return replace(
             write,
@@ -138,21 +140,33 @@ class Patches:
         return patched
 
 
-def _renamed(served: Any, stored: Any) -> Iterator[tuple[str, str]]:
-    """References that are served under another name than they are stored under, both names.
+def _renamed(served: Any, stored: Any) -> dict[str, list[str]]:
+    """References served under another name than they are stored under, to those, in their order.
 
-    Only patients are: as the person they belong to now. The two have one shape but for meta.
+    Only patients are: as the person they belong to now. Two records of one person have one name.
+    The two have one shape but for meta.
     """
+    found: dict[str, list[str]] = {}
     stack = [(served, stored)]
     while stack:
         one, other = stack.pop()
         if isinstance(one, dict) and isinstance(other, dict):
             name, kept = one.get("reference"), other.get("reference")
             if isinstance(name, str) and isinstance(kept, str) and name != kept:
-                yield name, kept
-            stack += [(one[n], other[n]) for n in one.keys() & other.keys() - {"meta"}]
+                found.setdefault(name, []).append(kept)
+            shared = [n for n in one if n in other and n != "meta"]
+            stack += [(one[n], other[n]) for n in reversed(shared)]
         elif isinstance(one, list) and isinstance(other, list):
-            stack += zip(one, other, strict=False)
+            stack += reversed([*zip(one, other, strict=False)])
+    return found
+
+
+def _add_members(names: dict[str, list[str]], before: FhirJson, served: Served) -> None:
+    """Members of a panel that this view names by record are known to its source by person."""
+    by_record = {*_literal(before)}
+    for person, record in [(served.person_id, served.source_record_id), *served.further]:
+        if (name := f"Patient/{record}") in by_record:
+            names.setdefault(f"Patient/{person}", []).append(name)
 
 
 def _literal(node: Any) -> Iterator[str]:
@@ -169,18 +183,24 @@ def _literal(node: Any) -> Iterator[str]:
             stack += found
 
 
-def _with_references(resource: FhirJson, names: Mapping[str, str]) -> FhirJson:
-    """`resource` itself, its references under other names."""
+def _with_references(resource: FhirJson, names: Mapping[str, Sequence[str]]) -> FhirJson:
+    """`resource` itself, its references under other names.
+
+    Where one name stands for several, the first reference gets the first of them, the next one
+    the next, and what is left of the references the last: two members that are one person now
+    stay two.
+    """
+    left = {name: [*kept] for name, kept in names.items()}
     stack: list[Any] = [resource] if names else []
     while stack:
         found = stack.pop()
         if isinstance(found, dict):
-            reference = found.get("reference")
-            if isinstance(reference, str):
-                found["reference"] = names.get(reference, reference)
-            stack += found.values()
+            name = found.get("reference")
+            if isinstance(name, str) and (kept := left.get(name)):
+                found["reference"] = kept.pop(0) if len(kept) > 1 else kept[0]
+            stack += reversed(found.values())
         elif isinstance(found, list):
-            stack += found
+            stack += reversed(found)
     return resource
 
 

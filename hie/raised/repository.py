@@ -1,11 +1,12 @@
 """The SQL of raised labels."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import String, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.raised.tables import raised_label
+from hie.raised.tables import label_taken_back, raised_label
 
 _T = raised_label.c
 _CHUNK = 500
@@ -16,6 +17,18 @@ _OF_RECORDS = select(_T.record_id, _T.target, _T.mask).where(
 _OF_TARGETS = select(_T.target, _T.mask).where(
     _T.target.in_(bindparam("targets", type_=String, expanding=True))
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """Labels that an officer took back from what a sender raised."""
+
+    number: int
+    record_id: str
+    target: str
+    mask: int
+    is_undone: bool
+
 
 #: Record to target (`Type/id`, or "" for all of the record) to mask.
 RaisedLabels = Mapping[str, Mapping[str, int]]
@@ -90,3 +103,45 @@ async def add(
                 .where(_T.record_id == record_id, _T.target == target)
                 .values(**values)
             )
+
+
+async def set_masks(conn: AsyncConnection, record_id: str, masks: Mapping[str, int]) -> None:
+    """Put other masks in the place of what is raised on targets of a record.
+
+    The one way to lower what a sender raised; see `hie.flow.lowering`.
+    """
+    for target, mask in masks.items():
+        await conn.execute(
+            update(raised_label)
+            .where(_T.record_id == record_id, _T.target == target)
+            .values(mask=mask)
+        )
+
+
+async def take_back(
+    conn: AsyncConnection, number: int, record_id: str, target: str, mask: int, now_us: int
+) -> None:
+    """Remember that labels were taken back."""
+    row = {"id": number, "record_id": record_id, "target": target, "mask": mask}
+    await conn.execute(insert(label_taken_back).values(**row, at_us=now_us))
+
+
+async def taken_back(conn: AsyncConnection, number: int) -> TakenBack | None:
+    """What was taken back under a number."""
+    query = select(label_taken_back).where(label_taken_back.c.id == number)
+    row = (await conn.execute(query)).first()
+    if row is None:
+        return None
+    return TakenBack(
+        number=row.id,
+        record_id=row.record_id,
+        target=row.target,
+        mask=row.mask,
+        is_undone=row.undone_us is not None,
+    )
+
+
+async def undo(conn: AsyncConnection, number: int, now_us: int) -> None:
+    """Remember that it was put back."""
+    of_number = label_taken_back.c.id == number
+    await conn.execute(update(label_taken_back).where(of_number).values(undone_us=now_us))

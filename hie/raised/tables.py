@@ -15,3 +15,15 @@ raised_label = Table(
     # A visit that was moved is another record's now, and as sensitive as it was.
     Index("ix_raised_label_target", "target"),
 )
+
+#: Labels that a privacy officer took back; who and why is in the audit trail.
+label_taken_back = Table(
+    "label_taken_back",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("record_id", String(64), nullable=False),
+    Column("target", String(100), nullable=False),  # `Type/id`
+    Column("mask", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("undone_us", BigInteger),
+)

@@ -93,7 +93,8 @@ def _is_updated(seen: Seen, criterion: Any, _: World) -> bool:
 
 def _refers(seen: Seen, criterion: Any, world: World) -> bool:
     named = _with_records(criterion.values, world)
-    return any(_points_to(row, named) for row in _rows(seen, criterion.param_ids))
+    rows = _rows(seen, criterion.param_ids)
+    return any(_points_to(row, named) and _is_shown(row, seen, world) for row in rows)
 
 
 def _rows(seen: Seen, params: Sequence[int]) -> list[IndexValue]:
@@ -128,10 +129,19 @@ def _leads(source: Seen, criterion: q.Chain | q.Has, target: Seen) -> bool:
     )
 
 
-def _is_missing(seen: Seen, criterion: Any, _: World) -> bool:
-    ids = (*criterion.param_ids, *criterion.logical_ids)
-    has = bool(_rows(seen, ids)) or (criterion.is_person and bool(seen.persons))
-    return has is not criterion.is_missing
+def _is_missing(seen: Seen, criterion: Any, world: World) -> bool:
+    rows = _rows(seen, (*criterion.param_ids, *criterion.logical_ids))
+    has = any(_is_shown(row, seen, world) for row in rows)
+    return (has or (criterion.is_person and bool(seen.persons))) is not criterion.is_missing
+
+
+def _is_shown(row: IndexValue, seen: Seen, world: World) -> bool:
+    """Whether a row is none of a reference to what is hidden, which is not shown either."""
+    if row.target is None:
+        return True
+    kind, key = row.target
+    is_own = kind == "Patient" and key == seen.served.source_record_id
+    return is_own or any(key in other.names for other in world.of_type(kind))
 
 
 def _with_records(values: Sequence[q.ReferenceValue], world: World) -> list[q.ReferenceValue]:

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from hie.flow.lowering import Lowering
+from hie.kernel.errors import Category, HieError
+from hie.store.marks import Marks
 from hie.tasks.model import StaffTask, TaskFilter, TaskKind
 from tests.support.running_hub import RunningHub, running_hub
 
@@ -75,6 +78,48 @@ async def test_a_vip_visit_labels_everything_of_the_message_and_of_the_visit(hub
     assert await labels(hub, "Encounter") == [vip], "and nothing lowers it"
     assert await labels(hub, "Condition") == [vip]
     assert await consent_tasks(hub) == []
+    txa = "TXA|1|CN|TX|20260101||||||||D1^SAMC|||||AU|V"
+    note = message("MDM^T02^MDM_T02", pid(), pv1(), txa, "OBX|1|TX|1^Note||Hello", minute=4)
+    await hub.send(note)
+    assert await labels(hub, "DocumentReference") == [{"V", "CEL"}], "TXA-18 labels the document"
+    await taken_back_by_an_officer(hub)
+
+
+async def taken_back_by_an_officer(hub: RunningHub) -> None:
+    """A visit that was no VIP's: the officer's word lowers it, with a reason, and is undone."""
+    vip, plain = {"R", "CEL"}, [{"N"}]
+    services = hub.hub
+    marks = Marks(services.keys, services.config.index)
+    lowering = Lowering(
+        services.db,
+        services.labeller,
+        services.repository,
+        marks,
+        services.audit,
+        services.clock,
+    )
+    _, found = await hub.ask(await hub.token(ORGANIZATION + OWN), "Encounter")
+    target = ("Encounter", found["entry"][0]["resource"]["id"])
+    for labelled, reason in ((["CEL"], " "), (["GOSSIP"], "a mistake"), ([], "a mistake")):
+        with pytest.raises(HieError) as caught:
+            await lowering.take_back(target, labelled, reason=reason, user="officer")
+        assert caught.value.category is Category.INVALID
+    done = await lowering.take_back(target, ["CEL"], reason="wrong patient", user="officer")
+    assert await labels(hub, "Encounter") == plain
+    assert await labels(hub, "Condition") == plain
+    assert await labels(hub, "Observation") == plain
+    assert await labels(hub, "DocumentReference") == [{"V"}], "what else was raised stays"
+    await hub.send(message("ADT^A08^ADT_A01", pid(), pv1(), DG1, minute=5))
+    assert await labels(hub, "Encounter") == plain, "nobody raised it again"
+    async with services.db.reading() as conn:
+        rows = await conn.execute(text("SELECT * FROM audit_event WHERE subtype = 'amend'"))
+        assert "wrong patient" not in repr(rows.all()), "the reason is sealed"
+    put_back = await lowering.put_back(done.number, reason="it was right", user="officer")
+    assert put_back.resources >= done.resources
+    assert await labels(hub, "Encounter") == [vip]
+    assert await labels(hub, "Condition") == [vip]
+    with pytest.raises(HieError, match="put back already"):
+        await lowering.put_back(done.number, reason="again", user="officer")
 
 
 async def test_a_protected_patient_is_withheld_at_once_and_told_to_an_officer(hub: RunningHub):
@@ -120,12 +165,14 @@ async def test_a_consent_statement_is_a_task_and_never_widens(
 
 async def test_a_merged_record_takes_over_what_was_raised(hub: RunningHub):
     protected = "PD1" + "|" * 12 + "Y"
-    await hub.send(message("ADT^A04^ADT_A01", pid(), protected, pv1()))
+    restriction = "ARV|1|A|HIV^HIV^HL70717"
+    await hub.send(message("ADT^A04^ADT_A01", pid(), protected, restriction, pv1()))
     await hub.send(message("ADT^A04^ADT_A01", pid("1002"), minute=1))
     mrg = "MRG|1001^^^SAMC^MR"
     await hub.send(message("ADT^A40^ADT_A39", pid("1002"), mrg, minute=2))
     await hub.send(message("ADT^A08^ADT_A01", pid("1002"), AL1, minute=3))
-    assert await labels(hub, "AllergyIntolerance") == [{"R"}]
+    (found,) = await labels(hub, "AllergyIntolerance")
+    assert {"R", "HIV"} <= found
 
 
 async def share(hub: RunningHub) -> None:

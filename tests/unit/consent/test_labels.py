@@ -3,6 +3,8 @@
 Spec: https://hl7.org/fhir/R4/security-labels.html, http://terminology.hl7.org/CodeSystem/v3-ActCode
 """
 
+import base64
+
 import pytest
 
 from consent.labels import Labeller, Labels
@@ -14,6 +16,7 @@ TABLE = LABELLER.table
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 SNOMED = "http://snomed.info/sct"
+ATC = "http://www.whocc.no/atc"
 
 
 def codes(resource, **beside):
@@ -72,6 +75,33 @@ def condition(system, code):
         ("http://hl7.org/fhir/sid/cvx", "03", set()),
         (SNOMED, "7200002", {"ETHUD"}),
         (SNOMED, "38341003", set()),
+        ("http://hl7.org/fhir/sid/icd-10", "B22", {"HIV"}),  # not the clinical modification
+        (ICD, "Z29.81", {"HIV"}),
+        (ICD, "T43.211A", {"PSY"}),
+        (ICD, "T43.621A", {"SUD"}),
+        (ICD, "Z31.5", {"SEX", "GDIS"}),
+        (ICD, "Z91.42", {"SDV"}),
+        ("http://hl7.org/fhir/sid/icd-9-cm", "282.60", {"SICKLE"}),
+        ("http://hl7.org/fhir/sid/icd-9-cm", "V25.01", {"SEX"}),
+        (LOINC, "50956-2", {"HIV"}),  # asked for before abacavir
+        (LOINC, "19295-5", {"OPIOIDUD"}),
+        (LOINC, "34904-3", {"PSY"}),  # a class of documents
+        (LOINC, "81247-9", {"GDIS"}),
+        (LOINC, "2106-3", {"SEX"}),
+        (RXNORM, "1721603", {"HIV"}),  # tenofovir alafenamide
+        (RXNORM, "10737", {"PSY"}),
+        (ATC, "J05AR20", {"HIV"}),
+        (ATC, "J05AF05", {"HIV"}),
+        (ATC, "J05AF10", set()),  # against hepatitis B
+        (ATC, "N07BC51", {"OPIOIDUD"}),
+        (ATC, "C09AA03", set()),
+        ("http://nucc.org/provider-taxonomy", "2084P0802X", {"PSY", "SUD"}),
+        ("http://nucc.org/provider-taxonomy", "207R00000X", set()),
+        ("http://terminology.hl7.org/CodeSystem/v3-RoleCode", "PSYCHF", {"PSY"}),
+        ("http://terminology.hl7.org/CodeSystem/v3-RoleCode", "HOSP", set()),
+        ("http://terminology.hl7.org/CodeSystem/v2-0270", "PC", {"PSY"}),
+        ("http://terminology.hl7.org/CodeSystem/v2-0270", "CN", set()),
+        ("http://terminology.hl7.org/CodeSystem/v2-0074", "GE", {"GDIS"}),
         ("urn:local", "B20", set()),  # another system's B20
         (ACT_CODE, "HIV", {"HIV"}),  # an inline label
         (ACT_CODE, "AMB", set()),  # an encounter class
@@ -100,6 +130,14 @@ def test_a_code_brings_the_labels_of_its_list(system, code, expected):
         ("Psychotherapy note", {"PSYTHPN", "PSY"}),
         ("MAJOR DEPRESSION, single episode", {"PSY"}),
         ("spontaneous abortion", set()),
+        ("cabotegravir 200 MG/ML Injectable Suspension", {"HIV"}),
+        ("Biktarvy", {"HIV"}),
+        ("Inpatient Psych Unit 4", {"PSY"}),
+        ("Methadone Clinic", {"OPIOIDUD"}),
+        ("Chlamydia pneumoniae IgG", set()),
+        ("quetiapine 25 MG", {"PSY"}),
+        ("BRCA1 gene analysis", {"GDIS"}),
+        ("mifepristone 200 MG", {"SEX"}),
         ("", set()),
     ],
 )
@@ -126,6 +164,44 @@ def test_words_say_what_local_codes_hide(text, expected):
 )
 def test_a_label_is_found_at_any_depth(resource):
     assert codes({"resourceType": "Basic"} | resource) == {"HIV"}
+
+
+def attached(text, kind="text/plain", encoding="utf-8"):
+    data = base64.b64encode(text.encode(encoding)).decode()
+    return {"contentType": kind, "data": data}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Binary", **attached("Known HIV, on treatment")},
+        {"resourceType": "Binary", **attached("<p>hiv</p>", "text/html; charset=utf-8")},
+        {"resourceType": "Binary", **attached('{"text": "HIV"}', "application/json")},
+        {"resourceType": "DiagnosticReport", "presentedForm": [attached("HIV 1 RNA")]},
+        {"resourceType": "DocumentReference", "content": [{"attachment": attached("hiv")}]},
+        {"resourceType": "Location", "name": "HIV Clinic"},
+        {"resourceType": "Encounter", "contained": [{"resourceType": "Location", "name": "hiv"}]},
+        {"resourceType": "Bundle", "entry": [{"resource": condition(ICD, "B20")}]},
+    ],
+    ids=lambda resource: resource["resourceType"],
+)
+def test_what_is_attached_named_or_bundled_is_read(resource):
+    assert codes(resource) == {"HIV"}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Binary", **attached("hiv", "application/pdf")},
+        {"resourceType": "Binary", "contentType": "text/plain", "data": "%%%"},
+        {"resourceType": "Binary", "contentType": ["text/plain"], "data": "aGl2"},
+        {"resourceType": "Binary", "contentType": "text/plain", "data": 5},
+        {"resourceType": "Patient", "name": [{"text": "Jane"}]},
+        {"resourceType": "Location", "name": "Main street"},
+    ],
+)
+def test_what_cannot_be_read_brings_no_label_of_its_own(resource):
+    assert codes(resource) == set()
 
 
 def test_a_request_takes_over_what_its_medication_brings():

@@ -1,0 +1,1 @@
+"""From sensitive ingredients and concepts to all that contains or specialises them."""
