@@ -1,11 +1,24 @@
 """The recheck of what is about to leave (pure): the last chance to find a hole in the SQL."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from consent.evaluate import Judge, Law
-from consent.model import AccessRequest, Directive, Obligation, ResourceFacts
+from consent.model import (
+    AccessRequest,
+    Decision,
+    Directive,
+    Effect,
+    Obligation,
+    Reason,
+    ReasonKind,
+    ResourceFacts,
+)
 from hie.kernel.errors import Category, HieError
+
+#: Is told why something of a person may leave.
+Note = Callable[[str, Decision], None]
 
 
 class RowFacts(NamedTuple):
@@ -18,11 +31,19 @@ class RowFacts(NamedTuple):
     label_mask: int
 
 
+class Built(NamedTuple):
+    """The labels of a golden Patient: all, and those that others' records brought."""
+
+    mask: int
+    others: int
+
+
 def recheck(
     request: AccessRequest,
     leaving: Iterable[ResourceFacts],
     directives: Mapping[str, Sequence[Directive]],
     law: Law,
+    note: Note = lambda _person, _decision: None,
 ) -> tuple[Obligation, ...]:
     """What the bundle must carry with it, once every resource in it is permitted.
 
@@ -32,6 +53,7 @@ def recheck(
             of its row are at hand.
         directives: by person id; a person without any follows the regime.
         law: regime, hard rules, labels.
+        note: told why each may leave.
 
     Raises:
         HieError: FAULT when one of them is denied. Nothing may leave then.
@@ -50,6 +72,7 @@ def recheck(
         if not decision.is_permitted:
             raise HieError(Category.FAULT, "the consent decision and the answer disagree")
         obligations.update(decision.obligations)
+        note(person, decision)
     return tuple(sorted(obligations, key=lambda obligation: obligation.code))
 
 
@@ -58,6 +81,7 @@ def recheck_rows(
     rows: Mapping[RowFacts, Sequence[str]],
     directives: Mapping[str, Sequence[Directive]],
     law: Law,
+    note: Note = lambda _person, _decision: None,
 ) -> tuple[Obligation, ...]:
     """`recheck` of many resources: ids by what their rows have in common.
 
@@ -80,7 +104,33 @@ def recheck_rows(
         for row, ids in rows.items()
         for key in (ids if row.person_id in aimed else ids[:1])
     )
-    return recheck(request, leaving, directives, law)
+    return recheck(request, leaving, directives, law, note)
+
+
+def ground_of(
+    request: AccessRequest, person_id: str, built: Built, directives: Sequence[Directive], law: Law
+) -> Decision:
+    """Why a golden Patient may leave, and with what: its records passed the predicate.
+
+    Where neither a Consent nor the regime permits it as a whole, one of the caller's own
+    records is in it, or the caller is a steward. Notices are told of what others' records
+    brought alone: whoever reads their own is no recipient of a disclosure.
+    """
+    facts = ResourceFacts(
+        type="Patient",
+        id=person_id,
+        source_id="",
+        person_id=person_id,
+        label_mask=built.mask,
+        is_partial=True,
+    )
+    decision = Judge(request, law).decide(facts, directives)
+    told = law.obligations(built.others)
+    if decision.is_permitted:
+        # Of the patient's own look nothing is told, whoever recorded what they see.
+        return replace(decision, obligations=told if decision.obligations else ())
+    kind = ReasonKind.OWN_SOURCE if request.own_sources else ReasonKind.STEWARD
+    return Decision(effect=Effect.PERMIT, reasons=(Reason(kind=kind),), obligations=told)
 
 
 def _names_instances(directives: Sequence[Directive]) -> bool:

@@ -1,98 +1,34 @@
 """Request + resource + directives to Decision (pure, total): the definition of what may be seen.
 
-Order: hard rule not lifted > patient's deny > patient's permit > the regime's default. Within one
-Consent, along each branch the deepest matching rule speaks; among those that speak, and across
-Consents, deny wins. Nothing depends on the order of the directives.
+Order: hard rule not lifted > patient's deny > patient's permit > the regime's default. An
+emergency access, its reason stated, opens one person; which hard rules make an exception for it
+and which denials it overrides is the regime's `[break_glass]`. Within one Consent, along each
+branch the deepest matching rule speaks; among those that speak, and across Consents, deny wins.
+Nothing depends on the order of the directives.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from consent.labels import LabelTable
+from consent.law import Law, in_time, meets
 from consent.model import (
-    ANYONE,
     AccessRequest,
-    ConsentSettings,
     Decision,
     Directive,
     Effect,
-    HardRule,
-    Obligation,
     Reason,
     ReasonKind,
-    RegimeRule,
     ResourceFacts,
     Rule,
     Step,
     Target,
     TargetKind,
 )
-from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Residual
+from hie.store.residual import DIRECTORY_TYPES, DefaultRule, Denials, Residual
+
+__all__ = ["Judge", "Law", "applies", "decide", "in_words", "matches", "sentences"]
 
 _SPEAKING: Final = (Effect.PERMIT, Effect.DENY, Effect.SPARE)
-
-
-class Law:
-    """The settings, made ready to decide with."""
-
-    def __init__(self, settings: ConsentSettings) -> None:
-        self.settings = settings
-        self.labels = LabelTable(settings.sensitivity)
-        self._in_force = tuple(
-            rule
-            for rule in settings.hard_rules
-            if rule.is_everywhere or rule.name in settings.regime.hard
-        )
-        codes = sorted({code for rule in self._in_force for code in rule.labels})
-        self.hard_bits = tuple(self.labels.bits([code]) for code in codes)
-
-    def rule_of(self, bit: int) -> HardRule:
-        """The hard rule that holds back a bit of `hard_bits`."""
-        return next(rule for rule in self._in_force if self.labels.bits(rule.labels) & bit)
-
-    def needs_reason(self, request: AccessRequest) -> bool:
-        """Whether the purpose needs a stated reason that the request lacks."""
-        is_emergency = request.purpose in self.settings.purposes.needs_reason
-        return is_emergency and not (request.break_glass or "").strip()
-
-    def residual(self, request: AccessRequest) -> Residual:
-        """The request side of the decision, for the database."""
-        is_confined = not request.grantees or self.needs_reason(request)
-        purposes = self.settings.purposes.expand(request.purpose)
-        return Residual(
-            own_sources=request.own_sources,
-            self_person=request.self_person,
-            grantees=frozenset() if is_confined else request.grantees | {ANYONE},
-            purposes=purposes,
-            action=request.action,
-            now_us=request.now_us,
-            defaults=() if is_confined else tuple(self._defaults(purposes, request.now_us)),
-            hard_bits=self.hard_bits,
-            sees_source_records=request.is_steward,
-        )
-
-    def obligations(self, label_mask: int) -> tuple[Obligation, ...]:
-        """What the disclosure of a resource with these labels must carry."""
-        texts = self.settings.obligations
-        codes = {
-            rule.obligation
-            for rule in self._in_force
-            if rule.obligation and self.labels.bits(rule.labels) & label_mask
-        }
-        return tuple(Obligation(code=code, text=texts[code]) for code in sorted(codes))
-
-    def _defaults(self, purposes: frozenset[str], now_us: int) -> Iterator[DefaultRule]:
-        for rule in self.settings.regime.rules:
-            if _in_time(rule.from_us, rule.to_us, now_us) and _any(rule.purposes, purposes):
-                yield DefaultRule(effect=rule.effect, label_mask=self._default_mask(rule))
-
-    def _default_mask(self, rule: RegimeRule) -> int | None:
-        if rule.labels is None:
-            return None
-        codings = [{"code": code} for code in rule.labels]
-        if rule.effect == "deny":
-            return self.labels.denied(codings)
-        return self.labels.permitted(codings) or 0
 
 
 def decide(
@@ -123,7 +59,7 @@ class Judge:
         exempt = _exempt(residual, facts)
         if exempt is not None:
             return Decision(effect=Effect.PERMIT, reasons=(Reason(kind=exempt),))
-        refused = _refused(self._request, facts, law)
+        refused = _refused(self._request, residual, facts)
         if refused is not None:
             return Decision(effect=Effect.DENY, reasons=(Reason(kind=refused),))
         found = [step for directive in directives for step in _steps(residual, facts, directive)]
@@ -132,8 +68,8 @@ class Judge:
             (effect, reasons)
             for effect, reasons in (
                 (Effect.DENY, tuple(_held(residual, facts, directives, law))),
-                (Effect.DENY, _spoken(steps, Effect.DENY, ReasonKind.CONSENT_DENY)),
-                (Effect.PERMIT, _spoken(steps, Effect.PERMIT, ReasonKind.CONSENT_PERMIT)),
+                (Effect.DENY, _spoken(_counting(steps, residual.denials), Effect.DENY)),
+                (Effect.PERMIT, _spoken(steps, Effect.PERMIT)),
                 _by_default(residual, facts),
             )
             if reasons
@@ -144,9 +80,14 @@ class Judge:
 
 def in_words(decision: Decision, law: Law) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The reasons of a decision as sentences: (for staff, for the patient)."""
+    return sentences(decision.reasons, law)
+
+
+def sentences(reasons: Iterable[Reason], law: Law) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reasons as sentences, each once: (for staff, for the patient)."""
     words = law.settings.words
     staff, patient = [], []
-    for reason in decision.reasons:
+    for reason in reasons:
         hard = law.rule_of(law.labels.bits([reason.label])) if reason.label else None
         facts = {
             "consent": reason.consent_id,
@@ -158,7 +99,8 @@ def in_words(decision: Decision, law: Law) -> tuple[tuple[str, ...], tuple[str, 
         }
         note = words.notes.get(reason.note, "")
         staff.append(f"{words.staff[reason.kind].format(**facts)} {note}".strip())
-        patient.append(words.patient[reason.kind].format(**facts))
+        unread = words.notes["patient"] if note and reason.kind is ReasonKind.CONSENT_DENY else ""
+        patient.append(f"{words.patient[reason.kind].format(**facts)} {unread}".strip())
     return tuple(dict.fromkeys(staff)), tuple(dict.fromkeys(patient))
 
 
@@ -167,19 +109,21 @@ def _exempt(residual: Residual, facts: ResourceFacts) -> ReasonKind | None:
         return ReasonKind.DIRECTORY
     if facts.source_id in residual.own_sources:
         return ReasonKind.OWN_SOURCE
-    if residual.self_person is not None and facts.person_id == residual.self_person:
+    is_own = residual.self_person is not None and facts.person_id == residual.self_person
+    if is_own and not facts.label_mask & residual.withheld_mask:
         return ReasonKind.OWN_RECORD
     if residual.sees_source_records and facts.type == "Patient":
         return ReasonKind.STEWARD
     return None
 
 
-def _refused(request: AccessRequest, facts: ResourceFacts, law: Law) -> ReasonKind | None:
+def _refused(request: AccessRequest, residual: Residual, facts: ResourceFacts) -> ReasonKind | None:
     if facts.person_id is None:
         return ReasonKind.NO_PERSON
     if not request.grantees:
         return ReasonKind.NO_ORGANIZATION
-    return ReasonKind.NO_REASON if law.needs_reason(request) else None
+    only = residual.only_persons
+    return ReasonKind.NO_REASON if only is not None and facts.person_id not in only else None
 
 
 def _steps(residual: Residual, facts: ResourceFacts, directive: Directive) -> Iterator[Step]:
@@ -197,7 +141,19 @@ def _steps(residual: Residual, facts: ResourceFacts, directive: Directive) -> It
             effect=rule.effect,
             speaks=not any(path != rule.path and path.startswith(rule.path) for path in paths),
             note=rule.note,
+            is_general=rule.purposes is None and not rule.note,
         )
+
+
+def _counting(steps: tuple[Step, ...], denials: Denials) -> tuple[Step, ...]:
+    """The steps without the denials that an emergency overrides."""
+    if denials == "all":
+        return steps
+    return tuple(
+        step
+        for step in steps
+        if step.effect is not Effect.DENY or (denials == "named" and not step.is_general)
+    )
 
 
 def _held(
@@ -214,7 +170,9 @@ def _held(
             yield Reason(kind=ReasonKind.HARD_RULE, label=law.labels.codes(bit)[0])
 
 
-def _spoken(steps: tuple[Step, ...], effect: Effect, kind: ReasonKind) -> tuple[Reason, ...]:
+def _spoken(steps: tuple[Step, ...], effect: Effect) -> tuple[Reason, ...]:
+    is_deny = effect is Effect.DENY
+    kind = ReasonKind.CONSENT_DENY if is_deny else ReasonKind.CONSENT_PERMIT
     found = {
         Reason(
             kind=kind,
@@ -231,26 +189,42 @@ def _spoken(steps: tuple[Step, ...], effect: Effect, kind: ReasonKind) -> tuple[
 
 def _by_default(residual: Residual, facts: ResourceFacts) -> tuple[Effect, tuple[Reason, ...]]:
     mask = facts.label_mask
+    about = [rule for rule in residual.defaults if _is_about(rule, facts)]
     is_denied = any(
         rule.effect == "deny" and (rule.label_mask is None or mask & rule.label_mask)
-        for rule in residual.defaults
+        for rule in about
     )
     is_permitted = any(
         rule.effect == "permit" and (rule.label_mask is None or not mask & ~rule.label_mask)
-        for rule in residual.defaults
+        for rule in about
     )
     if is_permitted and not is_denied:
-        return Effect.PERMIT, (Reason(kind=ReasonKind.DEFAULT_PERMIT),)
+        is_emergency = residual.only_persons is not None
+        kind = ReasonKind.EMERGENCY if is_emergency else ReasonKind.DEFAULT_PERMIT
+        return Effect.PERMIT, (Reason(kind=kind),)
     return Effect.DENY, (Reason(kind=ReasonKind.DEFAULT_DENY),)
+
+
+def _is_about(rule: DefaultRule, facts: ResourceFacts) -> bool:
+    return (rule.types is None or facts.type in rule.types) and (
+        rule.sources is None or facts.source_id in rule.sources
+    )
+
+
+def applies(residual: Residual, rule: Rule) -> bool:
+    """Whether a rule is about this request, whatever the resource."""
+    return (
+        (rule.grantees is None or bool(rule.grantees & residual.grantees))
+        and meets(rule.purposes, residual.purposes)
+        and (rule.actions is None or residual.action in rule.actions)
+        and in_time(rule.valid_from_us, rule.valid_to_us, residual.now_us)
+    )
 
 
 def matches(residual: Residual, facts: ResourceFacts, rule: Rule) -> bool:
     """Whether a rule is about this request and this resource."""
     return (
-        (rule.grantees is None or bool(rule.grantees & residual.grantees))
-        and _any(rule.purposes, residual.purposes)
-        and (rule.actions is None or residual.action in rule.actions)
-        and _in_time(rule.valid_from_us, rule.valid_to_us, residual.now_us)
+        applies(residual, rule)
         and (rule.types is None or facts.type in rule.types)
         and (rule.sources is None or facts.source_id in rule.sources)
         and (rule.records is None or facts.source_record_id in rule.records)
@@ -305,11 +279,3 @@ def _dates_match(rule: Rule, facts: ResourceFacts) -> bool:
     starts_before = rule.date_hi_us is None or lo_us is None or lo_us < rule.date_hi_us
     ends_after = rule.date_lo_us is None or hi_us is None or hi_us > rule.date_lo_us
     return starts_before and ends_after
-
-
-def _any(values: frozenset[str] | None, asked: frozenset[str]) -> bool:
-    return values is None or not values.isdisjoint(asked)
-
-
-def _in_time(from_us: int | None, to_us: int | None, now_us: int) -> bool:
-    return (from_us is None or from_us <= now_us) and (to_us is None or now_us < to_us)

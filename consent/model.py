@@ -4,11 +4,9 @@ Sets are "any of these", `None` is "any at all", an empty set is "none". Several
 one rule must all hold. Times are microseconds UTC, ranges half-open.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Final
 
 #: The grantee that stands for every organisation.
 ANYONE: Final = "*"
@@ -106,7 +104,8 @@ class AccessRequest:
         grantees: names of the caller in consents; empty = acts for no organisation.
         own_sources: feeds whose resources are the caller's own.
         self_person: the person who asks about the own record.
-        break_glass: the reason given with an emergency purpose.
+        withheld_mask: labels of that record kept from who asks in the person's place.
+        break_glass: persons whom an emergency access, its reason stated, opens to the caller now.
     """
 
     grantees: frozenset[str] = frozenset()
@@ -115,8 +114,9 @@ class AccessRequest:
     now_us: int = 0
     own_sources: frozenset[str] = frozenset()
     self_person: str | None = None
+    withheld_mask: int = 0
     is_steward: bool = False
-    break_glass: str | None = None
+    break_glass: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +157,10 @@ class ReasonKind(StrEnum):
     HARD_RULE = "hard-rule"
     CONSENT_DENY = "consent-deny"
     CONSENT_PERMIT = "consent-permit"
+    EMERGENCY = "emergency"
     DEFAULT_PERMIT = "default-permit"
     DEFAULT_DENY = "default-deny"
+    SILENT = "silent"  # beside another: a consent that says nothing of this request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +187,7 @@ class Step:
 
     Attributes:
         speaks: False where a deeper rule of the same Consent spoke instead.
+        is_general: the rule is about any purpose, and is as strict as it was written.
     """
 
     consent_id: str
@@ -193,6 +196,7 @@ class Step:
     effect: Effect
     speaks: bool
     note: str = ""
+    is_general: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,177 +227,3 @@ class Decision:
     def is_permitted(self) -> bool:
         """Whether the resource may be shown."""
         return self.effect is Effect.PERMIT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """One step of confidentiality; the lower ones have no bit."""
-
-    code: str
-    display: str
-    bit: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """One sensitivity: its place in the mask and what a consent that names it also means."""
-
-    code: str
-    system: str
-    display: str
-    bit: int
-    implies: str
-    covers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeList:
-    """Codes of one kind of system and the labels they bring.
-
-    Attributes:
-        is_prefix: a code stands for all below it, `A00-A09` for a range.
-    """
-
-    systems: tuple[str, ...]
-    is_prefix: bool
-    lines: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordLine:
-    """A phrase (lower-case words) that brings labels, unless one of `unless` is near."""
-
-    phrase: tuple[str, ...]
-    labels: tuple[str, ...]
-    unless: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """`config/sensitivity/`: labels, code lists, words, sources.
-
-    Attributes:
-        systems: every URI of the vocabularies the labels come from.
-        aliases: other codes a sender may use, to the label's.
-        text_elements: names of the elements whose text is searched for `words`.
-    """
-
-    confidentiality_system: str
-    systems: frozenset[str]
-    aliases: Mapping[str, str]
-    text_elements: frozenset[str]
-    levels: tuple[Level, ...]
-    normal: str
-    labels: tuple[Label, ...]
-    unknown: str
-    handling_systems: frozenset[str]
-    handling_codes: frozenset[str]
-    lists: tuple[CodeList, ...]
-    words: tuple[WordLine, ...]
-    sources: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HardRule:
-    """A deny by law and the consent that lifts it."""
-
-    name: str
-    labels: tuple[str, ...]
-    is_everywhere: bool
-    lifted_by: frozenset[str]
-    is_alone: bool
-    law: str
-    obligation: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegimeRule:
-    """What the regime says where no consent speaks; None = any, times half-open."""
-
-    effect: Literal["permit", "deny"]
-    purposes: frozenset[str] | None
-    labels: tuple[str, ...] | None
-    from_us: int | None
-    to_us: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regime:
-    """The law of the place: defaults, and hard rules beyond those that hold everywhere.
-
-    Attributes:
-        trusts_attested: a source's word that the patient verified a consent counts.
-    """
-
-    name: str
-    title: str
-    time_zone: ZoneInfo
-    trusts_attested: bool
-    hard: frozenset[str]
-    rules: tuple[RegimeRule, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purposes:
-    """Purposes of use by subsumption."""
-
-    systems: frozenset[str]
-    parents: Mapping[str, str]
-    exact: frozenset[str]
-    needs_reason: frozenset[str]
-
-    def expand(self, purpose: str) -> frozenset[str]:
-        """The purpose and all that subsumes it; an exact one stands alone."""
-        found = [purpose]
-        while found[-1] not in self.exact and found[-1] in self.parents:
-            found.append(self.parents[found[-1]])
-        return frozenset(found[:1] + [code for code in found[1:] if code not in self.exact])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """A base decision that a Consent takes over by naming it."""
-
-    effect: Literal["permit", "deny"]
-    purposes: frozenset[str] | None
-    labels: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
-    """What the codes of a Consent mean; what is not here is not understood.
-
-    Attributes:
-        terms: meaning by element (`status`, `scope`, `action`, `actor`, `data`) and code.
-    """
-
-    terms: Mapping[str, Mapping[str, str]]
-    research_purposes: frozenset[str]
-    actor_types: frozenset[str]
-    encounter_types: frozenset[str]
-    class_system: str
-    types: frozenset[str]
-    code_systems: frozenset[str]
-    policies: Mapping[str, Policy]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """A decision in plain words, by kind of reason and by note."""
-
-    staff: Mapping[str, str]
-    patient: Mapping[str, str]
-    notes: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsentSettings:
-    """Everything a decision depends on beside the consents themselves."""
-
-    regime: Regime
-    hard_rules: tuple[HardRule, ...]
-    obligations: Mapping[str, str]
-    purposes: Purposes
-    vocabulary: Vocabulary
-    words: Words
-    sensitivity: Sensitivity

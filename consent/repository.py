@@ -1,16 +1,18 @@
 """The SQL of the compiled consents: replaced per person, read back to recheck and explain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Select, String, bindparam, delete, insert, select
+from sqlalchemy import Row, Select, String, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.model import Code, Directive, Effect
 from consent.rules import RuleRow, directives_of
-from consent.tables import consent_code, consent_rule
+from consent.tables import consent_basis, consent_code, consent_rule
 from hie.db import Database
+from hie.store.residual import WHOEVER
 
 _CHUNK = 500
 
@@ -29,6 +31,31 @@ def _padded(persons: Sequence[str]) -> list[str]:
     return [*persons, *([persons[-1]] * (length - len(persons)))]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A Consent in effect that ends by itself; `ends_us` is when the last of its rules does."""
+
+    consent_id: str
+    version: int
+    person_id: str
+    ends_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What rows are compiled by.
+
+    Attributes:
+        digest: of `consent.basis`, of every row but those that `doing` has had; "" = unknown.
+        doing: by what they are compiled anew; "" = they are not.
+        place: the last person who had their turn.
+    """
+
+    digest: str
+    doing: str = ""
+    place: str = ""
+
+
 class ConsentRepository:
     """Rows of `consent_rule` and `consent_code`.
 
@@ -44,6 +71,21 @@ class ConsentRepository:
         self._db = db
         self._type_id = type_id
         self._type_name = type_name
+
+    async def basis(self, conn: AsyncConnection) -> Basis | None:
+        """What every row is compiled by; None where nobody knows."""
+        row = (await conn.execute(select(consent_basis))).first()
+        return Basis(digest=row.digest, doing=row.doing, place=row.place) if row else None
+
+    async def keep_basis(self, conn: AsyncConnection, basis: Basis) -> None:
+        """Keep what every row is compiled by, and how far a compilation is."""
+        await conn.execute(delete(consent_basis))
+        await conn.execute(insert(consent_basis).values(id=1, **asdict(basis)))
+
+    async def hold(self, conn: AsyncConnection, persons: Iterable[str]) -> None:
+        """Keep everybody else from the rows of these persons until the transaction ends."""
+        for person in persons:
+            await self._db.serialize(conn, f"rules {person}")
 
     async def replace(self, conn: AsyncConnection, person_id: str, rows: Sequence[RuleRow]) -> None:
         """Make these the person's only rows, in the caller's transaction."""
@@ -77,6 +119,33 @@ class ConsentRepository:
                 found.setdefault(row.person_id, []).append(self._rule_row(row, sets))
         return {person_id: directives_of(rows) for person_id, rows in found.items()}
 
+    async def ending(
+        self, conn: AsyncConnection, from_us: int, to_us: int, limit: int
+    ) -> list[Ending]:
+        """Consents whose last rule ends in [from, to), the soonest first."""
+        c = consent_rule.c
+        touched = select(c.consent_id).where(c.valid_to_us >= from_us, c.valid_to_us < to_us)
+        ends = func.max(c.valid_to_us)
+        # A rule without an end is greater than any.
+        endless = func.sum(case((c.valid_to_us.is_(None), 1), else_=0))
+        rows = await conn.execute(
+            select(c.consent_id, c.consent_version, c.person_id, ends.label("ends_us"))
+            .where(c.consent_id.in_(touched))
+            .group_by(c.consent_id, c.consent_version, c.person_id)
+            .having(endless == 0, ends >= from_us, ends < to_us)
+            .order_by(ends, c.consent_id)
+            .limit(limit)
+        )
+        return [
+            Ending(
+                consent_id=row.consent_id,
+                version=row.consent_version,
+                person_id=row.person_id,
+                ends_us=row.ends_us,
+            )
+            for row in rows
+        ]
+
     async def _code_sets(
         self, conn: AsyncConnection, persons: Sequence[str]
     ) -> Mapping[int, frozenset[Code]]:
@@ -99,7 +168,7 @@ class ConsentRepository:
             "path": row.path,
             "effect": row.effect.value,
             "note": row.note or None,
-            "grantee": row.grantee,
+            "grantee": row.grantee or WHOEVER,
             "purpose": row.purpose,
             "action": row.action,
             "type_id": None if row.type is None else self._type_id(row.type),
@@ -123,7 +192,7 @@ class ConsentRepository:
             path=row.path,
             effect=Effect(row.effect),
             note=row.note or "",
-            grantee=row.grantee,
+            grantee=row.grantee or None,
             purpose=row.purpose,
             action=row.action,
             type=None if row.type_id is None else self._type_name(row.type_id),

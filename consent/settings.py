@@ -4,14 +4,13 @@ Everything that is law or vocabulary is data in those folders; this file knows o
 """
 
 import csv
-import tomllib
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from consent.model import (
+from consent.coherence import incoherent
+from consent.regime import (
+    BreakGlass,
     CodeList,
     ConsentSettings,
     HardRule,
@@ -26,11 +25,13 @@ from consent.model import (
     WordLine,
     Words,
 )
-from hie.kernel.clock import micros
-from hie.kernel.errors import Category, HieError
+from consent.section import Section, read_section
+from hie.kernel.errors import Category, HieError, Issue
 
 #: Files of `config/consent/` that are no regime.
-SHARED: Final = frozenset({"hard-rules", "purposes", "vocabulary", "words"})
+SHARED: Final = frozenset({"emergency", "hard-rules", "purposes", "vocabulary", "words"})
+#: An emergency access ends within a day, whatever a regime says.
+LONGEST_MINUTES: Final = 24 * 60
 
 
 def load_consent_settings(config: Path, regime: str) -> ConsentSettings:
@@ -44,15 +45,31 @@ def load_consent_settings(config: Path, regime: str) -> ConsentSettings:
         HieError: INVALID, naming file, key and what was expected there.
     """
     folder = config / "consent"
-    hard = _read(folder / "hard-rules.toml")
-    return ConsentSettings(
-        regime=_regime(folder, regime),
-        hard_rules=tuple(_hard_rule(rule) for rule in hard.tables("rule")),
-        obligations=hard.table("obligations").all_texts(),
-        purposes=_purposes(_read(folder / "purposes.toml")),
-        vocabulary=_vocabulary(_read(folder / "vocabulary.toml")),
-        words=_words(_read(folder / "words.toml")),
+    names = ("hard-rules", "purposes", "vocabulary", "words")
+    hard, purposes, vocabulary, words = (read_section(folder / f"{name}.toml") for name in names)
+    law = _regime(folder, regime)
+    settings = ConsentSettings(
+        regime=law,
+        hard_rules=tuple(_hard_rule(rule, law.time_zone) for rule in hard.tables("rule")),
+        obligations=_notices(hard.table("obligations")),
+        purposes=_purposes(purposes),
+        vocabulary=_vocabulary(vocabulary),
+        words=_words(words),
         sensitivity=load_sensitivity(config / "sensitivity"),
+    )
+    for root in (hard, purposes, vocabulary, words):
+        root.require_read()
+    if faults := incoherent(settings):
+        raise HieError(
+            Category.INVALID, faults[0], [Issue(text=text, code="value") for text in faults]
+        )
+    return settings
+
+
+def regimes(config: Path) -> list[str]:
+    """The regimes there are: the other files of `config/consent/`, by their stems."""
+    return sorted(
+        path.stem for path in (config / "consent").glob("*.toml") if path.stem not in SHARED
     )
 
 
@@ -62,7 +79,7 @@ def load_sensitivity(folder: Path) -> Sensitivity:
     Raises:
         HieError: INVALID, naming file, key and what was expected there.
     """
-    root = _read(folder / "labels.toml")
+    root = read_section(folder / "labels.toml")
     confidentiality, vocabulary = root.table("confidentiality"), root.table("vocabulary")
     labels = tuple(_label(item, vocabulary.text("system")) for item in root.tables("label"))
     codes = frozenset(label.code for label in labels)
@@ -85,109 +102,29 @@ def load_sensitivity(folder: Path) -> Sensitivity:
         lists=lists,
         words=_word_lines(folder / root.table("words").text("file"), codes),
         sources=root.table("sources").all_lists(),
+        named=root.table("words").codes("named"),
+        readable=root.table("words").texts("readable"),
+        content_bytes=root.table("words").number("content_bytes"),
+        takes=root.table("takes").all_lists(),
     )
 
 
-class _Section:
-    """A TOML table that names its place when something is wrong in it."""
-
-    def __init__(self, values: Mapping[str, Any], place: str) -> None:
-        self._values, self._place = values, place
-
-    def fail(self, key: str, expected: str) -> HieError:
-        return HieError(Category.INVALID, f"{self._place}: `{key}`: expected {expected}")
-
-    def _get(self, key: str, kind: type, expected: str, default: Any) -> Any:
-        value = self._values.get(key, default)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.fail(key, expected)
-        return value
-
-    def text(self, key: str, default: str | None = None) -> str:
-        return str(self._get(key, str, "a text", default))
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        return bool(self._get(key, bool, "true or false", default))
-
-    def number(self, key: str) -> int:
-        return int(self._get(key, int, "a whole number", None))
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self._get(key, list, "a list of texts", [])
-        if not all(isinstance(value, str) for value in values):
-            raise self.fail(key, "a list of texts")
-        return tuple(values)
-
-    def codes(self, key: str) -> frozenset[str]:
-        return frozenset(self.texts(key))
-
-    def codes_or_any(self, key: str) -> frozenset[str] | None:
-        return self.codes(key) if key in self._values else None
-
-    def texts_or_any(self, key: str) -> tuple[str, ...] | None:
-        return self.texts(key) if key in self._values else None
-
-    def effect(self) -> Literal["permit", "deny"]:
-        value = self.text("effect")
-        if value not in ("permit", "deny"):
-            raise self.fail("effect", "`permit` or `deny`")
-        return cast("Literal['permit', 'deny']", value)
-
-    def start_of_day(self, key: str, zone: ZoneInfo) -> int | None:
-        value = self._values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, date) or isinstance(value, datetime):
-            raise self.fail(key, "a date")
-        return micros(datetime(value.year, value.month, value.day, tzinfo=zone))
-
-    def table(self, key: str) -> "_Section":
-        return _Section(self._get(key, dict, "a table", None), f"{self._place} [{key}]")
-
-    def tables(self, key: str) -> list["_Section"]:
-        values = self._get(key, list, "a list of tables", [])
-        if not all(isinstance(value, dict) for value in values):
-            raise self.fail(key, "a list of tables")
-        return [
-            _Section(value, f"{self._place} [[{key}]] {position}")
-            for position, value in enumerate(values, start=1)
-        ]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def all_texts(self) -> dict[str, str]:
-        return {key: self.text(key) for key in self._values}
-
-    def all_lists(self) -> dict[str, tuple[str, ...]]:
-        return {key: self.texts(key) for key in self._values}
-
-
-def _read(path: Path) -> _Section:
-    try:
-        with path.open("rb") as file:
-            return _Section(tomllib.load(file), f"`{path.name}`")
-    except FileNotFoundError:
-        raise HieError(Category.INVALID, f"`{path.name}`: file not found") from None
-    except tomllib.TOMLDecodeError as error:
-        raise HieError(Category.INVALID, f"`{path.name}`: not TOML: {error}") from None
-
-
 def _regime(folder: Path, name: str) -> Regime:
-    known = sorted(path.stem for path in folder.glob("*.toml") if path.stem not in SHARED)
+    known = regimes(folder.parent)
     if name not in known:
-        raise HieError(Category.INVALID, f"`HIE_REGIME`: expected one of {', '.join(known)}")
-    root = _read(folder / f"{name}.toml")
+        text = (
+            f"`hie.toml` `regime`, `HIE_REGIME` or `--regime`: expected one of {', '.join(known)}"
+        )
+        raise HieError(Category.INVALID, text)
+    root = read_section(folder / f"{name}.toml")
     try:
         zone = ZoneInfo(root.text("time_zone"))
     except (KeyError, ValueError):
         raise root.fail("time_zone", "an IANA time zone") from None
-    return Regime(
+    found = Regime(
         name=name,
         title=root.text("title"),
+        jurisdiction=root.text("jurisdiction"),
         time_zone=zone,
         trusts_attested=root.flag("attested_verification", default=False),
         hard=root.codes("hard"),
@@ -196,27 +133,61 @@ def _regime(folder: Path, name: str) -> Regime:
                 effect=rule.effect(),
                 purposes=rule.codes_or_any("purposes"),
                 labels=rule.texts_or_any("labels"),
+                types=rule.codes_or_any("types"),
+                sources=rule.names_or_any("sources"),
                 from_us=rule.start_of_day("from", zone),
                 to_us=rule.start_of_day("to", zone),
             )
             for rule in root.tables("default")
         ),
+        break_glass=_break_glass(root.table("break_glass"))
+        if "break_glass" in root
+        else BreakGlass(),
+    )
+    root.require_read()
+    return found
+
+
+def _break_glass(root: Section) -> BreakGlass:
+    minutes = root.number("minutes")
+    if not 0 < minutes <= LONGEST_MINUTES:
+        raise root.fail("minutes", f"1 to {LONGEST_MINUTES}")
+    return BreakGlass(
+        is_allowed=root.flag("allowed"),
+        overrides_patient_deny=root.flag("overrides_patient_deny"),
+        heeds_named_deny=root.flag("heeds_named_deny", default=True),
+        needs_second_factor=root.flag("second_factor"),
+        minutes=minutes,
+        never=root.texts("never"),
+        law=root.text("law"),
     )
 
 
-def _hard_rule(rule: _Section) -> HardRule:
+def _hard_rule(rule: Section, zone: ZoneInfo) -> HardRule:
     return HardRule(
         name=rule.text("name"),
         labels=rule.texts("labels"),
         is_everywhere=rule.flag("everywhere", default=True),
         lifted_by=rule.codes("lifted_by"),
         is_alone=rule.flag("alone", default=False),
+        class_purposes=rule.codes("class_purposes"),
         law=rule.text("law"),
         obligation=rule.text("obligation", ""),
+        opens_in_emergency=rule.flag("opens_in_emergency", default=False),
+        from_us=rule.start_of_day("from", zone),
+        to_us=rule.start_of_day("to", zone),
     )
 
 
-def _purposes(root: _Section) -> Purposes:
+def _notices(root: Section) -> dict[str, str]:
+    found = root.all_texts()
+    for name, text in found.items():
+        if not text.isascii() or '"' in text:
+            raise root.fail(name, "ASCII without quotation marks, for it goes into a header")
+    return found
+
+
+def _purposes(root: Section) -> Purposes:
     parents = root.table("parents").all_texts()
     for code in parents:
         seen = {code}
@@ -232,7 +203,7 @@ def _purposes(root: _Section) -> Purposes:
     )
 
 
-def _vocabulary(root: _Section) -> Vocabulary:
+def _vocabulary(root: Section) -> Vocabulary:
     terms = {}
     for element in ("status", "scope", "action", "actor", "data"):
         section = root.table(element)
@@ -241,6 +212,7 @@ def _vocabulary(root: _Section) -> Vocabulary:
         terms=terms,
         research_purposes=root.table("scope").codes("research_purposes"),
         actor_types=root.table("actor").codes("types"),
+        role_systems=root.table("actor").codes("role_systems"),
         encounter_types=root.table("data").codes("encounter_types"),
         class_system=root.table("class").text("system"),
         types=root.table("class").codes("known"),
@@ -257,7 +229,7 @@ def _vocabulary(root: _Section) -> Vocabulary:
     )
 
 
-def _words(root: _Section) -> Words:
+def _words(root: Section) -> Words:
     kinds = [key for key in root if key != "notes"]
     return Words(
         staff={kind: root.table(kind).text("staff") for kind in kinds},
@@ -266,7 +238,7 @@ def _words(root: _Section) -> Words:
     )
 
 
-def _level(item: _Section) -> Level:
+def _level(item: Section) -> Level:
     return Level(
         code=item.text("code"),
         display=item.text("display"),
@@ -274,7 +246,7 @@ def _level(item: _Section) -> Level:
     )
 
 
-def _label(item: _Section, system: str) -> Label:
+def _label(item: Section, system: str) -> Label:
     return Label(
         code=item.text("code"),
         system=item.text("system", system),
@@ -285,15 +257,30 @@ def _label(item: _Section, system: str) -> Label:
     )
 
 
-def _code_list(item: _Section, folder: Path, known: frozenset[str]) -> CodeList:
+def _code_list(item: Section, folder: Path, known: frozenset[str]) -> CodeList:
     path = folder / item.text("file")
     return CodeList(
         systems=item.texts("systems"),
         is_prefix=item.flag("prefix", default=False),
-        lines=tuple(
-            (row["code"], _label_codes(row["labels"], path, known))
-            for row in _rows(path, ("code", "labels", "note"))
-        ),
+        lines=code_lines(path, known),
+        name=path.stem,
+        is_ndc=item.flag("ndc", default=False),
+    )
+
+
+def code_lines(path: Path, known: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The codes of a list with their labels.
+
+    Args:
+        path: a CSV file `code,labels,note`.
+        known: the labels there are.
+
+    Raises:
+        HieError: INVALID, naming file, column and what was expected there.
+    """
+    return tuple(
+        (row["code"], _label_codes(row["labels"], path, known))
+        for row in _rows(path, ("code", "labels", "note"))
     )
 
 

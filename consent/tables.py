@@ -28,7 +28,7 @@ consent_rule = Table(
     Column("path", String(200), nullable=False),  # `/` root, `/1/` its first provision, ...
     Column("effect", String(6), nullable=False),  # permit, deny, lift or spare
     Column("note", String(40)),  # why the rule is stricter than written
-    Column("grantee", String(120)),
+    Column("grantee", String(120), nullable=False),  # "" = whoever asks
     Column("purpose", String(200)),
     Column("action", String(20)),
     Column("type_id", SmallInteger),
@@ -43,7 +43,20 @@ consent_rule = Table(
     Column("valid_from_us", BigInteger),
     Column("valid_to_us", BigInteger),
     Column("record_id", String(32)),
+    Index("ix_consent_rule_ends", "valid_to_us", "consent_id"),
     Index("ix_consent_rule_person", "person_id", "effect", "consent_id", "path"),
+    Index("ix_consent_rule_asked", "person_id", "effect", "grantee"),
+)
+
+#: What every rule is compiled by: one row. `doing` and `place` while they are compiled anew:
+#: by what, and the last person who had their turn.
+consent_basis = Table(
+    "consent_basis",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("doing", String(64), nullable=False),
+    Column("place", String(64), nullable=False),
 )
 
 #: The codes a rule names; `code_set` is the key of one rule's set.

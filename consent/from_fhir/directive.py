@@ -5,19 +5,23 @@ deny narrower or a permit wider, and never raises.
 
 A provision takes over every element it does not state from the one above it; what it states
 replaces that, except `period`, which only narrows. Its `type` is taken literally. The base
-decision is the type of the root provision, else `decision` (R5), else the policy the Consent
-names, else deny. Without types (R5), each level is the opposite of the one above.
+decision is the type of the root provision, else `decision` (R5), else the strictest of the policies
+the Consent names, else deny. Without types (R5), each level is the opposite of the one above.
 
 Spec: https://hl7.org/fhir/R4/consent.html, https://hl7.org/fhir/R5/consent.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
 from typing import Any, Final
 
-from consent.from_fhir.moments import ALWAYS, span
+from consent.from_fhir.moments import ALWAYS, Span, span
 from consent.from_fhir.provision import Directory, ProvisionReader, Stated, Wish, codes_of, dicts
+from consent.grantees import denied, names_somebody
 from consent.labels import LabelTable
-from consent.model import UNNAMED, ConsentSettings, Directive, Effect, Policy, Rule
+from consent.model import Directive, Effect, Rule
+from consent.regime import ConsentSettings, Policy
 from hie.kernel.fhir import FhirJson
 
 #: Levels of provisions read; a deeper Consent is denied whole.
@@ -42,15 +46,22 @@ class ConsentReader:
         if note:
             rules = (Rule(path="/", effect=Effect.DENY, note=note),)
         elif not ignored:
-            rules = tuple(self._rules(consent, directory))
+            rules = self._read(consent, directory)
         return Directive(consent_id=consent_id, version=version, rules=rules, ignored=ignored)
+
+    def _read(self, consent: FhirJson, directory: Directory) -> tuple[Rule, ...]:
+        try:
+            return tuple(self._rules(consent, directory))
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            # A shape that nobody foresaw: the patient's wish is not known, so nothing is shown.
+            return (Rule(path="/", effect=Effect.DENY, note="unreadable"),)
 
     def _standing(self, consent: FhirJson) -> tuple[str, str]:
         """(why it must deny everything, why it has no rules)."""
         terms = self._vocabulary.terms
         status = terms["status"].get(str(consent.get("status")))
         scopes = {terms["scope"].get(code) for code in codes_of(consent.get("scope"))}
-        if status == "inactive":
+        if status in ("inactive", "ended"):
             return "", "not-active"
         if _has_modifier(consent):
             return "unknown-modifier", ""
@@ -60,11 +71,14 @@ class ConsentReader:
             return "", "not-privacy"
         if None in scopes and not scopes & {"privacy", "research"}:
             return "unknown-scope", ""
-        return ("too-many", "") if _depth(consent.get("provision")) > DEPTH_LIMIT else ("", "")
+        labels = {policy.labels for policy in self._policies(consent)} - {None}
+        note = "policies-at-odds" if len(labels) > 1 else _unread(consent.get("provision"))
+        return note, ""
 
     def _rules(self, consent: FhirJson, directory: Directory) -> Iterator[Rule]:
         read = ProvisionReader(self._settings, directory)
-        provision, policy = consent.get("provision"), self._policy(consent)
+        provision, policies = consent.get("provision"), self._policies(consent)
+        policy = reduce(_strictest, policies) if policies else None
         is_r5 = isinstance(provision, list) or "decision" in consent
         root = provision if isinstance(provision, dict) else {}
         nested = provision if isinstance(provision, list) else root.get("provision")
@@ -72,7 +86,7 @@ class ConsentReader:
         effect, note = _effect(base)
         # A rejected policy narrows nothing: all of it is refused, and more than it.
         agreed = policy if effect is Effect.PERMIT else None
-        wish = read.wish(root, self._base(consent, agreed, read))
+        wish = read.wish(root, self._base(consent, agreed, _at_odds(policies), read))
         yield from self._rule("/", effect, note, wish)
         yield from self._nested(nested, "/", effect if is_r5 else None, wish, read)
 
@@ -87,27 +101,32 @@ class ConsentReader:
         """The rules below a path; `above` is the effect to be the opposite of (R5)."""
         for position, provision in enumerate(dicts(provisions), start=1):
             below = f"{path}{position}/"
-            effect, note = _effect(provision.get("type") or _OPPOSITE.get(above))
+            # One without content is no exception to anything: nobody knows what it was.
+            kind = provision.get("type") or _OPPOSITE.get(above) if provision else None
+            effect, note = _effect(kind)
             wish = read.wish(provision, outer)
             yield from self._rule(below, effect, note, wish)
             yield from self._nested(
                 provision.get("provision"), below, effect if above else None, wish, read
             )
 
-    def _policy(self, consent: FhirJson) -> Policy | None:
+    def _policies(self, consent: FhirJson) -> list[Policy]:
+        """The policies it names that are known, in its order."""
         names = [str(policy.get("uri")) for policy in dicts(consent.get("policy"))]
         names += codes_of(consent.get("policyRule"))
         found = (self._vocabulary.policies.get(name) for name in names)
-        return next((policy for policy in found if policy is not None), None)
+        return [policy for policy in found if policy is not None]
 
-    def _base(self, consent: FhirJson, policy: Policy | None, read: "ProvisionReader") -> Wish:
+    def _base(
+        self, consent: FhirJson, policy: Policy | None, at_odds: str, read: "ProvisionReader"
+    ) -> Wish:
         """What the Consent says above its root provision."""
         stated: dict[str, Stated] = {}
         scopes = {self._vocabulary.terms["scope"].get(c) for c in codes_of(consent.get("scope"))}
         if scopes == {"research"}:
             stated["purposes"] = Stated(self._vocabulary.research_purposes)
         if policy is not None and policy.purposes is not None:
-            stated["purposes"] = Stated(policy.purposes)
+            stated["purposes"] = Stated(policy.purposes, at_odds)
         if consent.get("decision") == "permit" and "grantee" in consent:
             stated["grantees"] = read.grantees(dicts(consent["grantee"]))
         labels = None
@@ -126,11 +145,12 @@ class ConsentReader:
         covered = None if wish.labels is None else self._labels.permitted(wish.labels)
         if wish.notes() or (wish.labels is not None and covered is None):
             return
-        permit = _rule_of(path, Effect.PERMIT, wish, covered)
-        yield permit
-        lifted = self._lifted(permit, wish)
-        if lifted:
-            yield _rule_of(path, Effect.LIFT, wish, lifted)
+        for part in _parts(wish):
+            permit = _rule_of(path, Effect.PERMIT, part, covered)
+            yield permit
+            lifted = self._lifted(permit, part)
+            if lifted:
+                yield _rule_of(path, Effect.LIFT, part, lifted)
 
     def _deny(self, path: str, note: str, wish: Wish) -> Rule:
         shared = None if wish.labels is None else self._labels.denied(wish.labels)
@@ -139,7 +159,9 @@ class ConsentReader:
         if not self._labels.knows(wish.labels or ()):
             notes.append("unknown-label")
         stated = {name: stated.wide() for name, stated in wish.stated.items()}
-        stated["grantees"] = _with_unnamed(wish.get("grantees").wide())
+        grantees = wish.get("grantees").wide()
+        if grantees.values is not None:
+            stated["grantees"] = Stated(denied(grantees.values))
         wide = Wish(
             stated=stated,
             data_period=ALWAYS if wish.data_period.note else wish.data_period,
@@ -151,13 +173,15 @@ class ConsentReader:
 
     def _lifted(self, permit: Rule, wish: Wish) -> int:
         """The hard labels a permit frees: it names recipient, purpose and the label itself."""
-        if not permit.grantees or not permit.purposes or not wish.labels:
+        if not permit.purposes or not wish.labels:
             return 0
         named = self._labels.named(wish.labels)
         mask = 0
         for rule in self._settings.hard_rules:
             is_alone = named <= rule.lifted_by | set(rule.labels)
-            if named & rule.lifted_by and (is_alone or not rule.is_alone):
+            is_for_class = bool(rule.class_purposes) and permit.purposes <= rule.class_purposes
+            is_for_whom = names_somebody(permit.grantees) or is_for_class
+            if named & rule.lifted_by and is_for_whom and (is_alone or not rule.is_alone):
                 mask |= self._labels.bits(rule.labels)
         return mask
 
@@ -182,17 +206,64 @@ def _rule_of(path: str, effect: Effect, wish: Wish, label_mask: int | None, note
     )
 
 
-def _with_unnamed(grantees: Stated) -> Stated:
-    """A deny of one practitioner also means whoever asks without a name."""
-    values = grantees.values or frozenset()
-    is_personal = any(grantee.startswith("Practitioner/") for grantee in values)
-    return Stated(values | {UNNAMED}) if is_personal else grantees
+def _parts(wish: Wish) -> Iterator[Wish]:
+    """The wish for those who are meant for good, then for each who is meant for a time."""
+    grantees = wish.get("grantees")
+    if grantees.values or not grantees.passing:
+        yield wish
+    for member in sorted(grantees.passing, key=lambda one: one.name):
+        narrow = wish.period.within(member.span)
+        if not member.is_left and not _is_empty(narrow):
+            stated = {**wish.stated, "grantees": Stated(frozenset({member.name}))}
+            yield replace(wish, stated=stated, period=narrow)
+
+
+def _is_empty(period: Span) -> bool:
+    is_bounded = period.lo_us is not None and period.hi_us is not None
+    return bool(period.note) or (is_bounded and period.lo_us >= period.hi_us)  # type: ignore[operator]  # both are set
 
 
 def _effect(found: Any) -> tuple[Effect, str]:
     if found in (Effect.PERMIT.value, Effect.DENY.value):
         return Effect(found), ""
     return Effect.DENY, "unknown-type"
+
+
+def _strictest(one: Policy, other: Policy) -> Policy:
+    """What two policies that one Consent names both permit."""
+    return Policy(
+        effect="permit" if one.effect == other.effect == "permit" else "deny",
+        purposes=_both(one.purposes, other.purposes),
+        labels=_in_common(one.labels, other.labels),
+    )
+
+
+def _at_odds(policies: Sequence[Policy]) -> str:
+    """Why a denial below several policies means any purpose; "" where they say the same.
+
+    A permit has the purposes they share. Taken over by a denial those would narrow it. What says
+    nothing but permit, such as `OPTIN`, is at odds with none.
+    """
+    said = {
+        (one.effect, one.purposes)
+        for one in policies
+        if (one.effect, one.purposes, one.labels) != ("permit", None, None)
+    }
+    return "policies-at-odds" if len(said) > 1 else ""
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _in_common(
+    one: tuple[str, ...] | None, other: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(label for label in one if label in other)
 
 
 def _has_modifier(node: Any) -> bool:
@@ -206,6 +277,13 @@ def _has_modifier(node: Any) -> bool:
         elif isinstance(found, list):
             left.extend(found)
     return False
+
+
+def _unread(provisions: Any) -> str:
+    """Why the provisions cannot be read; "" when they can."""
+    if provisions is not None and not isinstance(provisions, (dict, list)):
+        return "unreadable"
+    return "too-many" if _depth(provisions) > DEPTH_LIMIT else ""
 
 
 def _depth(provisions: Any) -> int:

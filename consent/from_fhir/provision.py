@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, Protocol
 
+from consent.from_fhir.members import COLLECTIVE, Member, Members
 from consent.from_fhir.moments import ALWAYS, Span, span
-from consent.model import ConsentSettings, Target, TargetKind
+from consent.grantees import LONGEST, ROLE, in_role, is_plain
+from consent.model import Target, TargetKind
+from consent.regime import ConsentSettings
 from hie.kernel.fhir import FhirJson, split_reference
 
 #: Elements read elsewhere, or that change nothing.
@@ -33,6 +36,10 @@ class Directory(Protocol):
         """The feeds of `Organization/<hub id>`."""
         ...
 
+    def members(self, name: str) -> Members:
+        """Those whom a Group, CareTeam or PractitionerRole, `Type/<hub id>`, means."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LiteralDirectory:
@@ -41,10 +48,12 @@ class LiteralDirectory:
     Attributes:
         identifiers: `Type/<hub id>` by (system, value), for references by identifier.
         feeds: source ids by `Organization/<hub id>`.
+        groups: those whom `Type/<hub id>` means.
     """
 
     identifiers: Mapping[tuple[str, str], str] = field(default_factory=dict)
     feeds: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    groups: Mapping[str, Members] = field(default_factory=dict)
 
     def grantee(self, reference: FhirJson) -> str | None:
         """`Type/<hub id>` of a literal reference or a known identifier."""
@@ -60,21 +69,33 @@ class LiteralDirectory:
         """The feeds of an organisation; none where it is not known."""
         return self.feeds.get(organization, frozenset())
 
+    def members(self, name: str) -> Members:
+        """Those whom a group means; incomplete where it is not known."""
+        return self.groups.get(name, Members(is_whole=False))
+
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """One element: the values understood (None = any) and why some were not."""
+    """One element: the values understood (None = any) and why some were not.
+
+    Attributes:
+        passing: recipients who are meant for a time, or were once; a deny means them always.
+    """
 
     values: frozenset[Any] | None = None
     note: str = ""
+    passing: frozenset[Member] = frozenset()
 
     def void(self) -> bool:
         """Whether a permit with it can match nothing for certain."""
-        return bool(self.note) and not self.values
+        return bool(self.note) and not self.values and not self.passing
 
     def wide(self) -> "Stated":
         """As a deny reads it."""
-        return Stated() if self.note else self
+        if self.note:
+            return Stated()
+        names = {member.name for member in self.passing}
+        return Stated((self.values or frozenset()) | names) if names else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,33 +155,86 @@ class ProvisionReader:
 
     def grantees(self, references: Iterable[FhirJson]) -> Stated:
         """Whom references mean, as tokens of `consent_rule.grantee`."""
-        return _each(references, self._grantee, "unknown-actor")
+        return self._recipients({"reference": reference} for reference in references)
 
     def _actors(self, actors: list[FhirJson]) -> dict[str, Stated]:
         """Recipients become grantees, disclosers sources; who is neither narrows nothing."""
         kinds = defaultdict[str, list[FhirJson]](list)
         for actor in actors:
-            kinds[self._role(actor)].extend(dicts(actor.get("reference") or {}))
+            kinds[self._role(actor)].append(actor)
         stated: dict[str, Stated] = {}
         if kinds["recipient"] or kinds["unknown"]:
-            found = self.grantees(kinds["recipient"])
+            found = self._recipients(kinds["recipient"])
             note = "unknown-actor" if kinds["unknown"] else found.note
-            stated["grantees"] = Stated(found.values, note)
+            stated["grantees"] = Stated(found.values, note, found.passing)
         if kinds["discloser"]:
-            stated["sources"] = _each(kinds["discloser"], self._feeds, "unknown-actor")
+            named = [one for a in kinds["discloser"] for one in dicts(a.get("reference") or {})]
+            stated["sources"] = _each(named, self._feeds, "unknown-actor")
+        if kinds["unknown"]:
+            # Whoever it is may be the discloser: a permit below must not lose that limit.
+            stated["sources"] = Stated(frozenset(), "unknown-actor")
         return stated
 
     def _role(self, actor: FhirJson) -> str:
         """What the role makes of an actor; without a role a recipient."""
-        codes = codes_of(actor.get("role"))
+        acting = self._acting(actor)
+        codes = [code for code in codes_of(actor.get("role")) if code not in acting]
         meant = {self._terms["actor"].get(code, "unknown") for code in codes}
+        if {"recipient", "discloser"} <= meant:
+            return "unknown"  # either reading alone would drop what the other limits
         order = ("recipient", "discloser", "unknown", "ignored")
         return next((kind for kind in order if kind in meant), "recipient")
 
-    def _grantee(self, reference: FhirJson) -> set[str]:
+    def _acting(self, actor: FhirJson) -> list[str]:
+        """Codes of what the actor is by profession or position, such as nurse."""
+        codings = [c for role in dicts(actor.get("role")) for c in dicts(role.get("coding"))]
+        return [
+            code
+            for coding in codings
+            if _text(coding, "system") in self._vocabulary.role_systems
+            and (code := _text(coding, "code"))
+            and code not in self._terms["actor"]
+        ]
+
+    def _recipients(self, actors: Iterable[FhirJson]) -> Stated:
+        """Whom actors mean, those of a group one by one."""
+        names: set[str] = set()
+        passing: set[Member] = set()
+        understood = True
+        for actor in actors:
+            meant = self._meant(actor)
+            fits = [one for one in meant.named if len(one.name) <= LONGEST]
+            understood = understood and meant.is_whole and len(fits) == len(meant.named)
+            lasting = {one.name for one in fits if one.span == ALWAYS and not one.is_left}
+            names |= lasting
+            passing |= {one for one in fits if one.name not in lasting}
+        is_read = understood and bool(names or passing)
+        return Stated(frozenset(names), "" if is_read else "unknown-actor", frozenset(passing))
+
+    def _meant(self, actor: FhirJson) -> Members:
+        acting = self._acting(actor)
+        if acting and "reference" not in actor:
+            return Members(tuple(Member(ROLE + code) for code in acting))
+        parts = [self._named(one) for one in dicts(actor.get("reference") or {})]
+        found = [member for part in parts for member in part.named]
+        is_whole = all(part.is_whole for part in parts)
+        if not acting:
+            return Members(tuple(found), is_whole)
+        plain = [one for one in found if is_plain(one.name)]
+        named = tuple(
+            Member(in_role(one.name, code), one.span, one.is_left)
+            for one in plain
+            for code in acting
+        )
+        return Members(named, is_whole and len(plain) == len(found))
+
+    def _named(self, reference: FhirJson) -> Members:
         grantee = self._directory.grantee(reference) or ""
         kind, _, _ = grantee.partition("/")
-        return {grantee} if kind in self._vocabulary.actor_types else set()
+        if kind in COLLECTIVE:
+            return self._directory.members(grantee)
+        is_known = kind in self._vocabulary.actor_types
+        return Members((Member(grantee),) if is_known else (), is_known)
 
     def _feeds(self, reference: FhirJson) -> set[str]:
         grantee = self._directory.grantee(reference)
@@ -192,14 +266,25 @@ class ProvisionReader:
         meaning = self._terms["data"].get(_text(data, "meaning"))
         if reference is None or meaning is None:
             return set()
+        kind = reference.partition("/")[0]
         if meaning == "author":
-            feeds = self._directory.sources(reference)
-            found = {Target(TargetKind.SOURCE, feed) for feed in feeds}
-            return found | {Target(TargetKind.AUTHOR, reference)}
-        is_encounter = reference.partition("/")[0] in self._vocabulary.encounter_types
+            return self._authors(reference, kind)
+        is_encounter = kind in self._vocabulary.encounter_types
         if meaning == "encounter" and data["meaning"] == "related" and not is_encounter:
             return set()
         return {Target(TargetKind(meaning), reference)}
+
+    def _authors(self, reference: str, kind: str) -> set[Target]:
+        """Who or what wrote it: the feeds of an organisation, each member of a group."""
+        meant = Members((Member(reference),))
+        if kind in COLLECTIVE:
+            meant = self._directory.members(reference)
+        names = {one.name.partition("@")[0] for one in meant.named}
+        if not meant.is_whole or not all(is_plain(name) for name in names):
+            return set()
+        feeds = {feed for name in names for feed in self._directory.sources(name)}
+        found = {Target(TargetKind.SOURCE, feed) for feed in feeds}
+        return found | {Target(TargetKind.AUTHOR, name) for name in {reference, *names}}
 
 
 def _each(found: Iterable[FhirJson], read: Callable[[FhirJson], set[Any]], note: str) -> Stated:

@@ -102,7 +102,7 @@ async def test_rows_that_wait_for_verification_are_not_there(database, service):
 
 async def test_an_explanation_of_what_is_nobodys_needs_no_rows(database, service):
     found = await explained(database, service, facts(person_id=None))
-    assert found.patient == ("We do not know whose information this is.",)
+    assert found.patient == ("We do not know who this is about.",)
 
 
 async def test_the_recheck_passes_what_is_permitted_and_stops_what_is_not(database, service):

@@ -29,10 +29,11 @@ from hie.telling import Telling
 from hie.web import Metrics
 from tests.support.asked_hub import World, actor, consent, deny
 from tests.support.certificates import Authority
-from tests.support.hub_process import HubProcess, exchange, free_port
+from tests.support.hub_process import HubProcess, exchange
 from tests.support.launcher import ROOT
 from tests.support.made_once import config_of
 from tests.support.mllp_listener import MllpListener
+from tests.support.ports import free_port
 from tests.support.queries import arrival, message
 
 FAST = Pace(first_seconds=0.05, poll_seconds=0.02, processing_id="T")
@@ -113,7 +114,9 @@ async def told_world(folder: Path, url: str = "", **notify: str) -> AsyncIterato
     config = copy.copy(config_of(load_settings({"HIE_REGIME": "hipaa-treatment"})))
     config.sources = load_sources(sources, allow_adhoc=True)
     more = {"HIE_DATABASE_URL": url} if url else {}
-    world = Told(folder / "home", config=config, HIE_REGIME="hipaa-treatment", **more)
+    world = Told(
+        folder / "home", config=config, clock=None, tag=None, HIE_REGIME="hipaa-treatment", **more
+    )
     world.metrics = Metrics()
     world.hub.telling = Telling(world.hub, world.metrics, FAST)
     async with world:

@@ -23,7 +23,7 @@ from tests.support.consent_worlds import (
     a_request,
     a_resource,
 )
-from tests.support.consents import REGIMES, label, law, read
+from tests.support.consents import LAWS, LOINC, REGIMES, label, law, read
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
 EACH = 12  # resources and callers a world is asked about
@@ -37,7 +37,7 @@ def world(seed):
     for number in range(1, EACH + 1):
         about = a_resource(rng, number, rng.choice(["p1", "p1", "p1", "p1", None]))
         questions.append((a_request(rng, ["p1", "p2"]), about))
-    return rng, consents, questions, law(rng.choice(REGIMES))
+    return rng, consents, questions, law(rng.choice(LAWS))
 
 
 def answers(questions, consents, by):
@@ -69,11 +69,17 @@ def shown_by_rows(residual, r, rows):
     is_own = (
         (r.type in DIRECTORY_TYPES and r.person_id is None)
         or r.source_id in residual.own_sources
-        or (residual.self_person is not None and r.person_id == residual.self_person)
+        or (
+            residual.self_person is not None
+            and r.person_id == residual.self_person
+            and not r.label_mask & residual.withheld_mask
+        )
         or (residual.sees_source_records and r.type == "Patient")
     )
     if is_own or r.person_id is None:
         return is_own
+    if residual.only_persons is not None and r.person_id not in residual.only_persons:
+        return False
     matching = [row for row in rows if row_matches(residual, r, row)]
     is_held = any(
         r.label_mask & bit
@@ -81,14 +87,21 @@ def shown_by_rows(residual, r, rows):
         for bit in residual.hard_bits
     )
     spoken = speaking(matching)
-    is_permitted = Effect.PERMIT in spoken or regime_permits(residual.defaults, r.label_mask)
-    return not is_held and Effect.DENY not in spoken and is_permitted
+    counting = {
+        "all": spoken,
+        "named": [x for x in spoken if x.purpose is not None or x.note],
+        "none": [],
+    }[residual.denials]
+    is_denied = any(x.effect is Effect.DENY for x in counting)
+    permits = any(x.effect is Effect.PERMIT for x in spoken)
+    is_permitted = permits or regime_permits(residual.defaults, r)
+    return not is_held and not is_denied and is_permitted
 
 
 def speaking(matching):
     told = [row for row in matching if row.effect is not Effect.LIFT]
     return [
-        a.effect
+        a
         for a in told
         if not any(
             b.consent_id == a.consent_id and b.path != a.path and b.path.startswith(a.path)
@@ -136,7 +149,14 @@ def row_labels_match(r, row: RuleRow):
     return r.label_mask & row.label_mask != 0
 
 
-def regime_permits(defaults, mask):
+def regime_permits(defaults, r):
+    mask = r.label_mask
+    defaults = [
+        rule
+        for rule in defaults
+        if (rule.types is None or r.type in rule.types)
+        and (rule.sources is None or r.source_id in rule.sources)
+    ]
     for rule in defaults:
         if rule.effect == "deny" and (rule.label_mask is None or mask & rule.label_mask):
             return False
@@ -298,6 +318,29 @@ def test_hard_labels_hold_in_every_regime_unless_lifted(seed):
             is_own = about.source_id in asked.own_sources or about.person_id == asked.self_person
             if about.label_mask & hiv and about.person_id and not is_own:
                 assert not shown
+
+
+SENT = st.sampled_from(
+    ["U", "L", "M", "N", "R", "V", "HIV", "PSY", "GOSSIP", "DEID", "MASKED", "NODSCLCD", ""]
+)
+SENSITIVE = (
+    {"resourceType": "Observation", "code": {"coding": [{"system": LOINC, "code": "10351-5"}]}},
+    {"resourceType": "Condition", "note": [{"text": "Psychotherapy note"}]},
+    {"resourceType": "Condition", "contained": [{"meta": {"security": label("SUD")}}]},
+    {"resourceType": "Observation", "code": {"text": "glucose"}},
+)
+
+
+@given(st.sampled_from(SENSITIVE), st.lists(SENT, max_size=4), st.booleans())
+def test_a_sender_never_lowers_a_label(resource, sent, has_system):
+    labeller = Labeller(law().settings.sensitivity)
+    codings = label(*sent) if has_system else [{"code": code} for code in sent]
+    own = labeller.labels(resource).mask
+    told = labeller.labels(resource | {"meta": {"security": codings}}).mask
+    assert told & own == own
+    # Nor by naming one inside of it, or by saying that it was taken out.
+    inside = labeller.labels({"contained": [resource], "meta": {"security": codings}}).mask
+    assert inside & own == own
 
 
 JSON = st.recursive(

@@ -8,21 +8,29 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from consent.model import UNNAMED, AccessRequest, ResourceFacts
+from consent.confine import Reach
+from consent.grantees import names_of
+from consent.model import AccessRequest, ResourceFacts
 from hie.kernel.fhir import FhirJson
 from tests.support.consents import (
     ACT_REASON,
+    GROUPS,
     LOINC,
     NOW_US,
+    ROLE_SYSTEM,
+    ROLES,
     actor,
     coded,
     facts,
     label,
+    law,
 )
 
 ORGANIZATIONS = ("clinic", "lab", "hospital", "network")
 SOURCES = ("clinic-adt", "lab-oru", "hospital-adt", "hospital-fhir")
 PURPOSES = ("TREAT", "COC", "HPAYMT", "HRESCH", "CLINTRCH", "ETREAT", "BTG", "PATRQT")
+#: Labels kept from who asks in a patient's place.
+WITHHELD = law().labels.bits(["HIV", "SUD"])
 LABELS = ("R", "V", "HIV", "PSY", "SUD", "OPIOIDUD", "ETHUD", "SDV", "PSYTHPN", "42CFRPart2", "MH")
 TYPES = ("Observation", "Condition", "Encounter", "DocumentReference")
 #: Neighbours, so that ends often meet.
@@ -32,7 +40,9 @@ REFERENCES = ("Practitioner/d1", "Practitioner/d2", "Encounter/e1", "Encounter/e
 #: Elements no hub understands.
 GARBAGE: Sequence[tuple[str, Any]] = (
     ("actor", [actor("Group/everyone")]),
+    ("actor", [actor("CareTeam/nobody-knows")]),
     ("actor", [{"role": {"coding": [{"code": "GOSSIP"}]}}]),
+    ("extension", "x"),
     ("purpose", [{"display": "as needed"}]),
     ("action", [{"coding": [{"code": "sell"}]}]),
     ("class", [{"system": "urn:ietf:bcp:13", "code": "text/plain"}]),
@@ -108,6 +118,12 @@ def a_consent(rng: Random, numbers: Sequence[int] = range(1, 21)) -> FhirJson:
     return found
 
 
+def a_reach(rng: Random, records: Sequence[str]) -> Reach:
+    """How far a consent of a person reaches whose records were joined or parted."""
+    binds = None if rng.random() < 0.6 else frozenset(rng.sample(records, len(records) - 1))
+    return Reach(opens=frozenset(rng.sample(records, rng.choice([0, 1, 1, 2]))), binds=binds)
+
+
 def a_resource(rng: Random, number: int, person: str | None) -> ResourceFacts:
     """A resource with id `x<number>`; some have no date."""
     codes = rng.sample(CODES, rng.choice([0, 1, 1, 2]))
@@ -129,30 +145,42 @@ def a_request(rng: Random, persons: Sequence[str]) -> AccessRequest:
     """Mostly an organisation, now and then a patient, a steward or nobody."""
     kind = rng.random()
     if kind < 0.1:
-        return AccessRequest(self_person=rng.choice(persons), now_us=NOW_US, purpose="PATRQT")
+        return AccessRequest(
+            self_person=rng.choice(persons),
+            withheld_mask=rng.choice([0, 0, WITHHELD]),
+            now_us=NOW_US,
+            purpose="PATRQT",
+        )
     organization = rng.choice(ORGANIZATIONS)
-    names = {f"Organization/{organization}"}
+    places = {f"Organization/{organization}"}
     if rng.random() < 0.3:
-        names.add("Organization/network")
-    names.add(rng.choice([UNNAMED, "Practitioner/d1", "Practitioner/d2"]))
+        places.add("Organization/network")
+    person = rng.choice([None, "Practitioner/d1", "Practitioner/d2"])
+    names = names_of(places, person, some(rng, ROLES) if rng.random() < 0.5 else ())
     own = [source for source in SOURCES if source.startswith(organization)]
     return AccessRequest(
-        grantees=frozenset(names) if kind < 0.97 else frozenset(),
+        grantees=names if kind < 0.97 else frozenset(),
         purpose=rng.choices(PURPOSES, (8, 3, 3, 2, 2, 2, 2, 1))[0],
         action=rng.choices(["access", "collect"], (9, 1))[0],
         now_us=NOW_US,
         own_sources=frozenset(own) if rng.random() < 0.2 else frozenset(),
         is_steward=rng.random() < 0.05,
-        break_glass=rng.choice([None, "unconscious"]),
+        break_glass=frozenset(persons[::2]) if rng.choice([False, True]) else frozenset(),
     )
 
 
 def _an_actor(rng: Random) -> FhirJson:
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.5:
         return actor(f"Organization/{rng.choice(ORGANIZATIONS)}")
-    if kind < 0.85:
+    if kind < 0.65:
         return actor(f"Practitioner/{rng.choice(['d1', 'd2'])}")
+    if kind < 0.75:
+        return actor(rng.choice(sorted(GROUPS)))
+    if kind < 0.85:
+        acting = {"role": {"coding": coded(ROLE_SYSTEM, rng.choice(ROLES))}}
+        named = actor(rng.choice(["Organization/clinic", "Organization/lab", "Practitioner/d1"]))
+        return rng.choice([acting, named | acting])
     if kind < 0.97:
         return actor(f"Organization/{rng.choice(ORGANIZATIONS[:3])}", "CST")
     return actor("Group/everyone")

@@ -11,13 +11,18 @@ import pytest
 
 from consent.confine import Reach, confined
 from consent.evaluate import decide
-from consent.model import Effect
+from consent.model import Directive, Effect, ReasonKind, Rule
 from tests.support.consent_worlds import a_consent, a_request, a_resource
 from tests.support.consents import REGIMES, law, read
 
 CASES = 20_000 if os.environ.get("HIE_TEST_LONG") == "1" else 700
 NUMBERS = range(1, 9)
 SIDES = {"here": "record-1", "there": "record-2"}
+LIFTS_ALL = Directive(
+    consent_id="lifts-all",
+    version=1,
+    rules=(Rule(path="/", effect=Effect.LIFT, label_mask=~0),),
+)
 
 
 def a_case(seed):
@@ -42,10 +47,14 @@ def merged(sides):
 
 
 def denies(found, request, about, rules):
-    """Whether a directive of these, alone, denies by what it says and not by default."""
+    """Whether a directive of these, alone, denies by what it says and not by default.
+
+    A hard rule is given before a denial as the reason; lifted, as the other side may lift it, the
+    denial behind it still holds.
+    """
     for directive in found:
-        decision = decide(request, about, [directive], rules)
-        if any(step.speaks and step.effect is Effect.DENY for step in decision.trace):
+        decision = decide(request, about, [directive, LIFTS_ALL], rules)
+        if any(reason.kind is ReasonKind.CONSENT_DENY for reason in decision.reasons):
             return True
     return False
 

@@ -115,7 +115,7 @@ def test_pcf_intermediate_purpose_of_a_project():
 
 def test_pcf_dissent_but_in_an_emergency():
     root = provision("deny", provision("permit", purposes=["BTG"]), purposes=TPO)
-    emergency = request("clinic", purpose="BTG", break_glass="unconscious")
+    emergency = request("clinic", purpose="BTG", break_glass=frozenset({"p1"}))
     assert not shown(CLINIC, facts(), consent(root))
     assert shown(emergency, facts(), consent(root))
 
@@ -295,7 +295,11 @@ def test_own_data_and_directories_are_shown_against_any_deny(asked, about, reaso
         (request(self_person="p2"), facts(), ReasonKind.NO_ORGANIZATION),
         (request(), facts(), ReasonKind.NO_ORGANIZATION),
         (request("clinic", purpose="BTG"), facts(), ReasonKind.NO_REASON),
-        (request("clinic", purpose="BTG", break_glass="  "), facts(), ReasonKind.NO_REASON),
+        (
+            request("clinic", purpose="BTG", break_glass=frozenset({"p2"})),
+            facts(),
+            ReasonKind.NO_REASON,
+        ),
     ],
 )
 @pytest.mark.parametrize("regime", REGIMES)
@@ -318,11 +322,11 @@ def test_a_directory_entry_that_is_about_a_person_follows_the_consents():
     ("regime", "purpose", "expected"),
     [
         ("massachusetts", "TREAT", False),
-        ("massachusetts", "BTG", False),
+        ("massachusetts", "BTG", True),
         ("hipaa-treatment", "TREAT", True),
         ("hipaa-treatment", "COC", True),
         ("hipaa-treatment", "HRESCH", False),
-        ("hipaa-treatment", "BTG", False),
+        ("hipaa-treatment", "BTG", True),
         ("part2", "TREAT", False),
         ("break-glass-only", "TREAT", False),
         ("break-glass-only", "BTG", True),
@@ -332,10 +336,11 @@ def test_a_directory_entry_that_is_about_a_person_follows_the_consents():
     ],
 )
 def test_the_regime_decides_where_no_consent_speaks(regime, purpose, expected):
-    asked = request("clinic", purpose=purpose, break_glass="unconscious")
+    asked = request("clinic", purpose=purpose, break_glass=frozenset({"p1"}))
     decision = judged(asked, facts(), regime=regime)
     assert decision.is_permitted is expected
-    kind = ReasonKind.DEFAULT_PERMIT if expected else ReasonKind.DEFAULT_DENY
+    permit = ReasonKind.EMERGENCY if purpose == "BTG" else ReasonKind.DEFAULT_PERMIT
+    kind = permit if expected else ReasonKind.DEFAULT_DENY
     assert [r.kind for r in decision.reasons] == [kind]
 
 
@@ -461,6 +466,8 @@ def test_a_decision_is_explained_to_staff_and_to_the_patient():
         "Denied by Consent/c1 version 1, provision /1/. "
         "It names somebody the hub does not know.",
     )  # fmt: skip
+    assert patient[0].startswith("You asked us not to share this. We could not read all of")
+    _, patient = in_words(judged(CLINIC, facts(), consent(provision("deny"))), law())
     assert patient == ("You asked us not to share this.",)
     staff, _ = in_words(judged(CLINIC, facts(labels=["HIV"]), GENERAL), law())
     assert "s.70F" in staff[0]
@@ -478,7 +485,7 @@ def test_a_default_may_name_purposes_labels_and_effect(tmp_path):
     for folder in ("consent", "sensitivity"):
         shutil.copytree(CONFIG / folder, tmp_path / folder)
     (tmp_path / "consent" / "mixed.toml").write_text(
-        'title = "mixed"\ntime_zone = "UTC"\n'
+        'title = "mixed"\njurisdiction = "US-NH"\ntime_zone = "UTC"\n'
         '[[default]]\neffect = "permit"\nlabels = ["R"]\n'
         '[[default]]\neffect = "deny"\nlabels = ["PSY"]\n'
         '[[default]]\neffect = "deny"\nfrom = 2030-01-01\n'

@@ -3,6 +3,8 @@
 Spec: https://hl7.org/fhir/R4/consent.html, https://hl7.org/fhir/R5/consent.html
 """
 
+from itertools import permutations
+
 import pytest
 
 from consent.from_fhir.directive import ConsentReader
@@ -74,6 +76,52 @@ def test_a_policy_by_name_brings_its_purposes_and_labels():
     assert permit.purposes == {"TREAT"}
     (deny,) = rules(consent(provision("deny"), policy=[{"uri": uri}]))
     assert deny == DENY_ALL  # whoever rejects a policy rejects all of it
+
+
+IHE = "https://profiles.ihe.net/ITI/PCF/Policy-"
+
+
+@pytest.mark.parametrize("uris", list(permutations(["basic-normal", "all-normal"])))
+def test_of_several_policies_the_strictest_holds_in_any_order(uris):
+    named = [{"uri": IHE + uri} for uri in uris]
+    (permit,) = rules(consent(provision(None), policy=named))
+    assert permit.purposes == {"TREAT", "HPAYMT", "HOPERAT"}
+    opt_in = {"coding": coded(ACT_CODE, "OPTIN")}
+    assert rules(consent(provision(None), policy=named, policyRule=opt_in)) == (permit,)
+    opt_out = {"coding": coded(ACT_CODE, "OPTOUT")}
+    assert rules(consent(policy=named, policyRule=opt_out)) == (DENY_ALL,)
+
+
+@pytest.mark.parametrize(
+    "uris", list(permutations(["basic-normal", "break-glass-only", "all-normal"]))
+)
+def test_policies_that_permit_nothing_together_permit_nothing(uris):
+    named = [{"uri": IHE + uri} for uri in uris]
+    opt_in = {"coding": coded(ACT_CODE, "OPTIN")}
+    for root in (provision(None), provision("permit")):
+        assert not rules(consent(root, policy=named, policyRule=opt_in))
+
+
+def test_a_denial_below_several_policies_is_as_wide_as_below_each_of_them():
+    below = {"type": "deny", "provision": []}
+    for named, is_at_odds in (
+        (["all-normal", "basic-normal"], True),
+        (["break-glass-only", "all-normal"], True),
+        (["basic-normal", "deny"], True),
+        (["basic-normal"], False),
+    ):
+        for order in permutations(named):
+            opt_in = {"coding": coded(ACT_CODE, "OPTIN")}
+            found = rules(
+                consent(
+                    {"type": "permit", "provision": [below]},
+                    policy=[{"uri": IHE + name} for name in order],
+                    policyRule=opt_in,
+                )
+            )
+            (deny,) = [one for one in found if one.effect is Effect.DENY]
+            assert (deny.purposes is None) is is_at_odds, order
+            assert deny.note == ("policies-at-odds" if is_at_odds else "")
 
 
 @pytest.mark.parametrize("kind", ["perhaps", 5, {}, []])
@@ -193,6 +241,12 @@ def test_who_merely_signed_narrows_nothing():
     assert rule(provision("permit", actor=[actor("Patient/p1", "CONSENTER")])) == PERMIT_ALL
 
 
+@pytest.mark.parametrize("role", ["GUARD", "RESPRSN", "PAT"])
+def test_a_permit_for_a_guardian_permits_nobody_else(role):
+    found = rule(provision("permit", actor=[actor("RelatedPerson/g1", role)]))
+    assert found.grantees == {"RelatedPerson/g1"}
+
+
 def test_a_deny_of_one_practitioner_reaches_whoever_gives_no_name():
     found = rule(provision("deny", actor=[actor("Practitioner/who")]))
     assert found.grantees == {"Practitioner/who", "Practitioner/*"}
@@ -295,6 +349,19 @@ def test_a_nested_permit_takes_over_what_was_not_understood_above_it():
         consent(provision("deny", provision("permit", labels=["PSY"]), actor=[actor("Group/g")]))
     )
     assert found == (Rule(path="/", effect=Effect.DENY, note="unknown-actor"),)
+
+
+@pytest.mark.parametrize("codes", [["GOSSIP"], ["CST", "IRCP"]], ids=str)
+def test_an_actor_who_may_be_the_discloser_is_a_limit_that_no_permit_below_loses(codes):
+    """Named by its role, the laboratory alone would disclose; by another, nobody does."""
+    below = provision("permit", actors=["clinic"])
+    limited = rules(consent(provision("permit", below, actor=[actor("Organization/lab", "CST")])))
+    assert [found.sources for found in limited] == [{"lab-oru"}] * 2
+    role = {"coding": [{"code": code} for code in codes]}
+    other = {"role": role, "reference": {"reference": "Organization/lab"}}
+    assert rules(consent(provision("permit", below, actor=[other]))) == ()
+    beside = [other, actor("Organization/clinic")]
+    assert rules(consent(provision("permit", actor=beside))) == ()
 
 
 # -- nesting
@@ -412,7 +479,9 @@ def test_a_consent_nested_beyond_reason_denies_everything():
     ("elements", "lifted"),
     [
         ({"actors": ["clinic"], "purposes": ["TREAT"], "labels": ["HIV"]}, {"HIV"}),
-        ({"actors": ["clinic"], "purposes": ["TREAT"], "labels": ["HIV", "PSY"]}, {"HIV"}),
+        # c.111 s.70F: apart from the consent to anything else
+        ({"actors": ["clinic"], "purposes": ["TREAT"], "labels": ["HIV", "PSY"]}, set()),
+        ({"actors": ["clinic"], "purposes": ["TREAT"], "labels": ["HIV", "R"]}, {"HIV"}),
         ({"actors": ["clinic"], "labels": ["HIV"]}, set()),
         ({"purposes": ["TREAT"], "labels": ["HIV"]}, set()),
         ({"actors": ["clinic"], "purposes": ["TREAT"]}, set()),

@@ -228,12 +228,22 @@ def test_only_organisations_have_feeds():
 
 def test_an_organisation_is_named_with_its_ancestors_and_whoever_sits_there():
     asked = access_request(context(**CLINIC_CALLER, purpose="HPAYMT"), "access")
-    assert asked.grantees == {"Organization/clinic", "Organization/network", "Practitioner/*"}
+    assert asked.grantees == {
+        *("Organization/clinic", "Organization/network", "Practitioner/*"),
+        # ... who do not say in which role they ask
+        *("Role/*", "Organization/clinic|*", "Organization/network|*"),
+    }
     assert asked.own_sources == {"clinic-adt"}
     assert (asked.purpose, asked.now_us) == ("HPAYMT", NOW_US)
     named = access_request(context(**CLINIC_CALLER, user="Practitioner/d1"), "access")
     assert "Practitioner/d1" in named.grantees
     assert "Practitioner/*" not in named.grantees
+
+
+@pytest.mark.parametrize("claim", ["Practitioner/d1@hospital", "Practitioner/d1|nurse"])
+def test_a_user_s_name_claims_neither_a_place_nor_a_role(claim):
+    asked = access_request(context(**CLINIC_CALLER, user=claim), "access")
+    assert asked.grantees == access_request(context(**CLINIC_CALLER), "access").grantees
 
 
 def test_a_patient_is_nobody_whom_a_consent_could_mean():
@@ -268,7 +278,8 @@ def test_breaking_the_glass_without_a_reason_is_refused(tmp_path):
     with pytest.raises(HieError) as refused:
         hub.residual(emergency)
     assert refused.value.category is Category.FORBIDDEN
-    assert hub.residual(emergency, break_glass="unconscious").purposes == {"BTG"}
+    stated = context(**CLINIC_CALLER, purpose="BTG", break_glass=frozenset({PersonId("p1")}))
+    assert hub.residual(stated).purposes == {"BTG"}
 
 
 def test_facts_are_values():

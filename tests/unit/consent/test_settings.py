@@ -3,14 +3,16 @@
 Spec: http://terminology.hl7.org/CodeSystem/v3-ActReason
 """
 
+import re
 import shutil
 
 import pytest
 
+from consent.evaluate import decide
 from consent.model import ReasonKind
 from consent.settings import load_consent_settings, load_sensitivity
 from hie.kernel.errors import Category, HieError
-from tests.support.consents import CONFIG, REGIMES, law
+from tests.support.consents import CONFIG, NOW_US, PATCHWORK, REGIMES, facts, law, request
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -69,8 +71,24 @@ def test_the_bits_that_rows_hold_have_not_moved():
         ("purposes.toml", 'COC = "TREAT"', 'COC = "TREAT"\nTREAT = "COC"', "no circle"),
         ("purposes.toml", "[parents]", "[parents", "not TOML"),
         ("hard-rules.toml", 'labels = ["HIV"]', "labels = [4]", "a list of texts"),
-        ("hipaa-treatment.toml", "[[default]]", "default = [1]\n[x]", "a list of tables"),
+        ("massachusetts.toml", "title =", "default = [1]\ntitle =", "a list of tables"),
         ("vocabulary.toml", "[class]", "[klass]", "`class`: expected a table"),
+        # What nobody reads would have no effect: it is refused.
+        ("massachusetts.toml", "title =", 'effect = "deny"\ntitle =', "`effect`: expected none"),
+        ("hipaa-treatment.toml", "purposes =", "purpose =", "`purpose`: expected none but"),
+        ("hipaa-treatment.toml", "[break_glass]", "[break_glas]", "`break_glas`: expected none"),
+        ("hard-rules.toml", "alone = true", "alone = true\nsize = 1", "`size`: expected none but"),
+        ("words.toml", "[directory]", '[directory]\nnurse = "x"', "`nurse`: expected none but"),
+        ("vocabulary.toml", "[class]", '[class]\nx = "y"', "`x`: expected none but"),
+        ("purposes.toml", "exact =", 'loose = ["X"]\nexact =', "`loose`: expected none but"),
+        # What a file names, another has to know.
+        ("part2.toml", '"SUD"', '"SOD"', "`hard`: expected names of hard-rules.toml"),
+        ("hipaa-treatment.toml", '["TREAT"]', '["TREET"]', "`purposes`: expected codes of"),
+        ("hipaa-treatment.toml", "purposes =", 'types = ["Chart"]\npurposes =', "resource types"),
+        ("hipaa-treatment.toml", "purposes =", 'labels = ["PSI"]\npurposes =', "labels.toml"),
+        ("hipaa-treatment.toml", "purposes =", 'sources = ["a b"]\npurposes =', "ids of sources"),
+        ("hard-rules.toml", '"hiv-notice"', '"hiv-note"', "`obligation`: expected a key"),
+        ("hard-rules.toml", 'labels = ["HIV"]', 'labels = ["HIVE"]', "codes of labels.toml"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_named_with_key_and_kind(tmp_path, file, old, new, expected):
@@ -128,3 +146,58 @@ def test_a_default_may_begin_and_end(tmp_path):
     path.write_text(path.read_text().replace("from = 2026-01-01", 'from = "soon"'))
     with pytest.raises(HieError, match="expected a date"):
         load_consent_settings(tmp_path, "hipaa-treatment")
+
+
+def test_a_default_is_about_a_kind_of_data_from_a_source_for_a_purpose_in_its_time():
+    patchwork = law(PATCHWORK)
+
+    def permits(now_us=NOW_US, purpose="TREAT", **elements):
+        asked = request("clinic", purpose=purpose, now_us=now_us)
+        return decide(asked, facts(**elements), (), patchwork).is_permitted
+
+    assert permits()
+    assert not permits(type_name="Condition")
+    assert not permits(purpose="COVERAGE")
+    assert permits(type_name="Condition", source_id="lab-oru", labels=["R"])
+    assert not permits(type_name="Condition", source_id="hospital-fhir")
+    assert not permits(type_name="Condition", source_id="lab-oru", labels=["PSY"])
+
+
+def test_a_hard_rule_holds_in_its_time_alone():
+    patchwork = law(PATCHWORK)
+    about = facts(labels=["HIV"])
+    during = request("clinic", now_us=NOW_US - 2)
+    for asked, held in ((request("clinic"), False), (during, True)):
+        reasons = decide(asked, about, (), patchwork).reasons
+        assert (reasons[0].kind is ReasonKind.HARD_RULE) is held
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_regime_says_whose_law_it_is(regime):
+    assert law(regime).settings.regime.jurisdiction.startswith("US")
+
+
+def grade(text):
+    """The school grade a text asks of its reader, by Flesch and Kincaid."""
+    sentences = max(1, len(re.findall(r"[.!?]", text)))
+    words = re.findall(r"[a-z']+", text.lower())
+    return 0.39 * len(words) / sentences + 11.8 * sum(map(syllables, words)) / len(words) - 15.59
+
+
+def syllables(word):
+    """Groups of vowels; a silent e at the end is none."""
+    spoken = word[:-1] if word.endswith("e") and not word.endswith("le") else word
+    return max(1, len(re.findall(r"[aeiouy]+", spoken)))
+
+
+def test_the_measure_of_a_text_tells_plain_from_hard():
+    assert grade("You asked us not to share this.") < 3
+    assert grade("The regime authorizes dissemination of confidential information.") > 12
+
+
+@pytest.mark.parametrize("kind", [*ReasonKind, "unread"])
+def test_what_a_patient_is_told_can_be_read_after_six_years_of_school(kind):
+    words = law().settings.words
+    text = words.notes["patient"] if kind == "unread" else words.patient[kind]
+    assert grade(text) <= 6, text
+    assert "{" not in text, "no codes, numbers of versions or names of laws"
