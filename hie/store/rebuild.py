@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,9 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.db import Database
+from hie.inserts import insert as insert_rows
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader
-from hie.store.rows import INDEX_TABLES, IndexRows, without_rows
+from hie.store.rows import IndexRows, Rows, clear_rows
 from hie.store.tables import resource, search_rebuild, search_table
 
 #: Resources of one transaction: on SQLite others wait for it, some 30 ms.
@@ -154,16 +156,13 @@ class IndexRebuild:
             await self._keep(conn)
             return True
         pks = [one.pk for one in found]
-        for table in INDEX_TABLES:
-            await conn.execute(without_rows(table, pks))
-        batch: dict[Any, list[dict[str, Any]]] = {}
+        await clear_rows(conn, pks)
+        made: Rows = defaultdict(dict)
         texts: dict[str, str] = {}
         for one in found:
-            for table, made in self._rows.of(one.type, one.resource, one.persons, texts):
-                batch.setdefault(table, []).append({"resource_pk": one.pk, **made})
+            self._rows.add(made, one.pk, one.type, one.resource, one.persons, texts)
         await self._rows.keep_texts(conn, texts)
-        for table, made_rows in batch.items():
-            await conn.execute(insert(table), made_rows)
+        await insert_rows(conn, made)
         await conn.execute(
             update(search_rebuild).values(done_pk=pks[-1], done=search_rebuild.c.done + len(pks))
         )

@@ -1,0 +1,1 @@
+"""Consents as acts of people: who recorded, verified, revoked what - forms, scans, receipts."""
