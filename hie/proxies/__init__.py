@@ -1,0 +1,1 @@
+"""Who may see in whose place: parents, guardians, agents, proxies; computed at each request."""
