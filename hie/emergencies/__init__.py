@@ -1,0 +1,1 @@
+"""Emergency accesses: who broke the glass, to whose record, why, until when."""
