@@ -62,6 +62,12 @@ class ChainedPersons:
         own = await self._repository.own_person(conn, residual, asked, caller.sources)
         return own or await self._current(conn, residual, asked)
 
+    async def seen(
+        self, conn: AsyncConnection, residual: Residual, persons: set[str]
+    ) -> frozenset[str]:
+        """Those of some persons of whom the caller may see a Patient."""
+        return await self._repository.persons_seen(conn, residual, persons)
+
     async def patients(
         self, conn: AsyncConnection, residual: Residual, nested: q.Nested, name: str
     ) -> tuple[str, ...]:
@@ -89,23 +95,27 @@ class _Resolving:
         self._residual = residual
 
     async def query(self, query: q.Query) -> q.Query:
-        persons = None if query.persons is None else await self._meant(query.persons)
+        persons = None if query.persons is None else await self._meant(query.persons, query.type)
         # A resource has one person of its own: nobody else need be asked about.
         within = persons if query.is_own else None
-        criteria = tuple([await self._criterion(c, within) for c in query.criteria])
+        criteria = tuple([await self._criterion(c, within, query.type) for c in query.criteria])
         return replace(query, persons=persons, criteria=criteria)
 
-    async def _meant(self, asked: Sequence[str]) -> tuple[str, ...]:
+    async def _meant(self, asked: Sequence[str], type_name: str) -> tuple[str, ...]:
+        """The persons that ids mean; of the members of Groups those whom the caller may see."""
         chained, conn, caller = self._chained, self._conn, self._caller
         meant = [await chained.meant(conn, caller, self._residual, one) for one in asked]
+        if type_name == "Group" and meant:
+            seen = await chained.seen(conn, self._residual, {*meant})
+            meant = [person for person in meant if person in seen]
         return tuple(dict.fromkeys(meant))
 
     async def _criterion(
-        self, criterion: q.Criterion, within: tuple[str, ...] | None
+        self, criterion: q.Criterion, within: tuple[str, ...] | None, type_name: str
     ) -> q.Criterion:
         match criterion:
             case q.About():
-                return replace(criterion, persons=await self._meant(criterion.persons))
+                return replace(criterion, persons=await self._meant(criterion.persons, type_name))
             case q.Reference():
                 values = tuple([await self._reference(value) for value in criterion.values])
                 return replace(criterion, values=values)
@@ -128,9 +138,9 @@ class _Resolving:
     async def _nested(
         self, nested: q.Nested, name: str, within: tuple[str, ...] | None
     ) -> q.Nested:
-        persons = None if nested.persons is None else await self._meant(nested.persons)
+        persons = None if nested.persons is None else await self._meant(nested.persons, nested.type)
         own = persons if nested.is_own else None
-        criteria = tuple([await self._criterion(c, own) for c in nested.criteria])
+        criteria = tuple([await self._criterion(c, own, nested.type) for c in nested.criteria])
         if nested.type != "Patient":
             return replace(nested, persons=persons, criteria=criteria)
         if persons is None:

@@ -17,8 +17,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from hie.audit.merkle import Frontier, leaf_hash
+from hie.kernel.clock import SECOND_US
 
 GENESIS = bytes(32)
+#: How much earlier than one before it a row may be recorded: a long job commits what it began
+#: with long after. Heads are signed by one process, one after the other.
+ROW_SLACK_US = 3600 * SECOND_US
+HEAD_SLACK_US = 60 * SECOND_US
 _HEAD_LABEL = b"hie audit tree head 1\n"
 
 
@@ -29,16 +34,18 @@ class TamperKind(StrEnum):
     DELETED = "deleted"  # a row is missing, later ones are there
     REORDERED = "reordered"  # a whole row stands in another's place
     TRUNCATED = "truncated"  # a signed head knows more rows than there are
-    FORK = "fork"  # two histories: rows or heads that cannot both be true
+    FORK = "fork"  # two histories went on side by side, or rows that no head covers
+    RECHAINED = "re-chained"  # the links hold, but a signed head knows another history
     FORGED_HEAD = "forged-head"  # a head that the audit key did not sign, or none at all
+    CLOCK_BACKWARDS = "clock-backwards"  # recorded or signed before what it follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tamper:
     """The first fault found: 0-based sequence number, and what it looks like.
 
-    A fork is known only between two heads; `seq` is then the first row after the last head
-    that agrees.
+    A fork and a chain made anew are known only between two heads; `seq` is then the first row
+    after the last head that agrees.
     """
 
     seq: int
@@ -88,7 +95,13 @@ def sign(head: TreeHead, key: Ed25519PrivateKey) -> SignedHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRow:
-    """An audit row as it lies in the database, the chain's columns apart."""
+    """An audit row as it lies in the database, the chain's columns apart.
+
+    Attributes:
+        subtype: None in rows of the first form, which keep it sealed.
+        agent: keyed hash of who sat at the screen; None for nobody, and in the first form.
+        question_key, question: what was asked in words, and what it is sealed under.
+    """
 
     pk: int
     recorded_us: int
@@ -98,13 +111,29 @@ class StoredRow:
     outcome: str
     key_id: int
     sealed: bytes
+    subtype: str | None = None
+    agent: int | None = None
+    question_key: int | None = None
+    question: bytes | None = None
 
 
 def row_hash(row: StoredRow) -> bytes:
-    """SHA-256 over every column of the row, each with its length; null differs from empty."""
+    """SHA-256 over every column of the row, each with its length; null differs from empty.
+
+    A row of the first form, without subtype and agent, hashes as it did when it was chained; so
+    does one without a question.
+    """
     digest = hashlib.sha256(struct.pack(">QqQ", row.pk, row.recorded_us, row.key_id))
     texts = (row.person_id, row.organization, row.action, row.outcome)
-    for value in (*(None if t is None else t.encode() for t in texts), row.sealed):
+    values = [*(None if t is None else t.encode() for t in texts), row.sealed]
+    has_question = row.question is not None or row.question_key is not None
+    if row.subtype is not None or row.agent is not None or has_question:
+        values.append(None if row.subtype is None else row.subtype.encode())
+        values.append(None if row.agent is None else struct.pack(">q", row.agent))
+    if has_question:
+        values.append(None if row.question_key is None else struct.pack(">q", row.question_key))
+        values.append(row.question)
+    for value in values:
         digest.update(b"\xff" * 8 if value is None else struct.pack(">Q", len(value)) + value)
     return digest.digest()
 
@@ -161,12 +190,14 @@ class ChainedRow:
     Attributes:
         actual: row hash computed from what is stored now.
         stored: row hash as stored; None where the sequencer never saw one.
+        recorded_us: when it was recorded.
     """
 
     seq: int
     actual: bytes
     stored: bytes
     chain_hash: bytes | None
+    recorded_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,32 +206,54 @@ class Heads:
 
     Attributes:
         by_size: every head that claims to describe the trail at that size.
+        exported: those that were found outside the database.
         largest: how many rows the trail must have.
     """
 
     by_size: Mapping[int, Sequence[TreeHead]]
+    exported: frozenset[TreeHead]
     largest: int
 
     @classmethod
-    def of(cls, heads: Iterable[TreeHead]) -> "Heads":
+    def of(cls, heads: Iterable[TreeHead], exported: Iterable[TreeHead] = ()) -> "Heads":
         """The heads, sorted into sizes."""
+        outside = frozenset(exported)
         by_size: dict[int, list[TreeHead]] = {}
-        for head in heads:
+        for head in (*heads, *outside):
             by_size.setdefault(head.size, []).append(head)
-        return cls(by_size=by_size, largest=max(by_size, default=0))
+        return cls(by_size=by_size, exported=outside, largest=max(by_size, default=0))
+
+    def clock_fault(self) -> Tamper | None:
+        """The first head that was signed before one of fewer rows."""
+        latest_us, last = 0, 0
+        for size in sorted(self.by_size):
+            first_us = min(head.at_us for head in self.by_size[size])
+            if first_us < latest_us - HEAD_SLACK_US:
+                return Tamper(seq=last, kind=TamperKind.CLOCK_BACKWARDS)
+            latest_us, last = max(latest_us, first_us), size
+        return None
 
 
 class Checker:
-    """Follows a trail from its first row and stops at the first fault.
+    """Follows a trail from its first row; faults of a row end it, of a head or clock do not.
 
     Feed it rows in order of sequence number; after a fault, or at the end, ask `finish`.
+
+    Args:
+        heads: what the trail is held against.
+        clock_from: rows before this number are not asked when they were recorded.
     """
 
-    def __init__(self, heads: Heads) -> None:
+    def __init__(self, heads: Heads, clock_from: int = 0) -> None:
         self._heads = heads
+        self._clock_from = clock_from
         self._agreed = 0
+        self._disputed: int | None = None
+        self._went_on = False
+        self._latest_us = 0
         self.state = ChainState()
         self.broken: ChainedRow | None = None
+        self.clock: Tamper | None = None
 
     def take(self, row: ChainedRow) -> Tamper | None:
         """The fault at this row, if any; a broken link is left for `classify`."""
@@ -216,22 +269,47 @@ class Checker:
             self.broken = row
             return Tamper(seq=row.seq, kind=TamperKind.EDITED)
         self.state = following
-        return self._compare()
+        self._look_at_clock(row)
+        self._compare()
+        return None
+
+    @property
+    def dispute(self) -> Tamper | None:
+        """The fault that a signed head disagrees with rows whose links hold.
+
+        A fork, where the hub itself went on signing this history elsewhere; else the history
+        was chained anew, with or without the key.
+        """
+        if self._disputed is None:
+            return None
+        kind = TamperKind.FORK if self._went_on else TamperKind.RECHAINED
+        return Tamper(seq=self._disputed, kind=kind)
 
     def finish(self) -> Tamper | None:
-        """The fault that only the end of the trail shows: rows that a head knows are gone."""
+        """The fault that only the end shows: a dispute, or rows that a head knows are gone."""
+        if self.dispute:
+            return self.dispute
         if self.state.size < self._heads.largest:
             return Tamper(seq=self.state.size, kind=TamperKind.TRUNCATED)
         return None
 
-    def _compare(self) -> Tamper | None:
+    def _look_at_clock(self, row: ChainedRow) -> None:
+        is_early = row.recorded_us < self._latest_us - ROW_SLACK_US
+        if self.clock is None and is_early and row.seq >= self._clock_from:
+            self.clock = Tamper(seq=row.seq, kind=TamperKind.CLOCK_BACKWARDS)
+        self._latest_us = max(self._latest_us, row.recorded_us)
+
+    def _compare(self) -> None:
         heads = self._heads.by_size.get(self.state.size, ())
-        for head in heads:
-            if self.state.head(head.at_us) != head:
-                return Tamper(seq=self._agreed, kind=TamperKind.FORK)
-        if heads:
+        if not heads:
+            return
+        agreeing = [head for head in heads if self.state.head(head.at_us) == head]
+        if len(agreeing) < len(heads) and self._disputed is None:
+            self._disputed = self._agreed
+        if self._disputed is None:
             self._agreed = self.state.size
-        return None
+        elif not self._heads.exported.isdisjoint(agreeing):
+            self._went_on = True
 
 
 def classify(

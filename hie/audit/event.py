@@ -7,7 +7,7 @@ Spec: https://hl7.org/fhir/R4/auditevent.html, https://profiles.ihe.net/ITI/BALP
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,15 @@ from hie.kernel.context import RequestContext
 from hie.kernel.fhir import RELATIVE, FhirJson
 
 SUCCESS, MINOR_FAILURE, SERIOUS_FAILURE, MAJOR_FAILURE = "0", "4", "8", "12"
+
+
+class Description(str):
+    """A `query`, or an id that led nowhere, that may say who is meant: sealed under its own key.
+
+    So it can be destroyed when the person it describes is erased, whomever the question met.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +40,10 @@ class AuditRecord:
         organization, user, purpose, token_id: who asked, and for what.
         resource_type, resource_id: what was read or written; a query has no id.
         detail: what else is known; the keys below go into the AuditEvent, others stay sealed.
-            `query` the request as asked, `reason` why it was refused or allowed, `address`
-            the client's network address, `consents` ids of the Consents relied on, `shown`
-            what left: `[source record, type, how many, ids]`, for corrections.
+            `query` the request as asked, a `Description` where it may name somebody; `reason`
+            why it was refused or allowed, `address` the client's network address, `consents`
+            ids of the Consents relied on, `shown` what left: `[source record, type, how many,
+            ids]`, for corrections.
     """
 
     recorded_us: int
@@ -109,6 +119,8 @@ SUBTYPES: dict[str, tuple[Term, str]] = {
     ),
     "ITI-71": (_AUTHENTICATION, "urn:ihe:event-type-code"),  # Get Access Token
     "110137": (_SECURITY_ALERT, _DCM),  # User Security Attributes Changed: a revoked token
+    "110127": (_SECURITY_ALERT, _DCM),  # Emergency Override Started: a record opened
+    "110128": (_SECURITY_ALERT, _DCM),  # Emergency Override Stopped
     "110126": (_SECURITY_ALERT, _DCM),  # Node Authentication: a refused token or certificate
 }
 
@@ -178,6 +190,21 @@ def to_fhir(record: AuditRecord, *, event_id: str = "", hub: Hub | None = None) 
     return event
 
 
+def type_of(subtype: str) -> tuple[str, str]:
+    """System and code of AuditEvent.type."""
+    system, code, _ = SUBTYPES.get(subtype, (_REST, ""))[0]
+    return system, code
+
+
+def agent_names(event: FhirJson, name: Callable[[str], str]) -> FhirJson:
+    """The event with each organisation called by its name, where `name` knows one by its id."""
+    for agent in event["agent"]:
+        kind, _, found = str(agent["who"].get("reference", "")).partition("/")
+        if kind == "Organization" and (called := name(found)):
+            agent["who"]["display"] = called
+    return event
+
+
 def _agents(record: AuditRecord, hub: Hub) -> Iterator[FhirJson]:
     client, server = _ROLES[record.action]
     if record.subtype in _AUTHORIZATION_SUBTYPES:
@@ -234,6 +261,14 @@ def _entities(record: AuditRecord) -> Iterator[FhirJson]:
         yield {
             "what": {"reference": f"Consent/{consent}"},
             "type": _coding(("http://hl7.org/fhir/resource-types", "Consent", "Consent")),
+        }
+    if record.subtype == "AuthZ-Consent" and record.token_id:
+        yield {
+            "what": {
+                "identifier": {"type": {"coding": [{"code": "jti"}]}, "value": record.token_id}
+            },
+            "type": _coding(_OBJECT),
+            "role": {"system": _ROLE, "code": "13", "display": "Security Resource"},
         }
     if record.request_id:
         yield {

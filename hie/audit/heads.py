@@ -25,6 +25,7 @@ class HeadsFile:
         """The heads in the order written, and how many lines are none.
 
         A last line without its end is a write that a crash cut short; it counts as neither.
+        Of a line of a syslog, what stands before the JSON object is passed over.
         """
         if not self.path.exists():
             return [], 0
@@ -52,6 +53,12 @@ def _is_cut_short(descriptor: int) -> bool:
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
+def written(signed: SignedHead, key: Ed25519PublicKey) -> str:
+    """A head as one JSON object, with the public key that checks it."""
+    public = base64.b64encode(key.public_bytes_raw()).decode()
+    return _line(signed, public).decode().rstrip()
+
+
 def _line(signed: SignedHead, public: str) -> bytes:
     head = signed.head
     content = {
@@ -67,7 +74,7 @@ def _line(signed: SignedHead, public: str) -> bytes:
 
 def _parse(line: bytes) -> SignedHead | None:
     try:
-        content = json.loads(line)
+        content = json.loads(line[max(line.find(b"{"), 0) :])
         head = TreeHead(
             size=int(content["size"]),
             at_us=int(content["at_us"]),

@@ -8,12 +8,14 @@ import asyncio
 import uuid
 from pathlib import Path
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.audit.chain import ChainState, SignedHead, sign
+from hie.audit.chained import ChainTable, Lease
 from hie.audit.heads import HeadsFile
-from hie.audit.repository import ChainTable, Lease
+from hie.audit.syslog import HeadsSyslog
 from hie.db import Database
 from hie.kernel.clock import SECOND_US
 from hie.kernel.errors import Category, HieError
@@ -21,6 +23,11 @@ from hie.kernel.errors import Category, HieError
 BATCH = 500  # rows in one transaction: below 50 ms on SQLite
 LEASE_US = 5 * SECOND_US
 PUBLISH_EVERY_US = 10 * SECOND_US
+#: A syslog that could not be reached is tried again after this.
+RESEND_US = 30 * SECOND_US
+#: Heads sent at once; the latest covers those before it.
+MOST_SENT = 100
+_log = structlog.get_logger(__name__)
 
 
 class Sequencer:
@@ -30,6 +37,10 @@ class Sequencer:
         key: signs tree heads.
         heads: file outside the database for published heads; None = keep them in it only.
         publish_every_us: at most one published head in this time; 0 = one for each batch.
+
+    Attributes:
+        syslog: is sent published heads, too; None = none is. One that is down holds nothing up.
+        unsent: since when (microseconds) it has not been reached; None while it is.
     """
 
     def __init__(
@@ -47,6 +58,10 @@ class Sequencer:
         self._in_file: int | None = None
         self._publish_every_us = publish_every_us
         self._holder = uuid.uuid4().hex
+        self.syslog: HeadsSyslog | None = None
+        self.unsent: int | None = None
+        self._sent: int | None = None
+        self._send_from_us = 0
 
     async def chain(self, now_us: int) -> int:
         """Chain what waits; how many rows. Nothing while another process holds the lease.
@@ -60,11 +75,13 @@ class Sequencer:
             async with self._db.transaction() as conn:
                 count = await self._chain_batch(conn, now_us)
             if count is None:
-                return total
+                return total  # who chains sends the heads, too
             total += count
             is_file_behind = True
         if is_file_behind:
             await self._export()
+        if is_file_behind or self.unsent is not None:
+            await self._send(now_us)
         return total
 
     async def close(self, now_us: int) -> None:
@@ -87,7 +104,9 @@ class Sequencer:
         last = await self._table.last_published(conn)
         if last is None:
             return state.size > 0
-        return state.size > last.size and now_us - last.at_us >= self._publish_every_us
+        # A clock that went back holds no head up: that it did is to be seen.
+        is_soon = 0 <= now_us - last.at_us < self._publish_every_us
+        return state.size > last.size and not is_soon
 
     async def _chain_batch(self, conn: AsyncConnection, now_us: int) -> int | None:
         """Rows chained; None when another process chains."""
@@ -139,3 +158,24 @@ class Sequencer:
         if heads:
             await asyncio.to_thread(self._file.append, heads, self._public)
             self._in_file = heads[-1].head.size
+
+    async def _send(self, now_us: int) -> None:
+        """Send what is published and not yet sent; of what was before our start, the last head."""
+        if self.syslog is None or now_us < self._send_from_us:
+            return
+        async with self._db.reading() as conn:
+            heads = await self._table.published(
+                conn, above=-1 if self._sent is None else self._sent
+            )
+        heads = heads if self._sent is not None else heads[-1:]
+        if not heads:
+            return
+        try:
+            await self.syslog.send(heads[-MOST_SENT:])
+        except OSError as error:
+            if self.unsent is None:
+                _log.warning("audit.syslog_unreachable", error=type(error).__name__)
+            self.unsent = now_us if self.unsent is None else self.unsent
+            self._send_from_us = now_us + RESEND_US
+            return
+        self._sent, self.unsent, self._send_from_us = heads[-1].head.size, None, 0

@@ -1,8 +1,9 @@
 """Tables of the audit trail: events, signed tree heads, and the sequencer's lease.
 
 What an event says stands sealed in `sealed`; beside it only what a patient's access log and
-a privacy officer's first glance filter on. `row_hash` covers the row as stored, so the chain
-can be verified without a key and survives the destruction of one.
+an auditor's search filter on: `agent` is a keyed hash of who sat at the screen. `row_hash`
+covers the row as stored, so the chain can be verified without a key and survives the
+destruction of one.
 """
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, text
@@ -22,12 +23,31 @@ audit_event = Table(
     Column("outcome", String(2), nullable=False),
     Column("key_id", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("subtype", String(40)),
+    Column("agent", BigInteger),
+    # What was asked in words, under a key of the question's own: see `AuditLog.append`.
+    Column("question_key", BigInteger),
+    Column("question", LargeBinary),
     Column("row_hash", HASH, nullable=False),
     Column("chain_seq", BigInteger),  # 0-based, dense; null until the sequencer has come by
     Column("chain_hash", HASH),
     Index("uq_audit_event_chain_seq", "chain_seq", unique=True),
     Index("ix_audit_event_person", "person_id", "recorded_us"),
     Index("ix_audit_event_recorded", "recorded_us"),
+    Index("ix_audit_event_organization", "organization", "pk"),
+    Index(
+        "ix_audit_event_agent",
+        "agent",
+        "pk",
+        sqlite_where=text("agent IS NOT NULL"),
+        postgresql_where=text("agent IS NOT NULL"),
+    ),
+    Index(
+        "ix_audit_event_question",
+        "pk",
+        sqlite_where=text("question_key IS NOT NULL"),
+        postgresql_where=text("question_key IS NOT NULL"),
+    ),
     Index(
         "ix_audit_event_unchained",
         "pk",

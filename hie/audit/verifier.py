@@ -1,14 +1,24 @@
 """The verifier: follows the audit chain from its first row and names the first fault."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from hie.audit.chain import ChainedRow, Checker, Heads, Tamper, TamperKind, TreeHead, classify
+from hie.audit.chain import (
+    ChainedRow,
+    Checker,
+    Heads,
+    SignedHead,
+    Tamper,
+    TamperKind,
+    TreeHead,
+    classify,
+)
+from hie.audit.chained import ChainTable
 from hie.audit.heads import HeadsFile
-from hie.audit.repository import ChainTable
 from hie.db import Database
 
 PAGE = 2_000
@@ -40,9 +50,17 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evidence:
-    """Everything a trail is held against: the heads and what is already wrong with them."""
+    """Everything a trail is held against: the heads and what is already wrong with them.
+
+    Attributes:
+        heads: genuine ones of the database.
+        exported: genuine ones found outside it.
+        faults: what is wrong with heads, and with rows not yet chained.
+        size: rows that the largest genuine head covers.
+    """
 
     heads: tuple[TreeHead, ...]
+    exported: tuple[TreeHead, ...]
     faults: tuple[Tamper, ...]
     size: int
     chained: int
@@ -67,70 +85,94 @@ class Verifier:
         self._file = HeadsFile(heads) if heads else None
         self._page = page
 
-    async def verify(self) -> Verification:
-        """Follow the chain to its end; may run beside a working hub."""
-        evidence = await self._gather()
-        checker = Checker(Heads.of(evidence.heads))
+    async def verify(self, also: Sequence[Path] = (), clock_from: int = 0) -> Verification:
+        """Follow the chain to its end; may run beside a working hub.
+
+        Args:
+            also: files with heads that were sent elsewhere: the hub's own form, or lines of a
+                syslog that hold it.
+            clock_from: rows before this number are not asked when they were recorded: a clock
+                that once went back stays in the trail.
+        """
+        evidence = await self._gather(also)
+        heads = Heads.of(evidence.heads, evidence.exported)
+        checker = Checker(heads, clock_from)
         found = await self._follow(checker, evidence)
-        if checker.broken:
+        if checker.broken and checker.dispute is None:
             found = await self._named(checker.broken, checker.state.chain_hash, evidence)
-        faults = [*evidence.faults, *([found] if found else [])]
         return Verification(
             size=checker.state.size,
             unchained=evidence.unchained,
-            heads=len(evidence.heads),
-            tamper=min(faults, key=lambda fault: fault.seq, default=None),
+            heads=len(evidence.heads) + len(evidence.exported),
+            tamper=_gravest(
+                [found] if found else [],
+                evidence.faults,
+                self._uncovered(checker, evidence),
+                _clock_faults(checker, heads, clock_from),
+            ),
         )
 
-    async def _gather(self) -> _Evidence:
+    async def _gather(self, also: Sequence[Path]) -> _Evidence:
         # The file before the database: what a working hub adds in between is then newer.
-        exported, unreadable = await asyncio.to_thread(self._file.read) if self._file else ([], 0)
+        files = [*([self._file] if self._file else []), *map(HeadsFile, also)]
+        exported, unreadable = [], 0
+        for file in files:
+            read, spoiled = await asyncio.to_thread(file.read)
+            exported += read
+            unreadable += spoiled
         async with self._db.reading() as conn:
             lease = await self._table.lease(conn)
-            claimed = [*exported, *await self._table.published(conn)]
+            published = await self._table.published(conn)
             chained = await self._table.count(conn)
             unchained = await self._table.count_unchained(conn)
             waiting = await self._table.unchained(conn, self._page)
-        genuine = [signed.head for signed in claimed if signed.is_genuine(self._public)]
+        outside = self._genuine(exported)
+        genuine = self._genuine(published)
         faults = [
             Tamper(seq=max(signed.head.size - 1, 0), kind=TamperKind.FORGED_HEAD)
-            for signed in claimed
+            for signed in (*exported, *published)
             if not signed.is_genuine(self._public)
         ]
         if lease and lease.is_trusted(self._public):
             genuine.append(lease.signed.head)
-        elif lease or chained or genuine or unreadable:
+        elif lease or chained or genuine or outside or unreadable:
             faults.append(Tamper(seq=max(chained - 1, 0), kind=TamperKind.FORGED_HEAD))
-        size = max((head.size for head in genuine), default=0)
+        size = max((head.size for head in (*genuine, *outside)), default=0)
         if unreadable:
             faults.append(Tamper(seq=max(size - 1, 0), kind=TamperKind.FORGED_HEAD))
         if any(row.actual != row.stored for row in waiting):
             faults.append(Tamper(seq=chained, kind=TamperKind.EDITED))
         return _Evidence(
             heads=tuple(genuine),
+            exported=tuple(outside),
             faults=tuple(faults),
             size=size,
             chained=chained,
             unchained=unchained,
         )
 
+    def _genuine(self, claimed: Iterable[SignedHead]) -> list[TreeHead]:
+        return [signed.head for signed in claimed if signed.is_genuine(self._public)]
+
     async def _follow(self, checker: Checker, evidence: _Evidence) -> Tamper | None:
-        """The first fault of the rows that were there when we began."""
-        while checker.state.size < evidence.chained:
+        """The first fault of the rows that were there when we began and a head covers."""
+        until = min(evidence.chained, evidence.size)
+        while checker.state.size < until:
             async with self._db.reading() as conn:
                 rows = await self._table.chained(conn, checker.state.size, self._page)
-            for row in rows[: evidence.chained - checker.state.size]:
-                if checker.state.size >= evidence.size:
-                    return Tamper(seq=row.seq, kind=TamperKind.FORK)  # no head covers it
+            for row in rows[: until - checker.state.size]:
                 if fault := checker.take(row):
-                    return fault
+                    return checker.dispute or fault
             if not rows:
                 break
-        if fault := checker.finish():
-            return fault
-        if checker.state.size < evidence.chained:  # rows beside the one in their place
-            return Tamper(seq=checker.state.size, kind=TamperKind.FORK)
-        return None
+        return checker.finish()
+
+    @staticmethod
+    def _uncovered(checker: Checker, evidence: _Evidence) -> list[Tamper]:
+        """Rows beyond the last head, or beside the one in their place."""
+        if checker.state.size < evidence.chained:
+            return [Tamper(seq=checker.state.size, kind=TamperKind.FORK)]
+        return []
 
     async def _named(self, broken: ChainedRow, previous: bytes, evidence: _Evidence) -> Tamper:
         """The fault of a row whose link is broken, named for what was done."""
@@ -138,3 +180,16 @@ class Verifier:
             rest = await self._table.chained(conn, broken.seq + 1, LOOK_AHEAD)
         missing = evidence.size - evidence.chained
         return Tamper(seq=broken.seq, kind=classify(previous, broken, rest, missing))
+
+
+def _gravest(*faults: Sequence[Tamper]) -> Tamper | None:
+    """The first fault of the first kind of evidence that has any: rows, heads, ends, clocks."""
+    for found in faults:
+        if found:
+            return min(found, key=lambda fault: fault.seq)
+    return None
+
+
+def _clock_faults(checker: Checker, heads: Heads, clock_from: int) -> list[Tamper]:
+    found = [checker.clock, heads.clock_fault()]
+    return [fault for fault in found if fault and fault.seq >= clock_from]

@@ -2,15 +2,28 @@
 
 import asyncio
 import json
+import socket
+from dataclasses import fields
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, select, update
 
-from hie.audit.chain import ChainState, Tamper, TamperKind, sign
+from hie.audit.chain import (
+    HEAD_SLACK_US,
+    ROW_SLACK_US,
+    ChainState,
+    StoredRow,
+    Tamper,
+    TamperKind,
+    row_hash,
+    sign,
+)
+from hie.audit.chained import ChainTable
 from hie.audit.event import AuditRecord, Hub
-from hie.audit.repository import AuditLog, ChainTable
-from hie.audit.sequencer import BATCH, LEASE_US, PUBLISH_EVERY_US, Sequencer
+from hie.audit.repository import AuditLog
+from hie.audit.sequencer import BATCH, LEASE_US, PUBLISH_EVERY_US, RESEND_US, Sequencer
+from hie.audit.syslog import Address, HeadsSyslog, Trust
 from hie.audit.tables import audit_event, audit_head, audit_lease
 from hie.audit.verifier import Verifier
 from hie.kernel.clock import SECOND_US
@@ -30,6 +43,7 @@ class Trail:
 
     def __init__(self, database, keyring, folder):
         self.db = database
+        self.ring = keyring
         self.key = keyring.audit_signing_key()
         self.file = folder / "audit" / "heads.jsonl"
         self.log = AuditLog(database, KeyStore(database, keyring), Hub(name="hub"))
@@ -332,6 +346,9 @@ EDITS = (
     {"action": "U"},
     {"outcome": "8"},
     {"key_id": 1},
+    {"subtype": "vread"},
+    {"subtype": None, "agent": None},
+    {"agent": 1},
     {"sealed": b"other"},
     {"row_hash": bytes(32)},
     {"chain_hash": bytes(32)},
@@ -424,22 +441,129 @@ async def test_a_database_emptied_of_its_trail_is_found_by_the_file(chained):
     assert fault.seq == 0
 
 
-async def test_a_history_chained_anew_without_the_key_is_a_fork(chained):
-    await chained.do(update(audit_event).where(EVENT.chain_seq == 7).values(action="U"))
-    table = ChainTable(chained.db)
-    async with chained.db.reading() as conn:
-        rows = await table.chained(conn, 0, 10)
+async def rewrite(trail, seq, key=None, at_us=NOW_US):
+    """Edit a row and chain all anew; with a key, also sign every head of the database anew."""
+    await trail.do(update(audit_event).where(EVENT.chain_seq == seq).values(action="U"))
+    table = ChainTable(trail.db)
+    async with trail.db.reading() as conn:
+        rows = await table.chained(conn, 0, 100)
         keys = (await conn.execute(select(EVENT.pk).order_by(EVENT.chain_seq))).scalars().all()
-    _, hashes = ChainState().append(row.actual for row in rows)
-    async with chained.db.transaction() as conn:
-        await table.mark(conn, keys, 0, hashes)
-    await chained.do(
-        update(audit_event).where(EVENT.chain_seq == 7).values(row_hash=rows[7].actual)
+        sizes = (await conn.execute(select(audit_head.c.tree_size))).scalars().all()
+    await trail.do(
+        update(audit_event).where(EVENT.chain_seq == seq).values(row_hash=rows[seq].actual)
     )
-    assert await chained.fault() == Tamper(seq=6, kind=TamperKind.FORK)  # the head of 6 agrees
+    state, hashes = ChainState().append(row.actual for row in rows)
+    async with trail.db.transaction() as conn:
+        await table.mark(conn, keys, 0, hashes)
+    if key is None:
+        return
+    for size in sizes:
+        part, _ = ChainState().append(row.actual for row in rows[:size])
+        head = sign(part.head(at_us), key)
+        of_size = update(audit_head).where(audit_head.c.tree_size == size)
+        await trail.do(
+            of_size.values(
+                at_us=at_us,
+                root=head.head.root,
+                chain_hash=head.head.chain_hash,
+                signature=head.signature,
+            )
+        )
+    end = sign(state.head(at_us), key)
+    await trail.do(
+        update(audit_lease).values(
+            at_us=at_us,
+            chain_hash=state.chain_hash,
+            peaks=b"".join(state.frontier.peaks),
+            signature=end.signature,
+        )
+    )
 
 
-async def test_a_history_chained_anew_with_another_key_is_forged(chained):
+async def test_a_history_chained_anew_without_the_key_is_found_after_the_last_head_that_agrees(
+    chained,
+):
+    await rewrite(chained, 7)
+    assert await chained.fault() == Tamper(seq=6, kind=TamperKind.RECHAINED)  # 6 agrees
+
+
+@pytest.mark.parametrize(("seq", "first"), [(7, 6), (2, 0)])
+async def test_a_history_chained_anew_with_the_stolen_key_is_found_by_what_was_sent_elsewhere(
+    chained, seq, first, tmp_path
+):
+    elsewhere = tmp_path / "elsewhere.log"
+    lines = chained.file.read_text().splitlines()
+    elsewhere.write_text("".join(f"Jan 31 09:30:00 hub hie: {line}\n" for line in lines))
+    await rewrite(chained, seq, chained.key)
+    assert await chained.fault() == Tamper(seq=first, kind=TamperKind.RECHAINED)
+    chained.file.unlink()
+    assert await chained.fault() is None  # which is why heads are sent to another machine
+    found = await chained.verifier.verify(also=[elsewhere])
+    assert found.tamper == Tamper(seq=first, kind=TamperKind.RECHAINED)
+
+
+async def test_a_history_chained_anew_with_a_new_key_is_found_where_it_begins_to_differ(chained):
+    await rewrite(chained, 7, Ed25519PrivateKey.generate())
+    assert await chained.fault() == Tamper(seq=6, kind=TamperKind.RECHAINED)
+    chained.file.unlink()
+    fault = await chained.fault()
+    assert fault is not None
+    assert fault.kind is TamperKind.FORGED_HEAD
+
+
+async def test_a_hub_that_went_on_from_an_old_state_is_a_fork(chained):
+    await rewrite(chained, 7, chained.key)
+    await chained.record(1)
+    await chained.another_sequencer(0).chain(NOW_US + 60 * SECOND_US)
+    assert await chained.fault() == Tamper(seq=6, kind=TamperKind.FORK)
+
+
+async def test_a_row_recorded_before_what_it_follows_is_named_and_can_be_passed_over(trail):
+    await trail.record(3, at_us=NOW_US)
+    await trail.record(2, at_us=NOW_US - ROW_SLACK_US - 1)
+    await trail.sequencer.chain(NOW_US)
+    assert await trail.fault() == Tamper(seq=3, kind=TamperKind.CLOCK_BACKWARDS)
+    assert (await trail.verifier.verify(clock_from=5)).is_whole
+    await trail.do(update(audit_event).where(EVENT.chain_seq == 4).values(action="U"))
+    assert await trail.fault() == Tamper(seq=4, kind=TamperKind.EDITED)  # an attack comes first
+
+
+async def test_a_head_signed_before_a_smaller_one_is_named_at_the_first_row_between(trail):
+    for at_us in (NOW_US, NOW_US - HEAD_SLACK_US - 1):
+        await trail.record(2)
+        await trail.sequencer.chain(at_us)
+    assert await trail.fault() == Tamper(seq=2, kind=TamperKind.CLOCK_BACKWARDS)
+
+
+async def test_a_row_of_the_first_form_still_verifies_and_reads(trail):
+    await trail.record(1)
+    async with trail.db.reading() as conn:
+        row = (await conn.execute(select(audit_event))).one()
+        keys = await KeyStore(trail.db, trail.ring).by_ids(conn, {row.key_id})
+    key = keys[row.key_id]
+    place = {"table": "audit_event", "column": "sealed", "row": str(row.pk)}
+    content = json.loads(key.open(row.sealed, **place)) | {"subtype": "vread"}
+    old = StoredRow(
+        **{
+            f.name: getattr(row, f.name)
+            for f in fields(StoredRow)
+            if f.name not in {"sealed", "subtype", "agent"}
+        },
+        sealed=key.seal(json.dumps(content).encode(), **place),
+    )
+    await trail.do(
+        update(audit_event).values(
+            sealed=old.sealed, subtype=None, agent=None, row_hash=row_hash(old)
+        )
+    )
+    await trail.sequencer.chain(NOW_US)
+    assert await trail.fault() is None
+    async with trail.db.reading() as conn:
+        (found,) = await trail.log.access_log(conn, P1)
+    assert (found.record.subtype, found.record.user) == ("vread", "dr-canary")
+
+
+async def test_a_head_signed_with_another_key_is_forged(chained):
     other = Ed25519PrivateKey.generate()
     async with chained.db.reading() as conn:
         rows = await ChainTable(chained.db).chained(conn, 0, 10)
@@ -479,3 +603,25 @@ async def test_verifying_beside_a_working_hub_finds_nothing(chained):
 
     _, faults = await asyncio.gather(work(), look())
     assert faults == [None] * 8
+
+
+# --- heads on another machine ---------------------------------------------------------------
+
+
+async def test_a_syslog_that_was_down_is_sent_what_it_missed_and_holds_nothing_up(trail, tmp_path):
+    place = tmp_path / "log"
+    address = Address.read(f"unix:{place}")
+    trail.sequencer.syslog = HeadsSyslog(address, Trust(), trail.key.public_key())
+    for second in range(2):
+        await trail.record(1)
+        assert await trail.sequencer.chain(NOW_US + second) == 1
+    assert trail.sequencer.unsent == NOW_US
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as collector:
+        collector.bind(str(place))
+        collector.settimeout(60)
+        await trail.sequencer.chain(NOW_US + RESEND_US)
+        assert b'{"size": 2,' in collector.recv(4096)
+        assert trail.sequencer.unsent is None
+        await trail.record(1)
+        await trail.sequencer.chain(NOW_US + RESEND_US + 1)
+        assert b'{"size": 3,' in collector.recv(4096)

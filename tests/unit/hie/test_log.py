@@ -163,3 +163,10 @@ def test_a_list_that_is_none_is_refused_by_name(tmp_path, content):
         log.load_fields(path)
     assert caught.value.category is Category.INVALID
     assert "log.toml" in caught.value.text
+
+
+def test_what_a_client_calls_its_request_is_not_logged(stream):
+    structlog.get_logger("hie.x").info("request", request_id=f"{CANARY}~0a1b")
+    structlog.get_logger("hie.x").info("request", request_id="2c3d")
+    assert [line["request_id"] for line in lines(stream)] == ["0a1b", "2c3d"]
+    assert CANARY not in stream.getvalue()

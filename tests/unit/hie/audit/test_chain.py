@@ -1,18 +1,25 @@
 """The hash chain, its signed heads and the names of faults."""
 
+from dataclasses import replace
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hie.audit.chain import (
     GENESIS,
+    HEAD_SLACK_US,
+    ROW_SLACK_US,
     ChainedRow,
     ChainState,
     Checker,
     Heads,
+    StoredRow,
+    Tamper,
     TamperKind,
     TreeHead,
     classify,
     link,
+    row_hash,
     sign,
 )
 from hie.audit.merkle import Frontier
@@ -72,14 +79,63 @@ def test_a_second_row_in_one_place_is_a_fork():
     assert (fault.seq, fault.kind) == (1, TamperKind.FORK)
 
 
-def test_two_heads_of_one_size_that_differ_are_a_fork_after_the_last_that_agrees():
-    earlier, _ = ChainState().append(ROWS[:2])
-    other = TreeHead(size=4, at_us=1, root=bytes(32), chain_hash=CHAIN[3])
-    checker = Checker(Heads.of([earlier.head(1), other]))
-    faults = [checker.take(row(seq)) for seq in range(4)]
-    assert faults[:3] == [None, None, None]
-    assert faults[3] is not None
-    assert (faults[3].seq, faults[3].kind) == (2, TamperKind.FORK)
+EARLIER, _ = ChainState().append(ROWS[:2])
+OTHER = TreeHead(size=4, at_us=1, root=bytes(32), chain_hash=CHAIN[3])
+
+
+def followed(heads):
+    """What the end of the whole trail shows."""
+    checker = Checker(heads)
+    assert [checker.take(row(seq)) for seq in range(6)] == [None] * 6
+    return checker.finish()
+
+
+def test_a_head_that_differs_names_the_first_row_after_the_last_head_that_agrees():
+    fault = followed(Heads.of([EARLIER.head(1), OTHER]))
+    assert (fault.seq, fault.kind) == (2, TamperKind.RECHAINED)
+
+
+def test_a_chain_that_only_the_database_signed_anew_is_rechained():
+    fault = followed(Heads.of([EARLIER.head(1), STATE.head(2)], exported=[OTHER]))
+    assert (fault.seq, fault.kind) == (2, TamperKind.RECHAINED)
+
+
+def test_a_history_that_was_exported_beside_another_is_a_fork():
+    fault = followed(Heads.of([], exported=[EARLIER.head(1), OTHER, STATE.head(2)]))
+    assert (fault.seq, fault.kind) == (2, TamperKind.FORK)
+
+
+def test_a_head_signed_before_a_smaller_one_shows_a_clock_that_went_back():
+    steady = Heads.of([EARLIER.head(HEAD_SLACK_US), STATE.head(0)])
+    assert steady.clock_fault() is None
+    fault = Heads.of([EARLIER.head(HEAD_SLACK_US + 1), STATE.head(0)]).clock_fault()
+    assert fault == Tamper(seq=2, kind=TamperKind.CLOCK_BACKWARDS)
+
+
+def test_a_row_recorded_long_before_an_earlier_one_shows_a_clock_that_went_back():
+    times = [5 * ROW_SLACK_US, 4 * ROW_SLACK_US, 4 * ROW_SLACK_US - 1, 0]
+    for clock_from, seq in ((0, 2), (3, 3)):
+        checker = Checker(Heads.of([]), clock_from)
+        for place, at_us in enumerate(times):
+            assert checker.take(replace(row(place), recorded_us=at_us)) is None
+        assert checker.clock == Tamper(seq=seq, kind=TamperKind.CLOCK_BACKWARDS)
+
+
+@pytest.mark.parametrize("change", [{"subtype": None}, {"agent": 8}, {"agent": None}])
+def test_what_auditors_search_by_is_part_of_the_row_hash(change):
+    whole = StoredRow(
+        pk=1,
+        recorded_us=2,
+        person_id="p",
+        organization=None,
+        action="R",
+        outcome="0",
+        key_id=3,
+        sealed=b"s",
+        subtype="read",
+        agent=7,
+    )
+    assert row_hash(replace(whole, **change)) != row_hash(whole)
 
 
 @pytest.mark.parametrize(
