@@ -2,17 +2,14 @@
 
 AES-256-GCM with a random 96-bit nonce; the associated data is table, column, row and key
 id, so that a ciphertext moved to another row does not open. Blind indexes are keyed
-BLAKE2b. Every derived key comes from a key-encryption key in one file outside the database.
+BLAKE2b. The keys that wrap the others are kept outside the database (`hie.key_provider`).
 Spec: NIST SP 800-38D; RFC 7693.
 """
 
-import base64
 import hashlib
 import hmac
-import json
-import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hie.kernel.errors import Category, HieError
+from hie.key_provider import FileKeys, KeyProvider, Keys, MemoryKeys
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _BASE32 = tuple(high + low for high in _LETTERS for low in _LETTERS)
 _SHIFTS = tuple(range(120, -1, -10))
 
 NONCE_BYTES = 12
-KEY_BYTES = 32
 
 
 class DataKey:
@@ -60,32 +57,26 @@ class DataKey:
             raise HieError(Category.FAULT, text) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFile:
-    """What `HIE_KEY_FILE` holds: the current key's id, and every key by id."""
-
-    current: str
-    keys: dict[str, bytes]
-    blind: bytes
-    audit: bytes
-
-
 class KeyRing:
-    """The keys of one hub, loaded from its key file."""
+    """The keys of one hub, as a provider keeps them.
 
-    def __init__(self, content: KeyFile) -> None:
-        self._wrapping = {key_id: AESGCM(key) for key_id, key in content.keys.items()}
-        self._blind_key = content.blind
+    A key that another process made current is taken up before the next wrapping, and one that
+    it made when something does not open without it: nobody has to start anew.
+    """
+
+    def __init__(self, provider: KeyProvider) -> None:
+        self.provider = provider
+        self._stamp = provider.stamp()
+        self._take(provider.load())
+        self._blind_key = self._keys.blind
         self._hashers = {
-            size: hashlib.blake2b(digest_size=size, key=content.blind) for size in (8, 16)
+            size: hashlib.blake2b(digest_size=size, key=self._blind_key) for size in (8, 16)
         }
-        self._audit_seed = content.audit
-        self.current = content.current
 
     @classmethod
     def ephemeral(cls) -> Self:
         """A ring that lives in memory only: tests and dry runs."""
-        return cls(_fresh_content())
+        return cls(MemoryKeys())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -94,22 +85,7 @@ class KeyRing:
         Raises:
             HieError: FAULT when the file is missing, readable by others, or not a key file.
         """
-        try:
-            if path.stat().st_mode & 0o077:
-                text = f"key file `{path.name}` is readable by others: run `chmod 600` on it"
-                raise HieError(Category.FAULT, text)
-            stored = json.loads(path.read_text())
-            return cls(
-                KeyFile(
-                    current=stored["current"],
-                    keys={k: base64.b64decode(v) for k, v in stored["keys"].items()},
-                    blind=base64.b64decode(stored["blind"]),
-                    audit=base64.b64decode(stored["audit"]),
-                )
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            text = f"key file `{path.name}` cannot be read: {type(error).__name__}"
-            raise HieError(Category.FAULT, text) from error
+        return cls(FileKeys(path))
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -118,31 +94,47 @@ class KeyRing:
         Raises:
             FileExistsError: a key file is there; overwriting it would lose every record.
         """
-        content = _fresh_content()
-        stored = {
-            "current": content.current,
-            "keys": {k: base64.b64encode(v).decode() for k, v in content.keys.items()},
-            "blind": base64.b64encode(content.blind).decode(),
-            "audit": base64.b64encode(content.audit).decode(),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump(stored, file)
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(content)
+        FileKeys(path).create()
+        return cls.load(path)
 
-    @classmethod
-    def load_or_create(cls, path: Path) -> Self:
-        """The ring of a key file, made on first start."""
-        return cls.load(path) if path.exists() else cls.create(path)
+    @property
+    def current(self) -> str:
+        """Id of the key that new data keys are wrapped by."""
+        self._renew()
+        return self._keys.current
+
+    @property
+    def since(self) -> Mapping[str, int]:
+        """Every key by id, and when it became current; 0 = not written down."""
+        self._renew()
+        return {key_id: self._keys.since.get(key_id, 0) for key_id in self._keys.wrapping}
+
+    def _renew(self) -> None:
+        """Take up what the provider has now, where it may have changed.
+
+        Raises:
+            HieError: FAULT when its keys are another hub's.
+        """
+        stamp = self.provider.stamp()
+        if stamp == self._stamp:
+            return
+        keys = self.provider.load()
+        if (keys.blind, keys.audit) != (self._keys.blind, self._keys.audit):
+            raise HieError(Category.FAULT, "the key provider holds the keys of another hub")
+        self._take(keys)
+        self._stamp = stamp
+
+    def _take(self, keys: Keys) -> None:
+        if keys.current not in keys.wrapping:
+            raise HieError(Category.FAULT, "the key provider lacks the key it calls current")
+        self._keys = keys
 
     def wrap(self, secret: bytes, *, place: str) -> bytes:
         """A data key sealed under the current key-encryption key: `<kek id>:<sealed>`."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = self._wrapping[self.current].encrypt(nonce, secret, place.encode())
-        return self.current.encode() + b":" + nonce + sealed
+        current = self.current
+        sealed = self._keys.wrapping[current].encrypt(nonce, secret, place.encode())
+        return current.encode() + b":" + nonce + sealed
 
     def unwrap(self, wrapped: bytes, *, place: str) -> bytes:
         """The data key that `wrap` sealed for this place.
@@ -151,7 +143,10 @@ class KeyRing:
             HieError: FAULT when its key-encryption key is not in the file, or it was changed.
         """
         key_id, _, sealed = wrapped.partition(b":")
-        cipher = self._wrapping.get(key_id.decode("ascii", "replace"))
+        named = key_id.decode("ascii", "replace")
+        if named not in self._keys.wrapping:
+            self._renew()
+        cipher = self._keys.wrapping.get(named)
         if cipher is None:
             raise HieError(Category.FAULT, "a data key needs a key that the key file lacks")
         try:
@@ -177,7 +172,7 @@ class KeyRing:
 
     def audit_signing_key(self) -> Ed25519PrivateKey:
         """The key that signs the audit trail's tree heads."""
-        return Ed25519PrivateKey.from_private_bytes(self._audit_seed)
+        return Ed25519PrivateKey.from_private_bytes(self._keys.audit)
 
     def sealing_key(self, purpose: str) -> DataKey:
         """A key for values that leave the hub and come back, such as page cursors."""
@@ -190,12 +185,3 @@ class KeyRing:
         hasher = self._hashers[size].copy()  # taking the key in takes as long as hashing
         hasher.update(message.encode("utf-8", "surrogatepass"))
         return hasher.digest()
-
-
-def _fresh_content() -> KeyFile:
-    return KeyFile(
-        current="k1",
-        keys={"k1": secrets.token_bytes(KEY_BYTES)},
-        blind=secrets.token_bytes(KEY_BYTES),
-        audit=secrets.token_bytes(KEY_BYTES),
-    )

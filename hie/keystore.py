@@ -1,35 +1,46 @@
 """Data keys in the database, each wrapped by a key-encryption key.
 
 One key per source record (bodies, documents, demographics), one per person (audit detail),
-one for the hub itself; a journal row carries its own. Erasing a person deletes rows here.
+one per question that describes somebody, one for the hub itself; a journal row carries its own.
+Erasing a person deletes rows here.
 """
 
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
+    BigInteger,
     Column,
+    Integer,
     LargeBinary,
     String,
     Table,
     UniqueConstraint,
     bindparam,
+    delete,
+    func,
     select,
     text,
+    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.crypto import KEY_BYTES, DataKey, KeyRing
+from hie.crypto import DataKey, KeyRing
 from hie.db import Database, Key, metadata
 from hie.kernel.errors import Category, HieError
+from hie.key_provider import KEY_BYTES, FileKeys
+from hie.rewrap import Wrapped
 
 CACHED_KEYS = 20_000
+#: An erasure bears the time it began at: it may look at questions for hours before it dooms.
+_LATE_US: Final = 24 * 3600 * 1_000_000
+#: The place of keys that stand beside what they seal, not in the table here.
+CARRIED: Final = "carried"
 
 data_key = Table(
     "data_key",
@@ -42,11 +53,33 @@ data_key = Table(
 )
 
 
+#: Whose keys were destroyed, or will be in a moment: their keys are not remembered, for what is
+#: sealed by a remembered key that is gone is lost.
+erased_owner = Table(
+    "erased_owner",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("owner", String(64), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("destroyed", Integer, nullable=False),  # how many of theirs were destroyed
+)
+
+#: For `hie.rewrap`.
+COLUMN: Final = Wrapped(
+    name="data keys",
+    table=data_key,
+    pk=data_key.c.id,
+    wrapped=data_key.c.wrapped,
+    place=lambda key_id: f"data_key|{key_id}",
+)
+
 # Built once: making a statement costs more than running it.
 _OF_OWNERS = select(data_key.c.id, data_key.c.owner, data_key.c.wrapped).where(
     data_key.c.kind == bindparam("kind"),
     data_key.c.owner.in_(bindparam("owners", expanding=True)),
 )
+#: Nobody destroys these keys while what they seal is written.
+_HELD = _OF_OWNERS.with_for_update(read=True, key_share=True)
 _WITH_IDS = select(data_key).where(data_key.c.id.in_(bindparam("ids", expanding=True)))
 #: The same for PostgreSQL, one text for any number of them: the driver's connections keep a
 #: hundred statements prepared, and a list of another length were another statement.
@@ -65,6 +98,7 @@ class KeyKind(StrEnum):
 
     RECORD = "record"
     PERSON = "person"
+    QUESTION = "question"
     SYSTEM = "system"
 
 
@@ -81,6 +115,12 @@ class KeyStore:
         self._pending: WeakKeyDictionary[object, dict[tuple[str, str], DataKey]] = (
             WeakKeyDictionary()
         )
+        self._erased: set[tuple[str, str]] = set()
+        self._followed_us = 0
+
+    def blind64(self, domain: str, *parts: str) -> int:
+        """Keyed hash of `parts` as a signed 64-bit integer (`KeyRing.blind64`)."""
+        return self._ring.blind64(domain, *parts)
 
     async def for_owner(self, conn: AsyncConnection, kind: KeyKind, owner: str) -> DataKey:
         """The owner's key, made in this transaction where there is none."""
@@ -100,8 +140,9 @@ class KeyStore:
         missing = [o for o in wanted if o not in found]
         if not missing:
             return found
-        of_owners = _OF_OWNERS_PG if conn.dialect.name == "postgresql" else _OF_OWNERS
-        rows = await conn.execute(of_owners, {"kind": kind.value, "owners": missing})
+        rows = await conn.execute(
+            self._of_owners(conn, kind, missing), {"kind": kind.value, "owners": missing}
+        )
         for key_id, owner, wrapped in rows:
             found[owner] = self._remember(kind, owner, self._unwrap(key_id, wrapped))
         if fresh := [o for o in wanted if o not in found]:
@@ -118,6 +159,20 @@ class KeyStore:
         self._keep(conn, {(kind.value, owner): key})
         return row
 
+    async def kept(self, conn: AsyncConnection, ids: Iterable[int]) -> dict[int, DataKey]:
+        """Those of the keys that are still there; what the others sealed is erased."""
+        wanted = set(ids)
+        pending = self._pending.get(_transaction(conn), {}).values()
+        found = {key.id: key for key in pending if key.id in wanted}
+        found |= {i: self._by_id[i] for i in wanted if i in self._by_id}
+        missing = [i for i in wanted if i not in found]
+        with_ids = _WITH_IDS_PG if conn.dialect.name == "postgresql" else _WITH_IDS
+        for start in range(0, len(missing), 500):
+            rows = await conn.execute(with_ids, {"ids": missing[start : start + 500]})
+            for key_id, kind, owner, wrapped in rows:
+                found[key_id] = self._remember(kind, owner, self._unwrap(key_id, wrapped))
+        return found
+
     async def by_ids(self, conn: AsyncConnection, ids: Iterable[int]) -> dict[int, DataKey]:
         """The keys with these ids.
 
@@ -125,48 +180,64 @@ class KeyStore:
             HieError: GONE when a key was destroyed: its data is erased.
         """
         wanted = set(ids)
-        pending = {key.id: key for key in self._pending.get(_transaction(conn), {}).values()}
-        missing = [i for i in wanted if i not in self._by_id and i not in pending]
-        with_ids = _WITH_IDS_PG if conn.dialect.name == "postgresql" else _WITH_IDS
-        for start in range(0, len(missing), 500):
-            rows = await conn.execute(with_ids, {"ids": missing[start : start + 500]})
-            for key_id, kind, owner, wrapped in rows:
-                self._remember(kind, owner, self._unwrap(key_id, wrapped))
-        try:
-            return {i: pending.get(i) or self._by_id[i] for i in wanted}
-        except KeyError as error:
-            raise HieError(Category.GONE, "the key of this record was destroyed") from error
+        found = await self.kept(conn, wanted)
+        if len(found) < len(wanted):
+            raise HieError(Category.GONE, "the key of this record was destroyed")
+        return found
 
     async def by_id(self, conn: AsyncConnection, key_id: int) -> DataKey:
         """The key with this id."""
         return (await self.by_ids(conn, [key_id]))[key_id]
+
+    async def kinds(self, conn: AsyncConnection) -> dict[str, int]:
+        """How many keys there are of each kind."""
+        query = select(data_key.c.kind, func.count().label("rows")).group_by(data_key.c.kind)
+        return {row.kind: row.rows for row in await conn.execute(query)}
 
     async def owner_of(self, conn: AsyncConnection, key_id: int) -> str:
         """Whose key it is; "" for one that is not there."""
         rows = await conn.execute(select(data_key.c.owner).where(data_key.c.id == key_id))
         return rows.scalar() or ""
 
-    async def refuse_lost(self, key_file: Path) -> None:
-        """Refuse a key file made just now for a database that was sealed with another.
+    async def refuse_lost(self) -> None:
+        """Refuse keys that this database was not sealed with; a key file made just now goes again.
 
         Raises:
-            HieError: INVALID; the new file is gone again.
+            HieError: INVALID, with what to put right.
         """
         async with self._db.reading() as conn:
-            if (await conn.execute(select(data_key.c.id).limit(1))).first() is None:
-                return
-        await asyncio.to_thread(key_file.unlink)
-        text = f"`HIE_KEY_FILE`: `{key_file}` is missing and the database is sealed: put it back"
-        raise HieError(Category.INVALID, text)
+            row = (await conn.execute(select(data_key).order_by(data_key.c.id).limit(1))).first()
+        if row is None:
+            return
+        provider = self._ring.provider
+        try:
+            self._unwrap(row.id, row.wrapped)
+        except HieError as error:
+            if isinstance(provider, FileKeys) and await asyncio.to_thread(provider.take_back):
+                text = f"`{provider.path}` is missing and the database is sealed: put it back"
+            else:
+                text = f"the keys of `{provider.name}` are not those this database was sealed with"
+            raise HieError(Category.INVALID, f"`HIE_KEY_FILE`: {text}") from error
 
     def fresh(self) -> tuple[DataKey, bytes]:
         """A new key outside the table, and its wrapped form to store beside what it seals."""
         secret = secrets.token_bytes(KEY_BYTES)
-        return DataKey(0, secret), self._ring.wrap(secret, place="carried")
+        return DataKey(0, secret), self._ring.wrap(secret, place=CARRIED)
 
     def carried(self, wrapped: bytes) -> DataKey:
         """The key that `fresh` wrapped."""
-        return DataKey(0, self._ring.unwrap(wrapped, place="carried"))
+        return DataKey(0, self._ring.unwrap(wrapped, place=CARRIED))
+
+    def _of_owners(self, conn: AsyncConnection, kind: KeyKind, owners: Iterable[str]) -> Any:
+        """What reads owners' keys; those of erased ones so that nobody destroys them meanwhile."""
+        if conn.dialect.name != "postgresql":
+            return _OF_OWNERS
+        is_reader = conn.sync_connection and conn.sync_connection.get_execution_options().get(
+            "postgresql_readonly"
+        )
+        if not is_reader and any((kind.value, owner) in self._erased for owner in owners):
+            return _HELD
+        return _OF_OWNERS_PG
 
     def _cached(self, kind: str, owner: str) -> DataKey | None:
         key_id = self._ids.get((kind, owner))
@@ -195,7 +266,80 @@ class KeyStore:
     def _keep(self, conn: AsyncConnection, made: dict[tuple[str, str], DataKey]) -> None:
         self._pending.setdefault(_transaction(conn), {}).update(made)
 
+    async def doom(
+        self, conn: AsyncConnection, owners: Iterable[tuple[KeyKind, str]], now_us: int
+    ) -> None:
+        """Announce that the keys of some owners will be destroyed: every process lets go of them.
+
+        Give the others the time to `follow` before you destroy.
+        """
+        known = {(row.kind, row.owner) for row in await conn.execute(select(erased_owner))}
+        rows = [
+            {"kind": kind.value, "owner": owner, "at_us": now_us, "destroyed": 0}
+            for kind, owner in owners
+            if (kind.value, owner) not in known
+        ]
+        if rows:
+            await conn.execute(erased_owner.insert(), rows)
+
+    async def follow(self, conn: AsyncConnection) -> None:
+        """Let go of keys that another process destroys, or did."""
+        recent = erased_owner.c.at_us >= self._followed_us - _LATE_US
+        for row in await conn.execute(select(erased_owner).where(recent)):
+            self._followed_us = max(self._followed_us, row.at_us)
+            pair = (row.kind, row.owner)
+            if pair not in self._erased:
+                self._erased.add(pair)
+                self._by_id.pop(self._ids.pop(pair, 0), None)
+
+    async def destroy(
+        self, conn: AsyncConnection, owners: Iterable[tuple[KeyKind, str]], now_us: int
+    ) -> list[int]:
+        """Destroy the keys of doomed owners; the ids of those there were.
+
+        What they sealed is noise from the commit on. An owner who comes again gets a new key.
+        """
+        gone: list[int] = []
+        for kind, owner in owners:
+            is_theirs = (data_key.c.kind == kind.value, data_key.c.owner == owner)
+            ids = list((await conn.execute(select(data_key.c.id).where(*is_theirs))).scalars())
+            await conn.execute(delete(data_key).where(*is_theirs))
+            await conn.execute(
+                update(erased_owner)
+                .where(erased_owner.c.kind == kind.value, erased_owner.c.owner == owner)
+                .values(at_us=now_us, destroyed=erased_owner.c.destroyed + len(ids))
+            )
+            gone += ids
+        for key_id in gone:
+            self._by_id.pop(key_id, None)
+        return gone
+
+    async def owners_of(
+        self, conn: AsyncConnection, kind: KeyKind, ids: Iterable[int]
+    ) -> list[tuple[KeyKind, str]]:
+        """The owners of those of the keys that are there and of one kind."""
+        wanted = sorted(set(ids))
+        owners: list[str] = []
+        for start in range(0, len(wanted), 500):
+            one_of = data_key.c.id.in_(wanted[start : start + 500])
+            query = select(data_key.c.owner).where(one_of, data_key.c.kind == kind.value)
+            owners += (await conn.execute(query)).scalars()
+        return [(kind, owner) for owner in owners]
+
+    async def is_any_of(self, conn: AsyncConnection, ids: Sequence[int]) -> bool:
+        """Whether one of some keys is still there."""
+        query = select(data_key.c.id).where(data_key.c.id.in_(ids)).limit(1)
+        return (await conn.execute(query)).first() is not None
+
+    async def erasures(self, conn: AsyncConnection) -> tuple[int, int]:
+        """How many keys were destroyed, and when the last one was; 0 = never."""
+        query = select(func.sum(erased_owner.c.destroyed), func.max(erased_owner.c.at_us))
+        keys, last_us = (await conn.execute(query)).one()
+        return int(keys or 0), int(last_us or 0)
+
     def _remember(self, kind: str, owner: str, key: DataKey) -> DataKey:
+        if (str(kind), owner) in self._erased:
+            return key
         self._by_id[key.id] = key
         self._ids[(kind, owner)] = key.id
         while len(self._by_id) > CACHED_KEYS:

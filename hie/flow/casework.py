@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.service import ConsentService
+from hie.audit.event import Description
 from hie.audit.repository import AuditLog, Recorded
 from hie.crypto import KeyRing
 from hie.db import Database
@@ -219,7 +220,7 @@ class Casework:
             persons = dict.fromkeys(link.person_id for link in links if link.valid_to_us is None)
             shown = [await self._person(conn, ctx, person, None) for person in persons]
         seen = {str(person) for person in persons}
-        asked = {"query": f"identifier={system}|{value}"}  # sealed with the event
+        asked = {"query": Description(f"identifier={system}|{value}")}
         await self._disclosures.record(ctx, "E", "search-type", seen, "Patient", detail=asked)
         return shown
 
@@ -375,11 +376,8 @@ class Casework:
         self, conn: AsyncConnection, key_id: int, sealed: bytes, place: tuple[str, str, int]
     ) -> FhirJson:
         table, column, row = place
-        try:
-            key = await self._keys.by_id(conn, key_id)
-        except HieError as error:
-            if error.category is not Category.GONE:
-                raise
+        key = (await self._keys.kept(conn, [key_id])).get(key_id)
+        if key is None:
             return {}
         content: FhirJson = orjson.loads(key.open(sealed, table=table, column=column, row=str(row)))
         return content

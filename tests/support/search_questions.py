@@ -1,5 +1,6 @@
 """Random searches with what they must find: matches, order and what each page includes."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -31,20 +32,76 @@ SORTS = {
 }
 
 
+#: Who and where: shown to everybody, and named whether or not there is such an entry.
+PUBLIC = ("Organization", "Practitioner")
+
+
+def _with_witnesses(shown: Iterable[Held], own: frozenset[str]) -> dict[str, Held]:
+    """What is shown, by `Type/id`, without the Provenances of nothing that is."""
+    known = {f"{held.type}/{held.id}": held for held in shown}
+    # What is of several persons counts for its own source alone, and no Provenance for another.
+    counting = {
+        name
+        for name, held in known.items()
+        if (not held.persons[1:] or held.source_id in own) and held.type != "Provenance"
+    }
+
+    def is_seen(held: Held) -> bool:
+        if held.type != "Provenance" or held.source_id in own:
+            return True
+        targets = [one["reference"] for one in held.resource["target"]]
+        of = [name for name in targets if not name.startswith(("Patient/", *PUBLIC))]
+        return not of or not counting.isdisjoint(of)
+
+    return {name: held for name, held in known.items() if is_seen(held)}
+
+
+def _as_seen(held: Held, known: dict[str, Held]) -> Held:
+    """A resource without its references to what its reader may not know of."""
+    patients = {f"Patient/{record}" for record, _ in held.filed}
+
+    def is_told(name: str) -> bool:
+        return name in known or name in patients or name.startswith(PUBLIC)
+
+    def masked(node: Any) -> Any:
+        if isinstance(node, list):
+            return [left for one in node if (left := masked(one)) is not None] or None
+        if not isinstance(node, dict):
+            return node
+        if "reference" in node:
+            return node if is_told(node["reference"]) else None
+        found = {name: masked(child) for name, child in node.items()}
+        return {name: left for name, left in found.items() if left is not None}
+
+    seen = copy.copy(held)
+    seen.resource = masked(held.resource)
+    return seen
+
+
 class Seen:
     """A world with a caller's eyes."""
 
     def __init__(self, world: World, asked: AccessRequest, caller: Caller) -> None:
         self.world = world
+        self.asked = asked
         self.caller = caller
-        self.held = [
-            held for held in world.held if not held.is_deleted and world.shown(asked, held)
-        ]
+        known = _with_witnesses(world.shown(asked), asked.own_sources)
+        self.held = [_as_seen(held, known) for held in known.values() if not held.is_deleted]
         self.by_name = {(held.type, held.id): held for held in self.held}
         self.records: dict[str, list[Held]] = {}
         for held in self.held:
             if held.type == "Patient":
                 self.records.setdefault(held.persons[0], []).append(held)
+        #: The golden Patients: made of what is seen, once.
+        self._golden: dict[str, Held] = {}
+        self._referred: dict[tuple[str, Name], set[Name]] = {}
+        self._referring: dict[tuple[str, str], dict[Name, list[Held]]] = {}
+
+    def bounded(self, caller: Caller) -> "Seen":
+        """The same eyes with other scopes."""
+        seen = copy.copy(self)
+        seen.caller = caller
+        return seen
 
     def of(self, kind: str) -> list["Item"]:
         """All resources of a type, in the order they come unsorted; Patients are golden."""
@@ -58,17 +115,25 @@ class Seen:
 
     def golden(self, person: str) -> Held:
         """The records a caller sees of a person as one: here they never disagree."""
-        records = self.records[person]
-        latest = max(held.updated_us for held in records)
-        one = Held(records[0].resource, "", 0, filed=records[0].filed, updated_us=latest)
-        numbers = [number for held in records for number in held.resource["identifier"]]
-        one.resource = {**one.resource, "id": person, "identifier": numbers}
-        return one
+        if person not in self._golden:
+            records = self.records[person]
+            latest = max(held.updated_us for held in records)
+            one = Held(records[0].resource, "", 0, filed=records[0].filed, updated_us=latest)
+            numbers = [number for held in records for number in held.resource["identifier"]]
+            one.resource = {**one.resource, "id": person, "identifier": numbers}
+            self._golden[person] = one
+        return self._golden[person]
 
     def referred(self, held: Held, param: str) -> set[Name]:
         """What a resource's parameter leads to, as far as it may be read."""
+        key = (param, (held.type, held.id))
+        if key not in self._referred:
+            self._referred[key] = self._led_to(held, param)
+        return self._referred[key]
+
+    def _led_to(self, held: Held, param: str) -> set[Name]:
         if param == "patient":
-            found = {("Patient", person) for person in held.persons if person in self.records}
+            found = {("Patient", person) for person in held.patients if person in self.records}
         else:
             names = {_name(ref) for ref in PARAMS[held.type][param].values(held.resource)}
             found = {name for name in names if name[0] != "Patient" and name in self.by_name}
@@ -76,6 +141,16 @@ class Seen:
                 if kind == "Patient" and (kind, record) in self.by_name:
                     found.add(("Patient", self.by_name[kind, record].persons[0]))
         return found
+
+    def referring(self, source: str, param: str, name: Name) -> list[Held]:
+        """What of a type leads to a resource, as far as both may be seen."""
+        if (source, param) not in self._referring:
+            found: dict[Name, list[Held]] = {}
+            for item in self.of(source):
+                for target in self.referred(item.held, param):
+                    found.setdefault(target, []).append(item.held)
+            self._referring[source, param] = found
+        return self._referring[source, param].get(name, [])
 
     def item(self, name: Name) -> "Item":
         return Item(name, self.golden(name[1]) if name[0] == "Patient" else self.by_name[name])
@@ -123,11 +198,7 @@ class Follow:
         if self.is_reverse:
             if not seen.caller.may(self.source, "s"):
                 return set()
-            return {
-                item.name
-                for item in seen.of(self.source)
-                if start in seen.referred(item.held, self.param)
-            }
+            return {(held.type, held.id) for held in seen.referring(self.source, self.param, start)}
         if start[0] != self.source:
             return set()
         found = seen.referred(seen.item(start).held, self.param)
@@ -143,6 +214,8 @@ class Question:
     tests: list[Callable[[Seen, Item], bool]] = field(default_factory=list)
     sort: list[tuple[str, bool]] = field(default_factory=list)
     follows: list[Follow] = field(default_factory=list)
+    #: Whose consents and resources it is asked of; None = everybody's.
+    persons: int | None = None
 
     def expected(self, seen: Seen) -> list[Name]:
         """Names of all matches in order."""
@@ -220,9 +293,10 @@ def _add(question: Question, clause: Clause) -> None:
 
 
 def _of_persons(rng: Random, question: Question, world: World) -> None:
-    asked = rng.sample(world.persons, rng.choice([1, 1, 2]))
+    asked = rng.sample(world.persons, rng.choice([1, 8, 16, 20]))
     question.params.append(("patient", ",".join(asked)))
-    question.tests.append(lambda _, item: not set(asked).isdisjoint(item.held.persons))
+    question.tests.append(lambda _, item: not set(asked).isdisjoint(item.held.patients))
+    question.persons = len(asked)
 
 
 def _chain(rng: Random, question: Question, kind: str, caller: Caller) -> None:
@@ -259,8 +333,7 @@ def _has(rng: Random, question: Question, kind: str, caller: Caller) -> None:
     question.params.append((f"_has:{source}:{param}:{clause.name}", clause.text))
     question.tests.append(
         lambda seen, item: any(
-            item.name in seen.referred(other.held, param) and clause.meets(other.held)
-            for other in seen.of(source)
+            clause.meets(other) for other in seen.referring(source, param, item.name)
         )
     )
 
