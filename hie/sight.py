@@ -4,15 +4,15 @@
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consent.enforce import RowFacts
+from consent.enforce import Built, RowFacts
 from consent.service import ConsentService
 from hie.golden import GoldenPatients
-from hie.kernel.context import RequestContext
+from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store.query import Served
@@ -60,19 +60,23 @@ class Sight:
     ) -> None:
         """Hold what is about to leave against the decision itself, resource by resource.
 
-        The golden Patient is no stored resource: its records passed the predicate when it was
-        built.
+        What several persons share is decided for each of them, as the SQL did. The golden
+        Patient is no stored resource: its records passed the predicate when it was built.
 
         Raises:
             HieError: FAULT when the SQL let something through that the decision denies.
         """
         rows: dict[RowFacts, list[str]] = defaultdict(list)
+        golden: dict[str, Built] = {}
         for one in leaving:
+            if one is not None and not one.source_id and one.person_id:
+                others = one.labels_of_others(ctx.caller.sources)
+                golden[one.person_id] = Built(one.label_mask, others)
             if one is not None and one.source_id:
-                person, record = one.person_id, one.source_record_id
-                row = RowFacts(one.type, one.source_id, person, record, one.label_mask)
-                rows[row].append(one.id)
-        await self._consent.recheck_rows(conn, ctx, rows)
+                for person, record in _whose(one, ctx.caller):
+                    row = RowFacts(one.type, one.source_id, person, record, one.label_mask)
+                    rows[row].append(one.id)
+        await self._consent.recheck_rows(conn, ctx, rows, golden)
 
     async def patient(
         self, conn: AsyncConnection, ctx: RequestContext, residual: Residual, patient_id: str
@@ -105,3 +109,13 @@ class Sight:
         once = sorted(await self._persons.ever_of(conn, PersonId(asked)))
         visible = await self._repository.patient_persons(conn, residual, once)
         return person if person in visible.values() else PersonId(asked)
+
+
+def _whose(one: Served, caller: Caller) -> Iterator[tuple[str, str]]:
+    """The persons a resource is about, each with the record it is filed under for them.
+
+    Of the caller's own the first stands for all: a panel has thousands, decided alike.
+    """
+    yield one.person_id, one.source_record_id
+    if one.source_id not in caller.sources:
+        yield from one.further

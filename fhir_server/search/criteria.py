@@ -26,6 +26,8 @@ from hie.store import query as q
 from hie.store.extract import clear_string, of_type_code, sounds_of
 from hie.store.index import SearchParam
 
+#: Keys that one list of dates may come to.
+MOST_KEYS: Final = 20_000
 Build = Callable[[Asked, int], q.Criterion]
 Pairs = frozenset[tuple[str, str]]
 
@@ -225,13 +227,17 @@ def _date(asked: Asked, now_us: int) -> q.Criterion:
 
 
 def _blind_date(asked: Asked, now_us: int) -> q.Criterion:
-    keys: list[str] = []
+    keys: dict[str, None] = {}
     for text in asked.values:
-        if "T" in text:
-            raise asked.wrong("a date without a time of day: it is stored as keyed hashes")
+        is_timed = "T" in text
+        if is_timed and not asked.param.is_moment:
+            raise asked.wrong("a day, such as `ge2026-01-31`: it is stored without a time of day")
         value = date_value(asked.param.name, text, now_us)
-        keys.extend(blind.date_asked(value.prefix, value.lo_us, value.hi_us))
-    return _keyed(asked, keys)
+        keys_of = blind.moment_asked if is_timed else blind.date_asked
+        keys |= dict.fromkeys(keys_of(value.prefix, value.lo_us, value.hi_us))
+        if len(keys) > MOST_KEYS:
+            raise refused(asked.param.name, "expected fewer dates in one list", "too-costly")
+    return _keyed(asked, list(keys))
 
 
 def _number(asked: Asked, _: int) -> q.Criterion:

@@ -5,23 +5,25 @@ One transaction of the caller's. What cannot be placed raises, and nothing of it
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.lifecycle import Lifecycle
 from consent.confine import Reach
-from consent.labels import Labeller
 from consent.service import ConsentService
 from hie.flow.changed import OnChanged, changed, nobody
 from hie.flow.contents import with_contents
+from hie.flow.labelling import Labelling
 from hie.flow.memory import Memory, Wanted
 from hie.flow.placement import Origin, Placement
 from hie.flow.state import Change, judge
+from hie.flow.verification import Known, Unasked, Verification
 from hie.flow.weigh import Remark, Transfer, Weighing, wanted
 from hie.kernel.envelope import SourceIdentifier, SourceMerge, WriteMode
 from hie.kernel.errors import Category, HieError, Issue
-from hie.kernel.fhir import FhirJson, objects
+from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store.index import SearchIndex
 from hie.store.loader import Stored
@@ -33,6 +35,8 @@ from mpi.sides import Apart
 
 #: A resource that changed hands: a correction, or a number used twice.
 MOVED: Final = "moved-between-patients"
+#: Consents, how far they reach by id, ids of those that were verified.
+InForce = tuple[list[Stored], dict[str, Reach], Collection[str]]
 #: Told of persons whose records changed, in the transaction: revokes tokens.
 OnMoved = Callable[[AsyncConnection, Collection[PersonId]], Awaitable[None]]
 
@@ -52,7 +56,7 @@ class Placer:
     def __init__(  # noqa: PLR0913, PLR0917 - joined once, in services.py
         self,
         mpi: Mpi,
-        labeller: Labeller,
+        labelling: Labelling,
         index: SearchIndex,
         repository: ResourceRepository,
         writer: ResourceWriter,
@@ -61,7 +65,7 @@ class Placer:
         on_moved: OnMoved,
     ) -> None:
         self._mpi = mpi
-        self._labeller = labeller
+        self.labelling = labelling
         self._index = index
         self._repository = repository
         self._writer = writer
@@ -70,6 +74,8 @@ class Placer:
         self._on_moved = on_moved
         #: Hears of new versions, in the transaction; who subscribes is told of them.
         self.on_changed: OnChanged = nobody
+        #: Knows which Consents were verified.
+        self.verification: Verification = Unasked()
 
     def lifecycle(self, name: str) -> Lifecycle | None:
         """The status order of that name; None for ""."""
@@ -205,24 +211,32 @@ class Placer:
         entries = await self._memory.read(
             conn,
             # What holds whenever it comes is read too: it replaces the statements before it.
-            (wanted(self._index, p, has_patient=bool(self._records_of(p))) for p in placements),
+            (wanted(p, has_patient=bool(self._records_of(p))) for p in placements),
         )
         # A Consent that now speaks about somebody else, or is gone, no more speaks about these.
         stored = [entry.stored for entry in entries.values() if entry.stored]
         rules = {PersonId(c.person_id) for c in stored if c.type == "Consent" and c.person_id}
-        weighing = Weighing(self._index, entries, self._guard_consent, self._records_of)
+        consents = {p.id for p in placements if p.type == "Consent"}
+        verified = await self.verification.known(conn, consents)
+        guard = partial(self._guard_consent, verified)
+        weighing = Weighing(self._index, entries, guard, self._records_of)
         versions: list[NewVersion] = []
         parts: list[_Part] = []
         for origin, group in groups:
             final = {(p.type, p.id): made for p in group if (made := weighing.weigh(origin, p))}
             versions += self._versions(origin, list(final.values()))
             parts.append(_Part(len(versions), *weighing.taken()))
+        versions = await self.labelling.with_taken(conn, versions)
         versions = await self._with_persons(conn, versions)
         now_us = max((origin.now_us for origin, _ in groups), default=0)
         written = await self._writer.write(conn, versions, now_us)
+        await self.labelling.raise_takers(conn, versions)
         await self._memory.keep(conn, weighing.logs)
         await self.on_changed(conn, changed(versions, written, now_us))
-        rules |= {p for v in versions if v.type == "Consent" for _, p in v.patients}
+        # A Consent may name the patient's care team: it means whoever is in it now.
+        speaks = ("Consent", "CareTeam")
+        rules |= {p for v in versions if v.type in speaks for _, p in v.patients}
+        await self.verification.ask(conn, versions, written, now_us)
         await self.recompile(conn, rules)
         moved = {r for part in parts for t in part.transfers for r in (t.before, t.after)}
         persons = await self._mpi.person_of(conn, moved) if moved else {}
@@ -244,9 +258,15 @@ class Placer:
             return None
         return known.resource
 
-    def _guard_consent(self, origin: Origin, placement: Placement, old: Stored) -> None:
+    def _guard_consent(
+        self, known: Known, origin: Origin, placement: Placement, old: Stored
+    ) -> None:
         new = None if placement.mode is WriteMode.DELETE else placement.resource
-        if not self._consent.may_replace(origin.source_id, old, new):
+        verified = (
+            known.covers(old.id, old.resource),
+            new is not None and known.covers(old.id, new),
+        )
+        if not self._consent.may_replace(origin.source_id, old, new, verified=verified):
             text = (
                 "only who recorded a `Consent` may change it, and what it denies is taken back "
                 "by a version with `Consent.verification` alone"
@@ -256,17 +276,10 @@ class Placer:
 
     def _versions(self, origin: Origin, placements: Sequence[Placement]) -> list[NewVersion]:
         """New versions, labelled; their patients are source records without a person yet."""
-        beside = {f"{p.type}/{p.id}": p.resource for p in placements if p.type == "Medication"}
-        documents = self._document_labels(origin, placements)
         versions = []
         for placement in placements:
             records = self._records_of(placement)
-            taken = (placement.resource.get("medicationReference") or {}).get("reference", "")
-            labels = self._labeller.labels(
-                placement.resource,
-                source_id=origin.source_id,
-                beside=[beside[taken]] if taken in beside else (),
-            )
+            mask, raised = self.labelling.own(origin, placement)
             versions.append(
                 NewVersion(
                     type=placement.type,
@@ -274,10 +287,8 @@ class Placer:
                     resource=placement.resource,
                     source_id=origin.source_id,
                     message_id=origin.message_id,
-                    # What a document is labelled, its content is too.
-                    label_mask=labels.mask
-                    | documents.get(f"Binary/{placement.id}", 0)
-                    | placement.label_mask,
+                    label_mask=mask,
+                    raised_mask=raised,
                     patients=tuple((record, PersonId("")) for record in records),
                     key_owner=records[0] if records else "",
                     is_deleted=placement.mode is WriteMode.DELETE,
@@ -287,17 +298,6 @@ class Placer:
                 )
             )
         return versions
-
-    def _document_labels(self, origin: Origin, placements: Sequence[Placement]) -> dict[str, int]:
-        """Labels that a Binary takes over from what names it: `Binary/<id>` to mask."""
-        found: dict[str, int] = {}
-        for placement in placements:
-            for element in objects(placement.resource):
-                url = element.get("url")
-                if isinstance(url, str) and url.startswith("Binary/"):
-                    labels = self._labeller.labels(placement.resource, source_id=origin.source_id)
-                    found[url] = found.get(url, 0) | labels.mask
-        return found
 
     async def _with_persons(
         self, conn: AsyncConnection, versions: Sequence[NewVersion]
@@ -323,18 +323,34 @@ class Placer:
     async def recompile(self, conn: AsyncConnection, persons: Collection[PersonId]) -> None:
         """Rebuild the rules of these persons' consents, and of those whom they bind too."""
         apart = await self._mpi.sides.of(conn, {*persons}) if persons else {}
-        for person in sorted({*persons, *apart}):
-            consents = await self._repository.of_person(conn, person, "Consent")
-            reaches: dict[str, Reach] = {}
-            if person in apart:
-                for other in sorted(apart[person].others):
-                    consents += [
-                        consent
-                        for consent in await self._repository.of_person(conn, other, "Consent")
-                        if consent.source_record_id in apart[person].bound
-                    ]
-                reaches = {c.id: _reach(c, apart[person]) for c in consents}
-            await self._consent.recompile(conn, person, consents, reaches)
+        every = sorted({*persons, *apart})
+        # Before the Consents are read: who changes one meanwhile is waited for, or waits.
+        await self._consent.hold(conn, every)
+        for person in every:
+            found = await self._consents_of(conn, person, apart.get(person))
+            await self._consent.recompile(conn, person, *found)
+
+    async def consents_of(self, conn: AsyncConnection, person: PersonId) -> InForce:
+        """What `recompile` would compile of a person."""
+        apart = await self._mpi.sides.of(conn, {person})
+        return await self._consents_of(conn, person, apart.get(person))
+
+    async def _consents_of(
+        self, conn: AsyncConnection, person: PersonId, apart: Apart | None
+    ) -> InForce:
+        """A person's Consents, how far each reaches, and which were verified."""
+        consents = await self._repository.of_person(conn, person, "Consent")
+        reaches: dict[str, Reach] = {}
+        if apart is not None:
+            for other in sorted(apart.others):
+                consents += [
+                    consent
+                    for consent in await self._repository.of_person(conn, other, "Consent")
+                    if consent.source_record_id in apart.bound
+                ]
+            reaches = {c.id: _reach(c, apart) for c in consents}
+        known = await self.verification.known(conn, [consent.id for consent in consents])
+        return consents, reaches, known.verified(consents)
 
 
 def _reach(consent: Stored, apart: Apart) -> Reach:

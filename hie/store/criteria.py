@@ -15,8 +15,11 @@ from sqlalchemy import exists as sql_exists
 from hie.crypto import KeyRing
 from hie.store import blind
 from hie.store import query as q
+from hie.store.fences import is_there, no_place
+from hie.store.guarded import Beside
 from hie.store.index import SearchIndex
 from hie.store.joins import Expr, Joins, Persons, Visible, about, nobody
+from hie.store.leading import SECURITY
 from hie.store.tables import (
     sp_composite,
     sp_date,
@@ -44,17 +47,6 @@ _TABLES: dict[str, Table] = {
     "place": sp_place,
 }
 Labels = Callable[[str | None, str | None], Sequence[tuple[int, int]]]
-#: The parameter whose values the hub's own labels are, too.
-SECURITY = "_security"
-#: From this breadth on a criterion is no place to begin a search at.
-_BROAD = 8
-#: Where to begin a search, the best first.
-_LEADING: dict[type, int] = {
-    kind: rank
-    for rank, kind in enumerate(
-        (q.Keyed, q.Composite, q.Reference, q.Text, q.Uri, q.String, q.Near, q.Chain, q.Has)
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +55,33 @@ class At:
 
     Attributes:
         r: an alias of `resource`.
-        visible: whether the caller may know of the resource of another alias.
+        visible: put on every other resource that the criterion goes through.
         persons: whose resources are asked for, to pick the index; None = anybody's.
+        is_of_few: whether few resources are found otherwise, each to be looked at.
         type_id: where resources of that type are sought from the criterion's index rows on;
             None = they are looked at one by one.
         of_type: the type of `r`, where it is known.
+        listed: how index rows of the persons are asked: as the list to begin at, as one of
+            further lists, or as one of several conditions on `r` (None).
     """
 
     r: Any
-    visible: Visible
+    visible: Visible = nobody
     persons: Persons = None
+    is_of_few: bool = False
     type_id: int | None = None
     of_type: int | None = None
+    listed: Callable[[Any, Any], Expr] | None = None
 
     @property
     def is_sought(self) -> bool:
         """Whether resources are found by this criterion."""
         return self.type_id is not None
+
+    @property
+    def code(self) -> Any:
+        """The code of a token: a place to begin at where nobody is asked for."""
+        return sp_token.c.code if self.persons is None else no_place(sp_token.c.code)
 
 
 class Criteria:
@@ -95,6 +97,7 @@ class Criteria:
         self._ring = ring
         self._labels = labels
         self._joins = Joins(index, self._meets)
+        self.guarded = self._joins.guarded
         self._build: dict[type, Callable[[At, Any], Expr]] = {
             q.Token: self._token,
             q.Keyed: self._keyed,
@@ -115,28 +118,8 @@ class Criteria:
             q.Has: lambda at, c: self._joins.has(at.r, c, at.visible, is_sought=at.is_sought),
         }
 
-    def expression(
-        self,
-        r: Any,
-        criterion: q.Criterion,
-        persons: Persons,
-        visible: Visible = nobody,
-        *,
-        sought_in: int | None = None,
-        of_type: int | None = None,
-    ) -> Expr:
-        """Whether a resource meets a criterion.
-
-        Args:
-            r: the alias of `resource`.
-            criterion: what is asked.
-            persons: whose resources are asked for, to pick the index; None = anybody's.
-            visible: put on every other resource that the criterion goes through.
-            sought_in: the type's id where resources are to be found by this criterion, from its
-                index rows on; None = each is looked at.
-            of_type: the type's id of `r`, where it is known.
-        """
-        at = At(r=r, visible=visible, persons=persons, type_id=sought_in, of_type=of_type)
+    def expression(self, at: At, criterion: q.Criterion) -> Expr:
+        """Whether the resource of an alias meets a criterion."""
         return self._build[type(criterion)](at, criterion)
 
     def _meets(
@@ -145,25 +128,7 @@ class Criteria:
         of_type = self._index.type_id(nested.type)
         type_id = of_type if is_sought else None
         at = At(r=r, visible=visible, persons=nested.persons, type_id=type_id, of_type=of_type)
-        return self._build[type(criterion)](at, criterion)
-
-    def leading(self, criteria: Sequence[q.Criterion]) -> q.Keyed | None:
-        """The criterion that fewest persons meet, as far as its keys tell; None = none stands out.
-
-        Neither database can know: a keyed hash has no prefix and no order.
-        """
-        keyed = [c for c in criteria if isinstance(c, q.Keyed) and not c.is_not and c.keys]
-        best = min(keyed, key=_breadth, default=None)
-        return best if best is not None and _breadth(best) < _BROAD else None
-
-    def lead(self, criteria: Sequence[q.Criterion]) -> q.Criterion | None:
-        """The criterion by which to look for resources of anybody; None = one after the other.
-
-        Few resources have one value in an identifier, a reference or a composite; many have one
-        status. PostgreSQL begins where its statistics say, whatever is written; SQLite here.
-        """
-        led = [(rank, n) for n, c in enumerate(criteria) if (rank := _rank(c)) is not None]
-        return criteria[min(led)[1]] if led else None
+        return self.expression(at, criterion)
 
     def resources(self, criterion: q.Keyed, type_id: int) -> Select[Any]:
         """Primary keys of the resources of a type that meet a criterion, from the index rows."""
@@ -174,7 +139,9 @@ class Criteria:
         )
 
     def _token(self, at: At, c: q.Token) -> Expr:
-        met = _tokens(sp_token.c.system, sp_token.c.code, c.values)
+        met = _tokens(sp_token.c.system, at.code, c.values)
+        if beside := self.guarded.of(c.param_ids[0], "token"):
+            return self._token_beside(at, c, beside)
         if c.param != SECURITY:
             return self._rows(at, sp_token, c.param_ids, met, is_not=c.is_not)
         mask = at.r.c.label_mask
@@ -183,8 +150,17 @@ class Criteria:
         found = or_(self._rows(at, sp_token, c.param_ids, met), *labelled)
         return not_(found) if c.is_not else found
 
+    def _token_beside(self, at: At, c: q.Token, beside: Beside) -> Expr:
+        """A code that stands beside a reference: where the reference is shown."""
+        number, types = beside
+        t = sp_composite.c
+        met = and_(
+            _tokens(t.system, t.code, c.values), self.guarded.shown_beside(types, at.visible)
+        )
+        return self._rows(at, sp_composite, [number], met, is_not=c.is_not)
+
     def _keyed(self, at: At, c: q.Keyed) -> Expr:
-        codes = sp_token.c.code.in_(self._hashes(c))
+        codes = at.code.in_(self._hashes(c))
         return self._rows(at, sp_token, c.param_ids, codes, is_not=c.is_not)
 
     def _hashes(self, c: q.Keyed) -> list[str]:
@@ -220,7 +196,7 @@ class Criteria:
         return self._rows(at, sp_uri, c.param_ids, or_(value.in_(c.values), *below))
 
     def _text(self, at: At, c: q.Text) -> Expr:
-        return self._rows(at, sp_token, c.param_ids, sp_token.c.code.in_(self._texts(c.keys)))
+        return self._rows(at, sp_token, c.param_ids, at.code.in_(self._texts(c.keys)))
 
     def _texts(self, keys: Sequence[str]) -> Select[Any]:
         """The names of texts that one of the keys asks for."""
@@ -232,13 +208,15 @@ class Criteria:
         return self._rows(at, sp_place, c.param_ids, met)
 
     def _composite(self, at: At, c: q.Composite) -> Expr:
-        met = or_(false(), *(self._composed(value) for value in c.values))
+        met = or_(false(), *(self._composed(at, c, value) for value in c.values))
         return self._rows(at, sp_composite, c.param_ids, met)
 
-    def _composed(self, value: q.CompositeValue) -> Expr:
+    def _composed(self, at: At, c: q.Composite, value: q.CompositeValue) -> Expr:
         t = sp_composite.c
         parts = [_token_value(t.system, t.code, value.first)]
         match value.second:
+            case q.TokenValue() as second if beside := self.guarded.of(c.param_ids[0], "composite"):
+                parts.append(self.guarded.led_to(second.code, beside[1], at.visible))
             case q.QuantityValue() as second:
                 parts.append(_quantities(t.lo, t.hi, t.value_system, t.value_code, second))
             case q.NumberValue() as second:
@@ -259,11 +237,15 @@ class Criteria:
 
     def _missing(self, at: At, c: q.Missing) -> Expr:
         table = _TABLES[c.kind]
-        has: Expr = (
-            sql_exists()
-            .where(table.c.resource_pk == at.r.c.pk, table.c.param_id.in_(c.param_ids))
-            .correlate(at.r)
-        )
+        has: Expr
+        if c.kind == "ref":
+            has = self.guarded.shows(at.r, c.param_ids, at.visible)
+        elif beside := self.guarded.of(c.param_ids[0], c.kind):
+            shown = self.guarded.shown_beside(beside[1], at.visible)
+            has = self._rows(at, sp_composite, [beside[0]], shown)
+        else:
+            rows = select(table.c.resource_pk).where(table.c.param_id.in_(c.param_ids))
+            has = sql_exists(rows.where(table.c.resource_pk == at.r.c.pk).correlate(at.r))
         if c.logical_ids:
             logical = sql_exists().where(
                 sp_token.c.resource_pk == at.r.c.pk, sp_token.c.param_id.in_(c.logical_ids)
@@ -285,42 +267,23 @@ class Criteria:
         type_id = next(t for t in (at.type_id, at.of_type, r.c.type_id) if t is not None)
         # One by one: a list of open length is written anew each time a statement runs.
         param = table.c.param_id.in_([literal(number) for number in params])
-        rows = select(table.c.resource_pk).where(param, table.c.type_id == type_id, met)
+        is_theirs = at.persons is not None and "person_id" in table.c
+        of_type = no_place(table.c.type_id) if is_theirs else table.c.type_id
+        rows = select(table.c.resource_pk).where(param, of_type == type_id, met)
         found: Expr
         if at.persons is not None and "person_id" in table.c:
             # No row of another type: with its number the list is made once, not for each of
             # the persons' resources, of which one may have thousands.
-            found = r.c.pk.in_(rows.where(table.c.person_id.in_(at.persons)).correlate(r))
+            theirs = rows.where(table.c.person_id.in_(at.persons))
+            listed = at.listed
+            found = listed(r.c.pk, theirs) if listed else r.c.pk.in_(theirs.correlate(r))
         elif at.is_sought and not is_not:
             found = r.c.pk.in_(rows.correlate(None))
+        elif at.persons is not None or at.is_of_few:
+            found = is_there(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
         else:
             found = sql_exists(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
         return not_(found) if is_not else found
-
-
-def _rank(criterion: q.Criterion) -> int | None:
-    """Where a criterion stands among those to begin a search at; None = never."""
-    if isinstance(criterion, q.Keyed) and (criterion.is_not or _breadth(criterion) >= _BROAD):
-        return None
-    return _LEADING.get(type(criterion))
-
-
-def _breadth(criterion: q.Keyed) -> int:
-    """How many may meet a criterion, as a rough magnitude, by the form of its keys."""
-    widest = max(_width(key) for key in criterion.keys)
-    return widest + len(criterion.keys).bit_length()
-
-
-def _width(key: str) -> int:
-    """Numbers and whole texts narrow most, then days, then prefixes and years."""
-    kind, _, text = key.partition(":")
-    if kind in ("s", "v"):
-        return 0
-    if kind in ("f", "x"):
-        return 1
-    if kind == "p":
-        return max(1, 7 - len(text))
-    return {10: 1, 7: 4}.get(len(text), 6)  # a day, a month, a year
 
 
 def _tokens(system: Any, code: Any, values: Sequence[q.TokenValue]) -> Expr:

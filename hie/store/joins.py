@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
-from sqlalchemy import exists as sql_exists
 
 from hie.kernel.errors import Category, HieError
 from hie.store import query as q
+from hie.store.fences import in_records, is_there
+from hie.store.guarded import Guarded
 from hie.store.index import SearchIndex
 from hie.store.tables import compartment, resource, sp_ref
 
@@ -57,11 +58,7 @@ class _Path:
 
 def about(r: Any, persons: Sequence[str], *, is_own: bool) -> Expr:
     """Whether a resource is one of these persons' own, or (not `is_own`) also about them."""
-    own: Expr = r.c.person_id.in_(persons)
-    if is_own:
-        return own
-    shared = select(compartment.c.resource_pk).where(compartment.c.person_id.in_(persons))
-    return or_(own, r.c.pk.in_(shared.correlate(None)))
+    return r.c.person_id.in_(persons) if is_own else in_records(r, persons)
 
 
 def nobody(*_: Any) -> Any:
@@ -76,6 +73,8 @@ class Joins:
         self._index = index
         self._patient = index.type_id("Patient")
         self._meets = meets
+        #: What may be asked of references.
+        self.guarded = Guarded(index)
 
     def chain(self, r: Any, c: q.Chain, visible: Visible, *, is_sought: bool) -> Expr:
         """Whether a reference of the resource leads to one of the chain's targets."""
@@ -95,7 +94,7 @@ class Joins:
         rows = select(f.c.resource_pk).select_from(path.joined).where(*path.where)
         if is_sought:
             return r.c.pk.in_(rows.correlate(None))  # type: ignore[no-any-return]  # of an alias
-        return sql_exists(rows.where(f.c.resource_pk == r.c.pk).correlate(r))
+        return is_there(rows.where(f.c.resource_pk == r.c.pk).correlate(r))
 
     def _target(
         self,
@@ -125,7 +124,7 @@ class Joins:
         rows = select(f.c.target_id).select_from(path.joined).where(*path.where)
         if is_sought:
             return r.c.id.in_(rows.correlate(None))  # type: ignore[no-any-return]  # of an alias
-        return sql_exists(rows.where(f.c.target_id == r.c.id).correlate(r))
+        return is_there(rows.where(f.c.target_id == r.c.id).correlate(r))
 
     def _source(
         self, path: _Path, f: Any, o: Any, c: q.Has, visible: Visible, *, is_sought: bool
@@ -162,16 +161,16 @@ class Joins:
                 path.where.append(self._meets(r, c, nested, visible, is_sought=is_sought))
 
     def points_to(self, ref: Any, value: q.ReferenceValue, visible: Visible) -> Expr:
-        """Whether a row of `sp_ref` points to what is asked for.
+        """Whether a row of `sp_ref` points to what is asked for, which the caller may see.
 
         A reference to a Patient is kept by source record, and asked for by that or by person.
         """
         t = ref.c
-        types = [self._index.type_id(name) for name in value.types]
-        others = [number for number in types if number != self._patient]
-        is_other = t.target_type_id.in_(others) if types else t.target_type_id != self._patient
-        direct = and_(t.target_id == value.id, is_other)
-        if types and self._patient not in types:
+        others = [name for name in value.types if name != "Patient"]
+        direct: Expr = false()
+        if others or not value.types:
+            direct = self.guarded.points(ref, value.id, others, visible)
+        if value.types and "Patient" not in value.types:
             return direct
         p = resource.alias("person_record")
         records = select(p.c.id).where(
@@ -183,7 +182,7 @@ class Joins:
         # Beside the statement, not in it: SQLite's parser bears only so many levels.
         theirs = select(records.correlate(None).cte())
         own = and_(t.target_type_id == self._patient, t.target_id.in_(theirs))
-        return or_(direct, own) if others or not types else own
+        return or_(direct, own) if others or not value.types else own
 
 
 def _require_found(nested: q.Nested) -> None:
@@ -210,6 +209,6 @@ def _has_own(r: Any, o: Any, path: _Path, *, is_any: bool, is_sought: bool) -> E
     if is_sought:
         ways = [person.in_(own.where(o.c.person_id.is_not(None)).correlate(None))]
         return or_(*ways, *([person.in_(shared.correlate(None))] if is_any else []))
-    ways = [sql_exists(own.where(o.c.person_id == person).correlate(r))]
+    ways = [is_there(own.where(o.c.person_id == person).correlate(r))]
     of_person = shared.where(compartment.c.person_id == person).correlate(r)
-    return or_(*ways, *([sql_exists(of_person)] if is_any else []))
+    return or_(*ways, *([is_there(of_person)] if is_any else []))

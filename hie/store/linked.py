@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.store.fences import first_in, no_place, records_of
 from hie.store.index import SearchIndex
 from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
 from hie.store.query import Include, Served
@@ -74,7 +75,7 @@ class LinkedResources:
         for listed in _chunks(ids):
             query = self._statements.named(shape_of(residual), len(listed))
             rows = await conn.execute(query, self._values(residual, type_name, listed))
-            found += await self._server.serve(conn, rows.all())
+            found += await self._server.serve(conn, residual, rows.all())
         return found
 
     async def referring(  # noqa: PLR0913 - who refers to whom, and how many of them
@@ -116,7 +117,7 @@ class LinkedResources:
                 query = self._statements.referring(shape_of(residual), len(listed), way, params)
                 these = {f"{name}_{n}": each for n, each in enumerate(listed)}
                 rows = (await conn.execute(query, {**common, **these})).all()
-                found |= {one.id: one for one in await self._server.serve(conn, rows)}
+                found |= {one.id: one for one in await self._server.serve(conn, residual, rows)}
         return list(found.values())[:limit]
 
     def _values(self, residual: Residual, type_name: str, ids: Sequence[str]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ class _Statements:
         return (
             current(r)
             .where(
-                r.c.type_id == bindparam("type_id", type_=Integer),
+                no_place(r.c.type_id) == bindparam("type_id", type_=Integer),
                 r.c.deleted.is_(False),
                 _by(way, r, count, params),
                 self._visible(shape, "r"),
@@ -184,16 +185,16 @@ class _Statements:
 def _by(way: str, r: Any, count: int, params: tuple[int, ...]) -> Any:
     """How a resource refers: by rows of `sp_ref`, as a person's own, or as about them too."""
     if way == "own":
-        return r.c.person_id.in_(_texts("person", count))
+        return first_in(r.c.pk, records_of(r, _texts("person", count), is_own=True))
     if way == "shared":
         of_them = compartment.c.person_id.in_(_texts("person", count))
-        return r.c.pk.in_(select(compartment.c.resource_pk).where(of_them))
+        return first_in(r.c.pk, select(compartment.c.resource_pk).where(of_them))
     rows = select(sp_ref.c.resource_pk).where(
         sp_ref.c.param_id.in_(params),
         sp_ref.c.target_type_id == bindparam("target_type_id", type_=SmallInteger),
         sp_ref.c.target_id.in_(_texts("id", count)),
     )
-    return r.c.pk.in_(rows)
+    return first_in(r.c.pk, rows)
 
 
 def _texts(name: str, count: int) -> list[Any]:

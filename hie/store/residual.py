@@ -7,13 +7,16 @@ the oracle of that predicate.
     visible(r) :=
          r.type in DIRECTORY_TYPES and r.person_id is null
       or r.source_id in own_sources
-      or r.person_id = self_person
+      or r.person_id = self_person and r.label_mask & withheld_mask = 0
       or sees_source_records and r.type = 'Patient'
       or r.person_id is not null
          and for each h in hard_bits: (r.label_mask & h = 0 or some lift row frees h)
-         and no deny row speaks
+         and r.person_id in only_persons, where that is set
+         and no deny row speaks, of those that `denials` lets count
          and (a permit row speaks or the regime permits)
 
+A Provenance that is of something besides Patients and the directory is visible only if one of
+these is, too (what is of several persons, a Binary or a Provenance does not count).
 A Binary that documents of its own source refer to is visible only if one of them is, too, and is
 about one person.
 One that they referred to once, and none does now, is visible to its source.
@@ -24,7 +27,7 @@ each of them in the place of `r.person_id`.
 
 A row of `consent_rule` (of that person) **matches** when all of this holds; null = any:
 
-    grantee in grantees; purpose in purposes; action = action;
+    grantee in grantees, or "" (whoever asks); purpose in purposes; action = action;
     valid_from_us <= now_us; now_us < valid_to_us;
     type_id = r.type_id; source_id = r.source_id; instance = r.id;
     record_id = r.source_record_id, of a further person the record it is filed under for them;
@@ -47,7 +50,8 @@ the same consent has a path below its own (`/1/2/` is below `/1/` and `/`). Lift
 part in that. A spare row matches as a permit does, and permits nothing.
 
 The regime **permits** r when one of its permit rules covers every bit of the resource (null
-covers all) and none of its deny rules shares a bit with it (null: any resource).
+covers all) and none of its deny rules shares a bit with it (null: any resource). Of both, only
+those count whose types and sources name the resource's own (null: any).
 """
 
 from dataclasses import dataclass
@@ -71,6 +75,12 @@ DIRECTORY_TYPES: Final = frozenset(
 )
 #: Types that keep their content in a Binary of their own: it is seen with them.
 DOCUMENT_TYPES: Final = frozenset({"DiagnosticReport", "DocumentReference", "Media"})
+#: The grantee of a rule about whoever asks: a value, so that an index finds it beside others.
+WHOEVER: Final = ""
+
+
+#: Which denials of a patient count: in an emergency not always all.
+Denials = Literal["all", "named", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +89,41 @@ class DefaultRule:
 
     Attributes:
         label_mask: labels a permit covers, or a deny shares one of; None = any.
+        types, sources: what kind of resource it is about, and who sent it; None = any.
     """
 
     effect: Literal["permit", "deny"]
     label_mask: int | None = None
+    types: frozenset[str] | None = None
+    sources: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Resources that were labelled by other lists and not looked at again: the stricter counts.
+
+    A resource is pending while it is at most `last_pk`, was changed no earlier than `since_us`,
+    and either of a `later` type, or behind `done_pk` and of none that is `passed`.
+
+    Attributes:
+        passed, later: numbers of types that are done with, and that come after the present ones.
+        current_mask: the labels its current version may have gained; it counts as having them.
+        older_mask: the same of its older versions.
+    """
+
+    passed: tuple[int, ...]
+    later: tuple[int, ...]
+    done_pk: int
+    last_pk: int
+    since_us: int
+    current_mask: int
+    older_mask: int
+
+    def counted(self, type_id: int, pk: int, last_updated_us: int) -> int:
+        """What counts for the current version of a resource beside its own labels."""
+        is_left = type_id in self.later or (pk > self.done_pk and type_id not in self.passed)
+        is_concerned = pk <= self.last_pk and last_updated_us >= self.since_us
+        return self.current_mask if is_left and is_concerned else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +133,7 @@ class Residual:
     Attributes:
         own_sources: feeds whose resources are the caller's own.
         self_person: the person who asks about the own record.
+        withheld_mask: labels of that record kept from who asks in the person's place.
         grantees: what a consent may name to mean the caller: `Organization/<id>`; `*` for
             every organisation, so that a consent for anyone opens nothing to a patient.
         purposes: the request's purpose and what it is subsumed by.
@@ -100,10 +142,16 @@ class Residual:
         defaults: the regime where no consent speaks; empty = deny.
         hard_bits: single label bits that each need a lift row.
         sees_source_records: whether the caller is a steward.
+        only_persons: nobody else is seen by right of consents: those whom an emergency access
+            opens; None = not asked in an emergency.
+        denials: which deny rows count: `all`, those that are `named`, for they name a purpose or
+            have a note (they are stricter than written), or `none`.
+        pending: what counts as more sensitive than it is labelled; None = nothing.
     """
 
     own_sources: frozenset[str] = frozenset()
     self_person: str | None = None
+    withheld_mask: int = 0
     grantees: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     action: str = "access"
@@ -111,3 +159,6 @@ class Residual:
     defaults: tuple[DefaultRule, ...] = ()
     hard_bits: tuple[int, ...] = ()
     sees_source_records: bool = False
+    only_persons: frozenset[str] | None = None
+    denials: Denials = "all"
+    pending: Pending | None = None

@@ -10,9 +10,11 @@ import yarl
 
 from hie.app import Hub
 from hie.config import Config
+from hie.kernel.clock import Clock
 from hie.settings import load_settings
-from tests.support.hub_process import exchange, free_port
+from tests.support.hub_process import exchange
 from tests.support.made_once import config_of
+from tests.support.ports import free_port
 
 Fhir = dict[str, Any]
 LOINC, GLUCOSE, HEMOGLOBIN, HIV_RNA = "http://loinc.org", "2345-7", "718-7", "10351-5"
@@ -28,10 +30,18 @@ OWN_HEADERS = {"date", "x-request-id"}
 class World:
     """A hub, and what callers get from it."""
 
-    def __init__(self, home: Path, *, config: Config | None = None, **more: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        config: Config | None = None,
+        clock: Clock | None = None,
+        tag: int | None = None,
+        **more: str,
+    ) -> None:
         ports = {"HIE_HTTP_PORT": str(free_port()), "HIE_MLLP_PORT": str(free_port())}
         settings = load_settings({"HIE_HOME": str(home), **ports, **more})
-        self.hub = Hub(settings, config=config or config_of(settings))
+        self.hub = Hub(settings, clock, config=config or config_of(settings), tag=tag)
         self.mllp_port = int(ports["HIE_MLLP_PORT"])
         self.base = f"http://127.0.0.1:{ports['HIE_HTTP_PORT']}/fhir/"
         self.tokens: dict[str, str] = {}

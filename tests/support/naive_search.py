@@ -67,7 +67,7 @@ def _period(found: FhirJson) -> tuple[int, int]:
 
 
 CODE = Param("token", lambda r: _codings(r.get("code")), (*CODES, f"{LOINC}|{CODES[0]}", "|x"))
-ENCOUNTERS = tuple(f"Encounter/x{n}" for n in (2, 6, 10, 14, 18))
+ENCOUNTERS = tuple(f"Encounter/x{n}" for n in (2, 6, 10, 14, 18, 22, 26, 30))
 PRACTITIONERS = ("Practitioner/d1", "d2")
 PARAMS: dict[str, dict[str, Param]] = {
     "Observation": {
@@ -187,7 +187,7 @@ def _general(rng: Random, kind: str) -> Clause:
             lambda held: compared(prefix, held.updated_us, held.updated_us + 1, lo, hi),
         )
     if rng.random() < 0.4:
-        ids = tuple(rng.sample([f"x{n}" for n in range(1, 30)], 9))
+        ids = tuple(rng.sample([f"x{n}" for n in range(1, 81)], 20))
         return Clause("_id", ",".join(ids), lambda held: held.id in ids)
     meta = Param("token", lambda r: [(t["system"], t["code"]) for t in _tags(r)], TAGS)
     return _token(rng, "_tag", meta, [rng.choice(TAGS)])
