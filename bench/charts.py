@@ -8,22 +8,23 @@ What each record is of is given; nothing is linked.
 import json
 import resource as usage
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Dialect, Row, Table, text
+from sqlalchemy import Row, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.messages import chart
 from bench.population import Population, Registered
-from bench.registry import SOURCE, Registry, Tally
+from bench.registry import SOURCE, Registry, Tally, survey
 from hie.flow.memory import Memory
 from hie.flow.place import Placer
 from hie.flow.placement import Origin, Placement
+from hie.inserts import Values, insert
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import MessageId, PersonId, SourceRecordId
 from hie.services import Services
@@ -109,7 +110,7 @@ class ChartLoader:
         while page := list(islice(records, PAGE)):
             await self._page(page)
             self._registry.remember_only([str(page[-1].person)])
-        await _survey(self._services)
+        await survey(self._services.db)
         loaded.seconds = time.perf_counter() - started
         loaded.cpu_seconds = time.process_time() - cpu
         loaded.peak_mb = usage.getrusage(usage.RUSAGE_SELF).ru_maxrss / 1024
@@ -173,7 +174,7 @@ def _placer(services: Services) -> Placer:
     )
     return Placer(
         services.mpi,
-        services.labeller,
+        services.labelling,
         index,
         services.repository,
         writer,
@@ -191,46 +192,16 @@ class BulkWriter(ResourceWriter):
     ) -> dict[tuple[int, str], Row[Any]]:
         return {}
 
-    async def _apply(
-        self, conn: AsyncConnection, batch: Any, changes: Sequence[Mapping[str, Any]]
+    async def _insert(
+        self, conn: AsyncConnection, rows: Mapping[Table, Collection[Values]]
     ) -> None:
-        await self.rows.keep_texts(conn, batch.texts)
-        for table, rows in batch.rows.items():
-            await _copy(conn, table, rows)
-
-
-async def _copy(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = [column.name for column in table.columns]
-    records = [tuple(map(row.get, names)) for row in rows]
-    if conn.dialect.name == "postgresql":
+        if conn.dialect.name != "postgresql":
+            await insert(conn, rows)
+            return
         driver: Any = (await conn.get_raw_connection()).driver_connection
-        await driver.copy_records_to_table(table.name, records=records, columns=names)
-        return
-    insert, processors = _inserted(table, conn.dialect)
-    for place, process in processors:
-        records = [(*r[:place], process(r[place]), *r[place + 1 :]) for r in records]
-    await conn.exec_driver_sql(insert, records)
-
-
-@cache
-def _inserted(
-    table: Table, dialect: Dialect
-) -> tuple[str, Sequence[tuple[int, Callable[[Any], Any]]]]:
-    """The statement for one row in SQLite's own words, and what makes its values of ours."""
-    found = [
-        (place, process)
-        for place, column in enumerate(table.columns)
-        if (process := column.type.dialect_impl(dialect).bind_processor(dialect))
-    ]
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    marks = ", ".join("?" * len(table.columns))
-    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})", found
-
-
-async def _survey(services: Services) -> None:
-    """Let the planner know the tables, as its own survey would after such a load."""
-    async with services.db.transaction() as conn:
-        await conn.execute(text("ANALYZE"))
+        for table, found in rows.items():
+            names = [column.name for column in table.columns]
+            await driver.copy_records_to_table(table.name, records=[*found], columns=names)
 
 
 def _known(record: Registered, record_id: SourceRecordId, person: PersonId) -> Known:

@@ -15,7 +15,8 @@ import aiohttp
 from bench.floors import make_chart_file
 from bench.machine import percentile, print_table
 from bench.messages import chart
-from bench.process import Hub, free_port, running, running_hub
+from bench.process import Hub, running, running_hub
+from tests.support.ports import free_port
 
 WARM_UP = 20
 TARGET_MS = 5

@@ -16,10 +16,11 @@ from urllib.parse import quote
 from bench.asking import WARM_UP, Taken, ask
 from bench.charts import ChartLoader, Known, Loaded, observation_of
 from bench.machine import print_table
-from bench.process import Hub, cpu_seconds, free_port, memory_mb, running, running_hub
+from bench.process import Hub, cpu_seconds, memory_mb, running, running_hub
 from bench.read_floor import keep
 from hie.services import Services
 from hie.settings import load_settings
+from tests.support.ports import free_port
 from tests.support.postgres import running_server
 
 #: Requests a row with one client; with several, twice as many.
@@ -29,6 +30,8 @@ CLIENTS = (1, 8)
 ORGANIZATION = "urn:hie:bench|asking-clinic"
 #: Of the first analyte, which every chart has.
 CODE = "http://loinc.org|2345-7"
+#: Of an analyte that large charts alone have.
+RARE = "http://loinc.org|1742-6"
 EVERYTHING = "$everything, large chart"
 SEARCH = "Observation?patient&code, page of 20"
 TARGETS = {EVERYTHING: "5", SEARCH: "3 / 10"}
@@ -110,6 +113,12 @@ def _questions(loaded: Loaded) -> dict[str, list[str]]:
         "Patient?name&birthdate": [
             f"Patient?name={quote(k.family)}&birthdate={k.birth}" for k in small
         ],
+        "Observation?code, nobody's in particular, page of 20": [
+            f"Observation?code={CODE}&_count=20"
+        ],
+        "the same, newest first": [f"Observation?code={CODE}&_sort=-date&_count=20"],
+        "Observation?code that few have, page of 20": [f"Observation?code={RARE}&_count=20"],
+        "that one, newest first": [f"Observation?code={RARE}&_sort=-date&_count=20"],
     }
 
 

@@ -11,8 +11,9 @@ from bench.floors import commits_per_second
 from bench.machine import percentile, print_table
 from bench.messages import adt
 from bench.mllp import Tally, send_all
-from bench.process import cpu_seconds, free_port, running, running_hub, running_receiver
+from bench.process import cpu_seconds, running, running_hub, running_receiver
 from bench.work import wait_until_settled
+from tests.support.ports import free_port
 
 CONNECTIONS = (1, 16, 64)
 WARM_UP = 200

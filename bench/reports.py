@@ -3,14 +3,17 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.machine import percentile, print_table
 from bench.messages import oru
 from bench.mllp import send_all
-from bench.process import memory_mb, running_hub
-from bench.row_floor import SqliteRows
-from bench.work import database_file, wait_until_settled
+from bench.process import Hub, cpu_seconds, memory_mb, running_hub
+from bench.row_floor import PostgresRows, Rows, SqliteRows
+from bench.work import database_file, wait_until_none_waits, wait_until_settled
+from tests.support.postgres import running_server
 
 WARM_UP = 50
 CONNECTIONS = 4
@@ -21,42 +24,54 @@ BATCHES = (1, 16)
 
 
 def measure(folder: Path, *, count: int) -> None:
-    """Print the table of reports.
+    """Print the tables of reports.
 
     Args:
         folder: for the data of this run.
         count: reports.
     """
-    home = folder / "reports"
+    home = folder / "reports-sqlite"
     with running_hub(home) as hub:
-        asyncio.run(send_all(hub.mllp_port, [oru(n) for n in range(WARM_UP)], connections=1))
-        wait_until_settled(home)
         rows = SqliteRows(database_file(home), folder / "rows.db")
-        before = rows.counts()
-        messages = [oru(n) for n in range(WARM_UP, WARM_UP + count)]
-        started = time.perf_counter()
-        tally = asyncio.run(send_all(hub.mllp_port, messages, connections=CONNECTIONS))
-        states = wait_until_settled(home)
-        seconds = time.perf_counter() - started
-        memory = memory_mb(hub.pid)
+        _measure("SQLite", hub, rows, partial(wait_until_settled, home), count)
+    with (
+        running_server(is_durable=True) as server,
+        running_hub(folder / "reports-postgresql", server.url("postgres")) as hub,
+    ):
+        kept = PostgresRows(server.dsn())
+        _measure("PostgreSQL", hub, kept, partial(wait_until_none_waits, kept.states), count)
+
+
+def _measure(
+    title: str, hub: Hub, rows: Rows, settled: Callable[[], dict[str, int]], count: int
+) -> None:
+    asyncio.run(send_all(hub.mllp_port, [oru(n) for n in range(WARM_UP)], connections=1))
+    settled()
+    before, used = rows.counts(), cpu_seconds(hub.pid)
+    messages = [oru(n) for n in range(WARM_UP, WARM_UP + count)]
+    started = time.perf_counter()
+    tally = asyncio.run(send_all(hub.mllp_port, messages, connections=CONNECTIONS))
+    states = settled()
+    seconds, used = time.perf_counter() - started, cpu_seconds(hub.pid) - used
     if states.get("processed", 0) < count:
         sys.exit(f"not every report was processed: {states}")
     floors: dict[int, float] = {}
     for batch in BATCHES:
         written, floors[batch] = rows.insert_again(before, commits=max(1, count // batch))
     print_table(
-        f"ORU^R01 with 20 results, bytes in to searchable ({count} reports, "
-        f"{written // count} rows a report, hub at {memory:.0f} MB)",
-        ("", "reports/s", "ms each", "of the floor", "target"),
+        f"{title}: ORU^R01 with 20 results, bytes in to searchable ({count} reports, "
+        f"{written // count} rows a report, hub at {memory_mb(hub.pid):.0f} MB)",
+        ("", "reports/s", "ms each", "hub CPU ms each", "of the floor", "target"),
         [
             *(
-                (f"the same rows alone, {batch} reports a commit (floor)", *_rate(count, s), "", "")
-                for batch, s in floors.items()
+                (f"the same rows alone, {n} reports a commit (floor)", *_rate(count, s), "", "", "")
+                for n, s in floors.items()
             ),
-            ("acknowledged", *_rate(count, tally.seconds), "", ""),
+            ("acknowledged", *_rate(count, tally.seconds), "", "", ""),
             (
                 "searchable",
                 *_rate(count, seconds),
+                f"{used / count * 1000:.1f}",
                 f"{seconds / floors[1]:.1f} x",
                 f">= {TARGET_PER_SECOND}, <= {TARGET_RATIO} x",
             ),

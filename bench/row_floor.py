@@ -102,6 +102,15 @@ class PostgresRows:
         """Rows of each table now."""
         return asyncio.run(self._with(_counts))
 
+    def states(self) -> dict[str, int]:
+        """Messages of the journal by state."""
+
+        async def asked(connection: Any) -> dict[str, int]:
+            query = "SELECT state, count(*) FROM inbound_message GROUP BY state"
+            return {str(state): int(count) for state, count in await connection.fetch(query)}
+
+        return asyncio.run(self._with(asked))
+
     def insert_again(self, before: Mapping[str, int], *, commits: int) -> tuple[int, float]:
         """How many rows came since, and the seconds that inserting them takes."""
 

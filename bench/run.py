@@ -5,7 +5,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import everything, export, identity, ingest, match, parse, reads, receive, reports
+from bench import (
+    audit,
+    consent,
+    everything,
+    export,
+    identity,
+    ingest,
+    labels,
+    match,
+    parse,
+    reads,
+    receive,
+    reports,
+)
 from bench.machine import machine_line
 
 #: Name, measure, messages, requests or persons a row.
@@ -18,6 +31,9 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "reads": (reads.measure, 10_000),
     "export": (export.measure, 100),
     "match": (match.measure, 300),
+    "audit": (audit.measure, 5_000),
+    "consent": (consent.measure, 400),
+    "labels": (labels.measure, 400),
     "identity": (identity.measure, 20_000),
     "lookup": (identity.lookup, 20_000),
 }

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PATIENCE_SECONDS = 300
@@ -30,6 +30,17 @@ def reading(home: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def wait_until_none_waits(states: Callable[[], dict[str, int]]) -> dict[str, int]:
+    """The same as `wait_until_settled` of any database, by how many messages are in each state."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        found = states()
+        if not found.keys() & {"received", "open"}:
+            return found
+        time.sleep(10 * POLL_SECONDS)
+    raise TimeoutError("messages are still waiting")
 
 
 def wait_until_settled(home: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.keystore import KeyKind, KeyStore
 from hie.store.index import SearchIndex
+from hie.store.predicate import padded
 from hie.store.tables import resource, resource_log
 
 _CHUNK: Final = 500
@@ -147,7 +148,7 @@ class Changes:
         types, ids = sorted({kind for kind, _ in names}), sorted({key for _, key in names})
         found: dict[Name, Row[Any]] = {}
         for start in range(0, len(ids), _CHUNK):
-            bound = {"types": types, "ids": ids[start : start + _CHUNK]}
+            bound = {"types": padded(types), "ids": padded(ids[start : start + _CHUNK])}
             for row in await conn.execute(query, bound):
                 if (row.type_id, row.id) in names:
                     found[names[row.type_id, row.id]] = row

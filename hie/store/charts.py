@@ -23,12 +23,13 @@ from sqlalchemy import (
     and_,
     bindparam,
     literal_column,
-    not_,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.store.fences import first_in, no_place, no_range, records_of
 from hie.store.index import SearchIndex
 from hie.store.portion import Marks, Portion
 from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
@@ -129,7 +130,7 @@ class Charts:
             values: dict[str, Any] = {f"id_{n}": one for n, one in enumerate(listed)}
             values["type"] = self._index.type_id(type_name)
             rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-            found += await self._server.serve(conn, rows)
+            found += await self._server.serve(conn, residual, rows)
         return found
 
     async def marks(self, conn: AsyncConnection, residual: Residual, type_name: str) -> Marks:
@@ -180,7 +181,7 @@ class Charts:
         rows = (await conn.execute(query(form), values)).all()
         page = rows if portion.count is None else rows[: portion.count]
         following = page[-1].pk if len(rows) > len(page) else None
-        return await self._server.serve(conn, page), following
+        return await self._server.serve(conn, residual, page), following
 
     def _types(self, portion: Portion) -> list[int] | None:
         """The numbers of the types wanted, padded so that there are few lengths; None = all."""
@@ -195,29 +196,37 @@ class Charts:
 
     def _members_of(self, form: _Form) -> Select[Any]:
         r = resource.alias("r")
-        query = current(r).where(*self._is_member(r, form), *_wanted(r, form))
+        its = first_in(r.c.pk, self._members_in(r, form))
+        query = current(r).where(its, *self._is_told(r, form), *_wanted(r, form))
         return _paged(query, r, is_limited=form.is_limited)
 
     def _beyond_of(self, form: _Form) -> Select[Any]:
         r, t, s = (resource.alias(name) for name in "rts")
         is_named = and_(t.c.type_id == sp_ref.c.target_type_id, t.c.id == sp_ref.c.target_id)
+        # Begun at the references, which few members have: who holds one is looked at then.
+        holds = r.c.pk == no_range(sp_ref.c.resource_pk)
         targets = (
             select(t.c.pk)
-            .join_from(r, sp_ref, sp_ref.c.resource_pk == r.c.pk)
-            .join(t, and_(is_named, sp_ref.c.param_id != FORMER))
-            .where(*self._is_member(r, form), t.c.type_id != self._patient)
+            .join_from(sp_ref, r, holds)
+            .join(t, is_named)
+            .where(
+                first_in(sp_ref.c.resource_pk, self._members_in(r, form)),
+                sp_ref.c.param_id != FORMER,
+                *self._is_told(r, form),
+                t.c.type_id != self._patient,
+            )
         )
         if form.around is Around.PERSON:
             targets = targets.where(sp_ref.c.param_id == SUPPORTING)
             is_other: Any = and_(
-                s.c.type_id.in_(self._supporting),
+                no_place(s.c.type_id).in_(self._supporting),
                 or_(s.c.person_id.is_(None), s.c.person_id != _key()),
                 s.c.pk.not_in(_shared()),
             )
         else:
-            is_other = not_(self._of_visit(s))
+            is_other = s.c.pk.not_in(self._of_visit(s))
         query = current(s).where(
-            s.c.pk.in_(targets),
+            first_in(s.c.pk, targets),
             is_other,
             s.c.deleted.is_(False),
             self._visible(form.shape, s.name),
@@ -259,26 +268,28 @@ class Charts:
     def _of_type(self, r: Any, shape: Shape) -> list[Any]:
         return [r.c.type_id == _type(), r.c.deleted.is_(False), self._visible(shape, r.name)]
 
-    def _is_member(self, r: Any, form: _Form) -> list[Any]:
-        if form.around is Around.PERSON:
-            belongs: Any = or_(r.c.person_id == _key(), r.c.pk.in_(_shared()))
-        else:
-            belongs = self._of_visit(r)
+    def _is_told(self, r: Any, form: _Form) -> list[Any]:
+        """Whether a member is one that is told."""
         return [
-            belongs,
             r.c.type_id != self._patient,
             r.c.deleted.is_(False),
             self._visible(form.shape, r.name),
             *_in_care(r, form),
         ]
 
+    def _members_in(self, r: Any, form: _Form) -> Any:
+        """Keys of what is in the record."""
+        is_person = form.around is Around.PERSON
+        return records_of(r, [_key()]) if is_person else self._of_visit(r)
+
     def _of_visit(self, r: Any) -> Any:
-        """The Encounter itself, and whatever refers to it."""
+        """Keys of the Encounter itself, and of whatever refers to it."""
         pointing = select(sp_ref.c.resource_pk).where(
             sp_ref.c.target_id == _key(), sp_ref.c.target_type_id == self._encounter
         )
-        itself = and_(r.c.type_id == self._encounter, r.c.id == _key())
-        return or_(itself, r.c.pk.in_(pointing))
+        v = resource.alias(f"{r.name}_visit")
+        itself = select(v.c.pk).where(v.c.type_id == self._encounter, v.c.id == _key())
+        return union_all(itself, pointing)
 
 
 def _type() -> Any:
@@ -307,10 +318,10 @@ def _in_care(r: Any, form: _Form) -> list[Any]:
 
 
 def _wanted(r: Any, form: _Form) -> list[Any]:
-    where = [r.c.pk > bindparam("after", type_=BigInteger)]
+    where = [no_range(r.c.pk) > bindparam("after", type_=BigInteger)]
     if form.types:
         names = [bindparam(f"type_{n}", type_=Integer) for n in range(form.types)]
-        where.append(r.c.type_id.in_(names))
+        where.append(no_place(r.c.type_id).in_(names))
     if form.has_since:
         where.append(r.c.last_updated_us > bindparam("since_us", type_=BigInteger))
     return where

@@ -7,7 +7,7 @@ Spec: https://hl7.org/fhir/R4/search.html
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,10 @@ class SearchIndex:
         """Whether the type is of the directory: who and where, never about a patient."""
         return type_name in self._directory
 
+    def is_of_patients(self, type_name: str) -> bool:
+        """Whether the type stands in the compartment of patients; no directory entry does."""
+        return bool(self._places[type_name].compartment) and not self.is_directory(type_name)
+
     def param(self, type_name: str, name: str) -> SearchParam | None:
         """The parameter of that name, None where the type has none.
 
@@ -112,17 +116,18 @@ class SearchIndex:
 
     def values(self, resource: FhirJson) -> tuple[IndexValue, ...]:
         """The index rows of a resource, each once; references already point to hub ids."""
+        return tuple(dict.fromkeys(self.found(resource)))
+
+    def found(self, resource: FhirJson) -> Iterator[IndexValue]:
+        """The same, some of them perhaps several times."""
         plan = self._plans[resource["resourceType"]]
         readings, wholes = plan.readings, plan.wholes
-        found: dict[IndexValue, None] = {}
         for name, value in resource.items():
             for reading in readings.get(name, ()):
                 for leaf in reading.walk(value):
-                    for row in reading.convert(reading.field, leaf):
-                        found[row] = None
+                    yield from reading.convert(reading.field, leaf)
             for whole in wholes.get(name, ()):
-                found.update(dict.fromkeys(whole(resource)))
-        return tuple(found)
+                yield from whole(resource)
 
     @cached_property
     def table_digest(self) -> str:
@@ -221,7 +226,7 @@ def load_index(folder: Path) -> SearchIndex:
             raise bad(place, name, "a resource type of types.toml")
     everywhere = search.pop(EVERY_TYPE, {})
     rows = {name: {**everywhere, **search.get(name, {})} for name in type_ids}
-    plans = {name: compile_type(name, rows[name], ids) for name in type_ids}
+    plans = {name: compile_type(name, rows[name], ids, directory) for name in type_ids}
     places = {
         name: _Place(
             clinical=tuple(

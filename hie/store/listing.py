@@ -20,14 +20,14 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    or_,
     select,
     tuple_,
 )
 from sqlalchemy import exists as sql_exists
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hie.store.criteria import Criteria
+from hie.store.criteria import At, Criteria
+from hie.store.fences import in_records
 from hie.store.index import SearchIndex
 from hie.store.predicate import Shape, Visibility, bound, shape_of
 from hie.store.query import MAX_US, MIN_US, Query, Served
@@ -35,7 +35,7 @@ from hie.store.residual import Residual
 from hie.store.rows import SUPPORTING
 from hie.store.serving import ResourceServer
 from hie.store.statements import columns
-from hie.store.tables import compartment, resource, resource_version, sp_ref
+from hie.store.tables import resource, resource_version, sp_ref
 
 #: Ids in one IN list.
 AT_ONCE: Final = 256
@@ -179,7 +179,7 @@ class Listing:
         """Of these, what the caller may see now, each with its key, in the order of the keys."""
         rows = await self._of_pks(conn, residual, span, pks, self._statements.bodies)
         key = {(self._index.type_name(row.type_id), row.id): row.pk for row in rows}
-        served = await self._server.serve(conn, rows)
+        served = await self._server.serve(conn, residual, rows)
         return sorted(((key[one.type, one.id], one) for one in served), key=lambda pair: pair[0])
 
     async def _of_pks(
@@ -280,15 +280,13 @@ class _Statements:
         """Not kept: every filter is another statement."""
         r = resource.alias("r")
         visible = self._visible
-        met = (
-            self._criteria.expression(
-                r,
-                criterion,
-                query.persons,
-                lambda other, name: visible(shape, other.name, type_name=name),
-            )
-            for criterion in query.criteria
+        at = At(
+            r=r,
+            visible=lambda other, name: visible(shape, other.name, type_name=name),
+            persons=query.persons,
+            is_of_few=True,
         )
+        met = (self._criteria.expression(at, criterion) for criterion in query.criteria)
         whose = [] if query.persons is None else [r.c.person_id.in_(query.persons)]
         return select(r.c.pk).where(
             r.c.pk.in_(pks),
@@ -355,8 +353,7 @@ def _version(r: Any, v: Any) -> Any:
 
 def _in_records(r: Any, width: int) -> list[Any]:
     persons = [bindparam(f"p_{n}", type_=String) for n in range(width)]
-    shared = select(compartment.c.resource_pk).where(compartment.c.person_id.in_(persons))
-    return [or_(r.c.person_id.in_(persons), r.c.pk.in_(shared))]
+    return [in_records(r, persons)]
 
 
 def _pks(width: int) -> list[Any]:

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import DataKey
 from hie.kernel.fhir import FhirJson
 from hie.keystore import KeyStore
-from hie.store.body import decode, persons_named
+from hie.store.body import Opened, decode, persons_named
 from hie.store.index import SearchIndex
+from hie.store.predicate import padded
 from hie.store.statements import current
 from hie.store.tables import compartment, resource, resource_version
 
@@ -24,6 +25,20 @@ _RESOURCE = resource.alias("r")
 _CURRENT = current(_RESOURCE).where(
     _RESOURCE.c.type_id.in_(bindparam("types", type_=SmallInteger, expanding=True)),
     _RESOURCE.c.id.in_(bindparam("ids", type_=String, expanding=True)),
+)
+_R = resource.c
+_VERSIONS = select(
+    _R.type_id,
+    _R.id,
+    _R.version,
+    _R.last_updated_us,
+    _R.deleted,
+    _R.source_id,
+    _R.person_id,
+    _R.message_id,
+).where(
+    _R.type_id.in_(bindparam("types", type_=SmallInteger, expanding=True)),
+    _R.id.in_(bindparam("ids", type_=String, expanding=True)),
 )
 Rows = Sequence[Row[Any]]
 
@@ -84,7 +99,7 @@ class ResourceLoader:
         found: dict[tuple[str, str], Stored] = {}
         types, ids = sorted({kind for kind, _ in names}), sorted({key for _, key in names})
         for start in range(0, len(ids), _CHUNK):
-            bound = {"types": types, "ids": ids[start : start + _CHUNK]}
+            bound = {"types": padded(types), "ids": padded(ids[start : start + _CHUNK])}
             fetched = await conn.execute(_CURRENT, bound)
             rows = [row for row in fetched if (row.type_id, row.id) in names]
             found |= {names[(s[0].type_id, s[0].id)]: s[1] for s in await self._stored(conn, rows)}
@@ -97,24 +112,10 @@ class ResourceLoader:
         names = {(self._index.type_id(name), key): (name, key) for name, key in wanted}
         ids = sorted({key for _, key in names})
         found: dict[tuple[str, str], Head] = {}
-        c = resource.c
+        types = sorted({kind for kind, _ in names})
         for start in range(0, len(ids), _CHUNK):
-            rows = await conn.execute(
-                select(
-                    c.type_id,
-                    c.id,
-                    c.version,
-                    c.last_updated_us,
-                    c.deleted,
-                    c.source_id,
-                    c.person_id,
-                    c.message_id,
-                ).where(
-                    c.type_id.in_({kind for kind, _ in names}),
-                    c.id.in_(ids[start : start + _CHUNK]),
-                )
-            )
-            for row in rows:
+            bound = {"types": padded(types), "ids": padded(ids[start : start + _CHUNK])}
+            for row in await conn.execute(_VERSIONS, bound):
                 if (row.type_id, row.id) in names:
                     found[names[row.type_id, row.id]] = Head(
                         version=row.version,
@@ -196,8 +197,10 @@ class ResourceLoader:
             return None
         row = rows[0]
         body = self._open(row, await self._keys.by_ids(conn, {row.key_id}))
-        others = await self._others(conn, [row], [persons_named(body)])
-        records = [record, *(other for _, other in others.get(row.pk, ()))]
+        records = Opened(body).records
+        if not records:
+            others = await self._others(conn, [row], [persons_named(body)])
+            records = (record, *(other for _, other in others.get(row.pk, ())))
         return decode(body, resource_id=resource_id, records=records)
 
     async def written_by(
@@ -230,10 +233,11 @@ class ResourceLoader:
             DBAPIError: PostgreSQL: another transaction writes one of them; come again.
         """
         r = resource.alias("r")
-        query = current(r).where(r.c.pk > after, r.c.pk <= last, r.c.deleted.is_(False))
-        query = query.where(r.c.type_id.in_(types)).order_by(r.c.pk).limit(limit)
-        rows = (await conn.execute(query.with_for_update(of=r, nowait=True))).all()
-        pks = [row.pk for row in rows]
+        held = select(r.c.pk).where(r.c.pk > after, r.c.pk <= last, r.c.deleted.is_(False))
+        held = held.where(r.c.type_id.in_(types)).order_by(r.c.pk).limit(limit)
+        pks = (await conn.execute(held.with_for_update(nowait=True))).scalars().all()
+        # Read once they are held: a body written in between is not looked up by who waited for it.
+        rows = (await conn.execute(current(r).where(r.c.pk.in_(pks)).order_by(r.c.pk))).all()
         shared = select(compartment).where(compartment.c.resource_pk.in_(pks))
         others: dict[int, list[tuple[int, str]]] = {}
         for row in await conn.execute(shared.with_for_update(nowait=True)):

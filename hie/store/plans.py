@@ -34,7 +34,7 @@ ROW_KEYS: Final = frozenset(
 )
 #: Raised where a converter of a type begins to make other rows of the same elements: what was
 #: stored before is then read again.
-READERS: Final[Mapping[str, int]] = MappingProxyType({})
+READERS: Final[Mapping[str, int]] = MappingProxyType({"reference": 2})
 #: Starts the path of a component that stands outside the element of the others.
 WHOLE: Final = "%resource."
 
@@ -56,6 +56,7 @@ class SearchParam:
         targets: the types a reference may point to; () = any.
         is_contact: values are telephone numbers and addresses, compared by `blind.contact`.
         is_sound: values are compared by `extract.sounds_of`.
+        is_moment: of a date that is kept as keyed hashes: also by its time of day.
         person: "first" or "any" where a reference to a Patient is answered by the
             resource's person; else "".
         components: of a composite, the parameters of the type that its parts are of, in the
@@ -71,6 +72,7 @@ class SearchParam:
     targets: tuple[str, ...] = ()
     is_contact: bool = False
     is_sound: bool = False
+    is_moment: bool = False
     person: str = ""
     components: tuple[str, ...] = ()
 
@@ -120,13 +122,19 @@ class TypePlan:
     wholes: Mapping[str, tuple[Whole, ...]]
 
 
-def compile_type(type_name: str, rows: Mapping[str, Row], ids: Mapping[str, int]) -> TypePlan:
+def compile_type(
+    type_name: str,
+    rows: Mapping[str, Row],
+    ids: Mapping[str, int],
+    public: frozenset[str] = frozenset(),
+) -> TypePlan:
     """The plan of a resource type.
 
     Args:
         type_name: for the place in errors.
         rows: the type's rows of the table, with those of every type.
         ids: the numbers of parameters.
+        public: types that are everybody's to see.
 
     Raises:
         HieError: INVALID naming the row and what is expected there.
@@ -136,7 +144,7 @@ def compile_type(type_name: str, rows: Mapping[str, Row], ids: Mapping[str, int]
     readings: dict[str, tuple[Reading, ...]] = {}
     wholes: dict[str, tuple[Whole, ...]] = {}
     for name, row in rows.items():
-        key, fields = f"{type_name}.{name}", _fields(name, row, ids)
+        key, fields = f"{type_name}.{name}", _fields(name, row, ids, public)
         if row["type"] == "composite":
             for first, whole in _composites(key, row, rows, ids):
                 wholes[first] = (*wholes.get(first, ()), whole)
@@ -213,13 +221,16 @@ def _param(name: str, row: Row, rows: Mapping[str, Row], ids: Mapping[str, int])
         targets=tuple(row.get("targets", ())),
         is_contact=row.get("as") == "contact",
         is_sound=row.get("as") == "sound",
+        is_moment=row.get("as") == "moment",
         person=row.get("person", ""),
         components=tuple(row.get("components", ()))
         or tuple(itertools.chain.from_iterable(rows[c].get("components", ()) for c in covered[:1])),
     )
 
 
-def _fields(name: str, row: Row, ids: Mapping[str, int]) -> tuple[Field, ...]:
+def _fields(
+    name: str, row: Row, ids: Mapping[str, int], public: frozenset[str] = frozenset()
+) -> tuple[Field, ...]:
     """One field, or one for each code system that the values may be of."""
     systems = row.get("system", "")
     return tuple(
@@ -230,6 +241,7 @@ def _fields(name: str, row: Row, ids: Mapping[str, int]) -> tuple[Field, ...]:
             is_contact=row.get("as") == "contact",
             is_blind=bool(row.get("blind")),
             is_person=bool(row.get("person")),
+            public=public,
         )
         for system in (systems if isinstance(systems, list) else [systems])
     )

@@ -7,98 +7,106 @@ for each request it cost 100 ms; as text it costs nothing. Only the repository u
 """
 
 # ruff: noqa: S608 - the text is made of constants, aliases and whole numbers; values are bound
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
-from hie.store.residual import DIRECTORY_TYPES, DOCUMENT_TYPES, DefaultRule, Residual
+from hie.store.index import SearchIndex
+from hie.store.owed import NUMBERS, Owed, bound_of, gained, owed_by
+from hie.store.residual import (
+    DIRECTORY_TYPES,
+    DOCUMENT_TYPES,
+    WHOEVER,
+    DefaultRule,
+    Denials,
+    Residual,
+)
+from hie.store.speaking import ASKED, exists, lifted, speaks
 
+T = TypeVar("T")
 #: The type that is seen with the documents which refer to it.
 CONTENT: Final = "Binary"
+#: The type that is seen with what it is of.
+WITNESS: Final = "Provenance"
 #: Bits a label mask may use; the complement of a mask must stay a positive 64-bit number.
 ALL_BITS: Final = (1 << 62) - 1
 _NOBODY: Final = ("",)  # an IN list must not be empty; no grantee, purpose or source is ""
-
-_ASKED: Final = """
-({rule}.grantee IS NULL OR {rule}.grantee IN :v_grantees)
-AND ({rule}.purpose IS NULL OR {rule}.purpose IN :v_purposes)
-AND ({rule}.action IS NULL OR {rule}.action = :v_action)
-AND ({rule}.valid_from_us IS NULL OR {rule}.valid_from_us <= :v_now_us)
-AND ({rule}.valid_to_us IS NULL OR {rule}.valid_to_us > :v_now_us)"""
-
-_ABOUT: Final = """
-({rule}.type_id IS NULL OR {rule}.type_id = {r}.type_id)
-AND ({rule}.source_id IS NULL OR {rule}.source_id = {r}.source_id)
-AND ({rule}.instance IS NULL OR {rule}.instance = {r}.id)
-AND ({rule}.record_id IS NULL OR {rule}.record_id = {record})
-AND ({rule}.code_set IS NULL OR EXISTS (SELECT 1 FROM sp_token t JOIN consent_code k
-  ON k.system = t.system AND k.code = t.code
-  WHERE t.resource_pk = {r}.pk AND k.code_set = {rule}.code_set))
-AND ({rule}.author IS NULL OR EXISTS (SELECT 1 FROM sp_ref f
-  WHERE f.resource_pk = {r}.pk AND {rule}.author LIKE '%/' || f.target_id))
-AND ({rule}.encounter IS NULL OR {rule}.encounter LIKE '%/' || {r}.id
-  OR EXISTS (SELECT 1 FROM sp_ref f
-    WHERE f.resource_pk = {r}.pk AND {rule}.encounter LIKE '%/' || f.target_id))
-AND (({rule}.date_lo_us IS NULL AND {rule}.date_hi_us IS NULL)
-  OR (({r}.clinical_lo_us IS NULL AND {r}.clinical_hi_us IS NULL) AND {undated})
-  OR (({r}.clinical_lo_us IS NOT NULL OR {r}.clinical_hi_us IS NOT NULL)
-    AND ({rule}.date_lo_us IS NULL OR {r}.clinical_hi_us IS NULL
-      OR {r}.clinical_hi_us >= {rule}.date_lo_us)
-    AND ({rule}.date_hi_us IS NULL OR {r}.clinical_lo_us IS NULL
-      OR {r}.clinical_lo_us <= {rule}.date_hi_us)))"""
 
 #: What a rule asks of a resource's content; only the current one's is in the index.
 _LOOKS_INSIDE: Final = """(x.code_set IS NOT NULL OR x.author IS NOT NULL
   OR x.encounter IS NOT NULL OR x.date_lo_us IS NOT NULL OR x.date_hi_us IS NOT NULL)"""
 
-_PERMIT_LABELS: Final = (
-    "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) = {r}.label_mask)"
-)
-_DENY_LABELS: Final = "({rule}.label_mask IS NULL OR ({r}.label_mask & {rule}.label_mask) <> 0)"
-
 _TEXTS: Final = ("v_action", "v_self")
-_LISTS: Final = ("v_grantees", "v_purposes", "v_own_sources")
+_LISTS: Final = ("v_grantees", "v_purposes", "v_own_sources", "v_only_persons")
 
-#: What of a residual decides the predicate's text: own sources, self, steward, hard bits,
-#: defaults, and how long its lists are. Lists are padded, so that there are few lengths; an
-#: IN list of open length would make the driver rewrite the whole text for every request.
-Shape = tuple[bool, bool, bool, tuple[int, ...], tuple[DefaultRule, ...], tuple[int, ...]]
+#: What of a residual decides the predicate's text: own sources, what is withheld of the own
+#: record (None = asks for none), steward, hard bits, defaults, whether it is about some persons
+#: only, which denials count, what is pending, and how long its lists are. Lists
+#: are padded, so that there are few lengths; an IN list of open length would make the driver
+#: rewrite the whole text for every request.
+Shape = tuple[
+    *tuple[bool, int | None, bool, tuple[int, ...], tuple[DefaultRule, ...]],
+    *tuple[bool, Denials, Owed | None, tuple[int, ...]],
+]
 
 
 def shape_of(residual: Residual) -> Shape:
     """The residual's shape: statements of one shape differ in their bound values only."""
     return (
         bool(residual.own_sources),
-        residual.self_person is not None,
+        None if residual.self_person is None else residual.withheld_mask,
         residual.sees_source_records,
         residual.hard_bits,
         residual.defaults,
+        residual.only_persons is not None,
+        residual.denials,
+        owed_by(residual),
         tuple(len(values) for values in _lists(residual)),
     )
 
 
-def padded(values: Sequence[str]) -> list[str]:
+def padded(values: Sequence[T]) -> list[T]:
     """The values, the last one repeated until their number is a power of two."""
     length = 1 << (len(values) - 1).bit_length()
     return [*values, *([values[-1]] * (length - len(values)))]
 
 
 def _lists(residual: Residual) -> list[list[str]]:
-    found = (residual.grantees, residual.purposes, residual.own_sources)
+    only = residual.only_persons or frozenset()
+    grantees = residual.grantees | {WHOEVER}
+    found = (grantees, residual.purposes, residual.own_sources, only)
     return [padded(sorted(values) or _NOBODY) for values in found]
 
 
 def bound(residual: Residual) -> Mapping[str, Any]:
     """The values a statement with this residual's predicate is run with."""
     values: dict[str, Any] = {"v_action": residual.action, "v_now_us": residual.now_us}
+    unasked = {
+        "v_own_sources": not residual.own_sources,
+        "v_only_persons": residual.only_persons is None,
+    }
     for name, listed in zip(_LISTS, _lists(residual), strict=True):
-        if name != "v_own_sources" or residual.own_sources:
+        if not unasked.get(name):
             values |= {f"{name}_{n}": value for n, value in enumerate(listed)}
     if residual.self_person is not None:
         values["v_self"] = residual.self_person
+    if owed_by(residual):
+        values |= bound_of(residual.pending)
     return values
+
+
+def visibility_of(index: SearchIndex) -> "Visibility":
+    """The predicate over the types and parameters of a hub."""
+    targets = index.param(WITNESS, "target")
+    public = {name for name in index.types if index.is_directory(name)}
+    return Visibility(
+        {name: index.type_id(name) for name in index.types},
+        targets.param_ids if targets else (),
+        {index.type_id(name) for name in public | {"Patient"}},
+    )
 
 
 class Visibility:
@@ -106,13 +114,26 @@ class Visibility:
 
     Args:
         type_ids: the small ids of resource types.
+        targets: numbers of the parameter that says what a Provenance is of; () = not looked at.
+        aside: types that make no Provenance one of something.
     """
 
-    def __init__(self, type_ids: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        type_ids: Mapping[str, int],
+        targets: Collection[int] = (),
+        aside: Collection[int] = (),
+    ) -> None:
         self._directory = ", ".join(str(type_ids[name]) for name in sorted(DIRECTORY_TYPES))
         self._patient = type_ids["Patient"]
         self._content = type_ids[CONTENT]
         self._documents = ", ".join(str(type_ids[name]) for name in sorted(DOCUMENT_TYPES))
+        self._witness = type_ids[WITNESS]
+        self._type_ids = dict(type_ids)
+        self._targets = _listed(targets)
+        self._aside = _listed([*aside, -1])
+        # Seen with others themselves: no statement is to nest one more predicate for them.
+        self._unasked = _listed([*aside, self._content, self._witness])
         self.visible = cache(self._visible)
 
     def _visible(self, shape: Shape, r: str, v: str = "", type_name: str = "") -> TextClause:
@@ -127,13 +148,28 @@ class Visibility:
             type_name: the one type the alias is held to, if so: what concerns other types is
                 left out, for statements that nest predicates grow too deep to be parsed.
         """
+        shape = self._numbered(shape)
         sql = self._seen(shape, r)
         if type_name in ("", CONTENT):
             sql = f"({sql}\nAND {self._document_seen(shape, r)})"
+        if type_name in ("", WITNESS) and self._targets:
+            sql = f"({sql}\nAND {self._witness_seen(shape, r)})"
         if v:
-            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask)")
+            older = gained(shape[-2], r, v)
+            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask | {v}.label_mask{older})")
             sql = f"({sql}\nAND {_is_judged_alike(shape, r, v)})"
         return _bindable(sql, shape)
+
+    def _numbered(self, shape: Shape) -> Shape:
+        """The shape with the types of the regime's rules as their numbers."""
+        defaults = tuple(
+            rule if rule.types is None else replace(rule, types=self._numbers(rule.types))
+            for rule in shape[4]
+        )
+        return (*shape[:4], defaults, *shape[5:])
+
+    def _numbers(self, types: frozenset[str]) -> frozenset[str]:
+        return frozenset(str(self._type_ids[name]) for name in types if name in self._type_ids)
 
     def _document_seen(self, shape: Shape, r: str) -> str:
         """What documents refer to as their content is seen with one of them, never alone.
@@ -149,8 +185,23 @@ class Visibility:
         seen = self._seen(shape, "doc", is_shared=False)
         own = f" OR {r}.source_id IN :v_own_sources" if shape[0] else ""
         return (
-            f"({r}.type_id <> {self._content}{own} OR NOT EXISTS ({documents})"
-            f"\nOR EXISTS ({documents} AND held.param_id = 0 AND {seen}))"
+            f"({r}.type_id <> {self._content}{own} OR NOT {exists(documents)}"
+            f"\nOR {exists(f'{documents} AND held.param_id = 0 AND {seen}')})"
+        )
+
+    def _witness_seen(self, shape: Shape, r: str) -> str:
+        """A Provenance is seen with something it is of, if it is of more than a Patient."""
+        targets = (
+            "SELECT 1 FROM sp_ref w{} WHERE w.resource_pk = {}.pk"
+            f" AND w.param_id IN ({self._targets}) AND w.target_type_id NOT IN ({{}})"
+        )
+        joined = " JOIN resource tgt ON tgt.type_id = w.target_type_id AND tgt.id = w.target_id"
+        seen = self._seen(shape, "tgt", is_shared=False)
+        own = f" OR {r}.source_id IN :v_own_sources" if shape[0] else ""
+        return (
+            f"({r}.type_id <> {self._witness}{own}"
+            f" OR NOT {exists(targets.format('', r, self._aside))}"
+            f"\nOR {exists(f'{targets.format(joined, r, self._unasked)} AND {seen}')})"
         )
 
     def _seen(self, shape: Shape, r: str, *, is_shared: bool = True) -> str:
@@ -160,37 +211,48 @@ class Visibility:
         its source alone. SQLite reads no text of more than some hundred open ends, and the
         content of such documents would need more.
         """
-        has_own, has_self, is_steward, *_ = shape
+        has_own, withheld, is_steward, *_ = shape
         ways = [f"({r}.person_id IS NULL AND {r}.type_id IN ({self._directory}))"]
         if has_own:
             ways.append(f"{r}.source_id IN :v_own_sources")
         if is_steward:
             ways.append(f"{r}.type_id = {self._patient}")
-        if has_self:
-            alone = f"NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk)"
-            ways.append(f"({r}.person_id = :v_self AND {alone})")
+        others = f"SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
+        if withheld is not None:
+            own = _is_own(withheld, f"{r}.person_id", r)
+            ways.append(f"({own} AND NOT {exists(others)})")
+        if is_shared:
+            others = f"{others} AND NOT {_person_permits(shape, 'o.person_id', r)}"
         ways.append(
             f"{r}.person_id IS NOT NULL AND {_person_permits(shape, f'{r}.person_id', r)}"
-            f" AND NOT EXISTS (SELECT 1 FROM compartment o WHERE o.resource_pk = {r}.pk"
-            + (f" AND NOT {_person_permits(shape, 'o.person_id', r)})" if is_shared else ")")
+            f" AND NOT {exists(others)}"
         )
-        return "(" + "\nOR ".join(ways) + ")"
+        sql = "(" + "\nOR ".join(ways) + ")"
+        if more := gained(shape[-2], r):
+            sql = sql.replace(f"{r}.label_mask", f"({r}.label_mask{more})")
+        return sql
 
 
 def _is_judged_alike(shape: Shape, r: str, v: str) -> str:
     """Whether what the rules say of a resource as it is now holds for a version of it."""
-    has_own, has_self, *_ = shape
+    has_own, withheld, *_ = shape
     others = f"SELECT o.person_id FROM compartment o WHERE o.resource_pk = {r}.pk"
     ways = [f"{v}.body_version = {r}.body_version"]
     if has_own:
         ways.append(f"{r}.source_id IN :v_own_sources")
-    if has_self:
-        ways.append(f"({r}.person_id = :v_self AND NOT EXISTS ({others}))")
-    ways.append(
-        f"NOT EXISTS (SELECT 1 FROM consent_rule x WHERE (x.person_id = {r}.person_id"
-        f" OR x.person_id IN ({others})) AND {_ASKED.format(rule='x')}\nAND {_LOOKS_INSIDE})"
+    if withheld is not None:
+        own = _is_own(withheld, f"{r}.person_id", r)
+        ways.append(f"({own} AND NOT {exists(others)})")
+    rules = (
+        f"SELECT 1 FROM consent_rule x WHERE (x.person_id = {r}.person_id"
+        f" OR x.person_id IN ({others})) AND {ASKED.format(rule='x')}\nAND {_LOOKS_INSIDE}"
     )
+    ways.append(f"NOT {exists(rules)}")
     return "(" + "\nOR ".join(ways) + ")"
+
+
+def _listed(numbers: Collection[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers))
 
 
 def _bindable(sql: str, shape: Shape) -> TextClause:
@@ -201,71 +263,56 @@ def _bindable(sql: str, shape: Shape) -> TextClause:
             each = [f"{name}_{n}" for n in range(length)]
             sql = sql.replace(f":{name}", f"({', '.join(f':{one}' for one in each)})")
             names |= dict.fromkeys(each, String)
-    texts = [bindparam(name, type_=kind) for name, kind in names.items()]
+    texts: list[Any] = [bindparam(name, type_=kind) for name, kind in names.items()]
+    texts += [bindparam(name, type_=BigInteger) for name in NUMBERS if f":{name}" in sql]
     return text(sql).bindparams(*texts, bindparam("v_now_us", type_=BigInteger))
 
 
 def _person_permits(shape: Shape, person: str, r: str) -> str:
-    _, has_self, _, hard_bits, defaults, _ = shape
-    lifted = "".join(f"{_lifted(person, r, bit)}\nAND " for bit in hard_bits)
+    _, withheld, _, hard_bits, defaults, is_confined, denials, *_ = shape
+    only = f"{person} IN :v_only_persons AND " if is_confined else ""
+    unheld = "".join(f"{lifted(person, r, bit)}\nAND " for bit in hard_bits)
     permitted = (
-        f"{lifted}NOT {_speaks(person, r, 'deny')}\n"
-        f"AND ({_default_permits(defaults, r)} OR {_speaks(person, r, 'permit')})"
+        f"{only}{unheld}{_undenied(person, r, denials)}"
+        f"({_default_permits(defaults, r)} OR {speaks(person, r, 'permit')})"
     )
-    return f"({person} = :v_self OR {permitted})" if has_self else f"({permitted})"
+    own = "" if withheld is None else f"{_is_own(withheld, person, r)} OR "
+    return f"({own}{permitted})"
 
 
-def _lifted(person: str, r: str, bit: int) -> str:
-    return (
-        f"(({r}.label_mask & {bit}) = 0 OR EXISTS (SELECT 1 FROM consent_rule l"
-        f" WHERE l.person_id = {person} AND l.effect = 'lift' AND (l.label_mask & {bit}) <> 0"
-        f" AND {_ASKED.format(rule='l')} AND {_about('l', person, r, '1 = 0')}))"
-    )
+def _undenied(person: str, r: str, denials: Denials) -> str:
+    """Whether no denial speaks, of those that count; ends where another condition may follow."""
+    if denials == "none":
+        return ""
+    return f"NOT {speaks(person, r, 'deny', is_named=denials == 'named')}\nAND "
 
 
-def _speaks(person: str, r: str, effect: str) -> str:
-    """Whether a rule of that effect matches and none below it in its consent does."""
-    return (
-        f"EXISTS (SELECT 1 FROM consent_rule a WHERE a.person_id = {person}"
-        f" AND a.effect = '{effect}' AND {_matches('a', person, r, effect)}"
-        f" AND NOT EXISTS (SELECT 1 FROM consent_rule d WHERE d.person_id = {person}"
-        " AND d.consent_id = a.consent_id AND d.path <> a.path AND d.path LIKE a.path || '%'"
-        f" AND (d.effect IN ('permit', 'spare') AND {_matches('d', person, r, 'permit')}"
-        f" OR d.effect = 'deny' AND {_matches('d', person, r, 'deny')})))"
-    )
-
-
-def _about(rule: str, person: str, r: str, undated: str) -> str:
-    # Whose column it is says under which of their records the resource is filed.
-    record = person.replace("person_id", "source_record_id")
-    return _ABOUT.format(rule=rule, r=r, record=record, undated=undated)
-
-
-def _matches(rule: str, person: str, r: str, effect: str) -> str:
-    labels = _DENY_LABELS if effect == "deny" else _PERMIT_LABELS
-    undated = "1 = 1" if effect == "deny" else "1 = 0"
-    parts = (
-        labels.format(rule=rule, r=r),
-        _ASKED.format(rule=rule),
-        _about(rule, person, r, undated),
-    )
-    return "\nAND ".join(parts)
+def _is_own(withheld: int, person: str, r: str) -> str:
+    """Whether who asks sees it as the own record, or as far as they may in another's place."""
+    own = f"{person} = :v_self"
+    return f"({own} AND ({r}.label_mask & {withheld}) = 0)" if withheld else own
 
 
 def _default_permits(defaults: tuple[DefaultRule, ...], r: str) -> str:
-    permits = [
-        "1 = 1"
-        if rule.label_mask is None
-        else f"({r}.label_mask & {ALL_BITS & ~rule.label_mask}) = 0"
-        for rule in defaults
-        if rule.effect == "permit"
-    ]
-    denies = [
-        "1 = 1" if rule.label_mask is None else f"({r}.label_mask & {rule.label_mask}) <> 0"
-        for rule in defaults
-        if rule.effect == "deny"
-    ]
+    permits = [_default(rule, r) for rule in defaults if rule.effect == "permit"]
+    denies = [_default(rule, r) for rule in defaults if rule.effect == "deny"]
     if not permits:
         return "1 = 0"
     refused = f" AND NOT ({' OR '.join(denies)})" if denies else ""
     return f"(({' OR '.join(permits)}){refused})"
+
+
+def _default(rule: DefaultRule, r: str) -> str:
+    """Whether a rule of the regime is about a resource; its types are numbers here."""
+    parts = []
+    if rule.label_mask is not None and rule.effect == "permit":
+        parts.append(f"({r}.label_mask & {ALL_BITS & ~rule.label_mask}) = 0")
+    elif rule.label_mask is not None:
+        parts.append(f"({r}.label_mask & {rule.label_mask}) <> 0")
+    if rule.types is not None:
+        parts.append(f"{r}.type_id IN ({', '.join(sorted(rule.types)) or 'NULL'})")
+    if rule.sources is not None:
+        # Names of sources as the settings take them: letters, digits, dots, dashes.
+        names = ", ".join(f"'{name}'" for name in sorted(rule.sources)) or "NULL"
+        parts.append(f"{r}.source_id IN ({names})")
+    return f"({' AND '.join(parts)})" if parts else "1 = 1"

@@ -5,6 +5,7 @@ A `Query` is an AND of the criteria of `hie.store.criterion`.
 Spec: https://hl7.org/fhir/R4/search.html
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -162,6 +163,7 @@ class Served:
         label_mask: the consent labels, bits of `config/sensitivity/labels.toml`.
         is_deleted: a tombstone of a history; `body` is then empty.
         built_of: source records that a golden Patient was built of.
+        masks: of those that have labels, whose each is and which they are.
     """
 
     type: str
@@ -176,6 +178,14 @@ class Served:
     body: bytes = b""
     is_deleted: bool = False
     built_of: tuple[str, ...] = ()
+    masks: tuple[tuple[str, int], ...] = ()
+
+    def labels_of_others(self, sources: Collection[str]) -> int:
+        """What of a golden Patient's labels comes from records of none of these sources."""
+        mask = 0
+        for source, labels in self.masks:
+            mask |= 0 if source in sources else labels
+        return mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from hie.store.index import SearchIndex
 from hie.store.linked import LinkedResources
 from hie.store.listing import Listing
 from hie.store.loader import Rows
+from hie.store.masking import Masking
 from hie.store.order import After, Key, bound_after
 from hie.store.origins import VersionOrigin
 from hie.store.predicate import Visibility, bound, padded, shape_of
@@ -27,10 +28,13 @@ from hie.store.searches import Built, SearchStatements
 from hie.store.serving import ResourceServer
 from hie.store.statements import Statements
 from hie.store.tables import resource, resource_version
+from hie.store.veil import Veil
+from hie.store.walks import Pace, Walks
 
 MAX_VERSION = 2**31 - 1
 #: Source records in one IN list.
 _PERSONS_AT_ONCE = 256
+_PACE = Pace()
 _NEWEST = select(func.max(resource.c.pk))
 
 
@@ -62,19 +66,25 @@ class ResourceRepository(ResourceServer):
 
     Args:
         security: label mask to the codings of `meta.security`, JSON joined by commas.
+        masking: what is left of a resource without some of its references.
+        pace: of searches that name nobody.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a read is made of
         self,
         keys: KeyStore,
         index: SearchIndex,
         visibility: Visibility,
         criteria: Criteria,
         security: Callable[[int], bytes],
+        masking: Masking,
+        *,
+        pace: Pace = _PACE,
     ) -> None:
-        super().__init__(keys, index, security)
+        super().__init__(keys, index, security, Veil(index, visibility, masking))
         self._statements = Statements(index, visibility)
         self._searches = SearchStatements(index, visibility, criteria)
+        self._walks = Walks(self._searches, criteria, index, pace)
         #: Follows references, for what a page includes.
         self.linked = LinkedResources(self, index, visibility)
         #: Tells what became of the resources of a type.
@@ -89,7 +99,7 @@ class ResourceRepository(ResourceServer):
         values = {"type_id": self._index.type_id(type_name), "id": resource_id}
         query = self._statements.read(shape_of(residual))
         rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-        served = await self.serve(conn, rows)
+        served = await self.serve(conn, residual, rows)
         return served[0] if served else None
 
     async def versions(  # noqa: PLR0913 - one history, narrowed by keywords
@@ -117,7 +127,7 @@ class ResourceRepository(ResourceServer):
         found: list[Served] = []
         while True:
             rows = (await conn.execute(query, {**values, **bound(residual)})).all()
-            found += await self.serve(conn, rows)
+            found += await self.serve(conn, residual, rows)
             if len(rows) < count or len(found) >= count:
                 return found[:count]
             values["last"] = rows[-1].version - 1
@@ -152,11 +162,10 @@ class ResourceRepository(ResourceServer):
         self, conn: AsyncConnection, residual: Residual, query: Query, after: After | None = None
     ) -> Found:
         """One page of a search over a type other than Patient, from behind a place."""
-        built = self._searches.page(query, residual, is_after=after is not None)
-        rows = await self._behind(conn, built, residual, query.count, after)
+        rows, order = await self._walks.page(conn, residual, query, after)
         page = rows[: query.count]
-        served = tuple(await self.serve(conn, page))
-        keys = {row.id: Key(values=built.order.keys(row), tie=row.pk) for row in page}
+        served = tuple(await self.serve(conn, residual, page))
+        keys = {row.id: Key(values=order.keys(row), tie=row.pk) for row in page}
         return Found(
             served=served,
             keys=tuple(keys[one.id] for one in served),
@@ -214,7 +223,7 @@ class ResourceRepository(ResourceServer):
         values = {f"person_{n}": person for n, person in enumerate(listed)}
         rows = (await conn.execute(query, {**values, **bound(residual)})).all()
         found: dict[str, list[Served]] = {}
-        for served in await self.serve(conn, rows):
+        for served in await self.serve(conn, residual, rows):
             found.setdefault(served.person_id, []).append(served)
         return found
 

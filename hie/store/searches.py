@@ -22,13 +22,15 @@ from sqlalchemy import (
     select,
 )
 
-from hie.store.criteria import Criteria
+from hie.store.criteria import At, Criteria
+from hie.store.fences import also_about, also_in, among, first_in, no_place, no_range, records_of
 from hie.store.index import SearchIndex
-from hie.store.joins import Visible, about
+from hie.store.joins import Visible
+from hie.store.leading import first_of, lead, leading
 from hie.store.order import Order, of_persons, of_resources
 from hie.store.predicate import Shape as Sight
 from hie.store.predicate import Visibility, shape_of
-from hie.store.query import Chain, Criterion, Has, Missing, Query
+from hie.store.query import About, Chain, Criterion, Has, Ids, Missing, Query
 from hie.store.residual import Residual
 from hie.store.shapes import Slot, shape_of_query, with_slots
 from hie.store.statements import current
@@ -59,14 +61,24 @@ class SearchStatements:
         self._criteria = criteria
         self._kinds = {
             "page": lru_cache(_KEPT)(self._page),
+            "among": lru_cache(_KEPT)(self._among),
             "count": lru_cache(_KEPT)(self._count),
             "persons": lru_cache(_KEPT)(self._persons),
         }
-        self._fresh = {"page": self._page, "count": self._count, "persons": self._persons}
+        self._fresh = {
+            "page": self._page,
+            "among": self._among,
+            "count": self._count,
+            "persons": self._persons,
+        }
 
     def page(self, query: Query, residual: Residual, *, is_after: bool) -> Built:
         """A page of resources: `count`, and `as_of` with the place where one begins behind it."""
         return self._built("page", query, residual, is_after=is_after)
+
+    def among(self, query: Query, residual: Residual, *, is_after: bool) -> Built:
+        """As `page`, of the resources alone whose keys are bound as `fences.AMONG`."""
+        return self._built("among", query, residual, is_after=is_after)
 
     def count(self, query: Query, residual: Residual) -> Built:
         """How many resources there are."""
@@ -87,11 +99,22 @@ class SearchStatements:
 
     def _page(self, query: Query, sight: Sight, is_after: bool) -> tuple[Select[Any], Order]:
         r = resource.alias("r")
-        order = of_resources(r, query.sort)
-        page = current(r).where(*self._where(r, sight, query)).add_columns(*order.labelled)
-        if is_after:
-            page = page.where(order.after(), r.c.pk <= bindparam("as_of", type_=BigInteger))
-        return page.order_by(*order.order_by).limit(bindparam("count", type_=Integer)), order
+        where, is_listed = self._where(r, sight, query), query.persons is not None
+        return _paged(r, query, where, is_after=is_after, is_listed=is_listed)
+
+    def _among(self, query: Query, sight: Sight, is_after: bool) -> tuple[Select[Any], Order]:
+        r = resource.alias("r")
+        asked, visible = with_slots(query, _bind), self._on(sight)
+        type_id = self._index.type_id(query.type)
+        each = At(r=r, visible=visible, is_of_few=True, of_type=type_id)
+        where = [
+            among(r.c.pk),
+            no_place(r.c.type_id) == type_id,
+            r.c.deleted.is_(False),
+            *(self._criteria.expression(each, c) for c in asked.criteria),
+            visible(r, query.type),
+        ]
+        return _paged(r, query, where, is_after=is_after, is_listed=True)
 
     def _count(self, query: Query, sight: Sight, _: bool) -> tuple[Select[Any], Order]:
         r = resource.alias("r")
@@ -113,29 +136,40 @@ class SearchStatements:
 
     def _where(self, r: Any, sight: Sight, kept: Query) -> list[Any]:
         query, visible = with_slots(kept, _bind), self._on(sight)
-        persons = query.persons
-        return [
-            r.c.type_id == self._index.type_id(query.type),
-            r.c.deleted.is_(False),
-            *([] if persons is None else [about(r, persons, is_own=query.is_own)]),
-            *self._met(r, query, visible),
-            visible(r, query.type),
-        ]
+        found = self._of_anybody if query.persons is None else self._of_persons
+        return [*found(r, query, visible), visible(r, query.type)]
 
-    def _met(self, r: Any, query: Query, visible: Visible) -> list[Any]:
-        expression = self._criteria.expression
+    def _of_anybody(self, r: Any, query: Query, visible: Visible) -> list[Any]:
         type_id = self._index.type_id(query.type)
-        lead = self._criteria.lead(query.criteria) if query.persons is None else None
+        begun = lead(query.criteria)
+        each = At(
+            r=r,
+            visible=visible,
+            is_of_few=any(map(_is_of_persons, query.criteria)),
+            of_type=type_id,
+        )
+        sought = replace(each, type_id=type_id)
+        met = (self._criteria.expression(sought if c is begun else each, c) for c in query.criteria)
+        return [r.c.type_id == type_id, r.c.deleted.is_(False), *met]
+
+    def _of_persons(self, r: Any, query: Query, visible: Visible) -> list[Any]:
+        """Begins at ids, at the list of what is theirs, or of what of it meets a criterion."""
+        persons, type_id = query.persons or (), self._index.type_id(query.type)
+        is_theirs = also_about(r, persons, is_own=query.is_own)
+        each = At(r=r, visible=visible, persons=persons, of_type=type_id)
+        if any(isinstance(c, Ids) for c in query.criteria):
+            met = (self._criteria.expression(each, c) for c in query.criteria)
+            return [r.c.type_id == type_id, r.c.deleted.is_(False), is_theirs, *met]
+        begun = first_of(query.criteria, self._criteria.guarded)
+        each = replace(each, listed=also_in)
+        first = replace(each, listed=first_in)
+        if begun is None:
+            is_theirs = first_in(r.c.pk, records_of(r, persons, is_own=query.is_own))
         return [
-            expression(
-                r,
-                c,
-                query.persons,
-                visible,
-                sought_in=type_id if c is lead else None,
-                of_type=type_id,
-            )
-            for c in query.criteria
+            no_place(r.c.type_id) == type_id,
+            r.c.deleted.is_(False),
+            is_theirs,
+            *(self._criteria.expression(first if c is begun else each, c) for c in query.criteria),
         ]
 
     def _on(self, sight: Sight) -> Visible:
@@ -147,7 +181,7 @@ class SearchStatements:
         where = [r.c.type_id == patient, r.c.deleted.is_(False), visible(r, query.type)]
         if query.persons is not None:
             where.append(r.c.person_id.in_(query.persons))
-        leading = self._criteria.leading(query.criteria) if query.persons is None else None
+        begun = leading(query.criteria) if query.persons is None else None
         for position, criterion in enumerate(query.criteria):
             if criterion.param in GOLDEN_ALONE:
                 continue
@@ -158,13 +192,14 @@ class SearchStatements:
                 visible(other, query.type),
             ]
             is_joined = isinstance(criterion, Chain | Has)
-            if criterion is leading:
+            if criterion is begun:
                 # Begin at its index rows: the others are asked of the few persons found there.
-                met: Any = other.c.pk.in_(self._criteria.resources(leading, patient))
+                met: Any = other.c.pk.in_(self._criteria.resources(begun, patient))
                 found = select(other.c.person_id).where(met, *is_theirs)
                 where.append(r.c.person_id.in_(found))
             elif is_joined and query.persons is None:
-                met = self._criteria.expression(other, criterion, None, visible, sought_in=patient)
+                sought = At(r=other, visible=visible, type_id=patient)
+                met = self._criteria.expression(sought, criterion)
                 found = select(other.c.person_id).where(met, *is_theirs)
                 where.append(r.c.person_id.in_(found))
             else:
@@ -179,10 +214,30 @@ class SearchStatements:
         asked, is_none = criterion, False
         if isinstance(criterion, Missing) and criterion.kind == "ref" and criterion.is_missing:
             asked, is_none = replace(criterion, is_missing=False), True
-        met = self._criteria.expression(other, asked, None, visible)
+        met = self._criteria.expression(At(r=other, visible=visible), asked)
         same = other.c.person_id == r.c.person_id
         one = exists(select(other.c.pk).where(same, met, *is_theirs).correlate(r))
         return not_(one) if is_none else one
+
+
+def _paged(
+    r: Any, query: Query, where: list[Any], *, is_after: bool, is_listed: bool
+) -> tuple[Select[Any], Order]:
+    """A page of what meets some conditions, in order; `is_listed`: a list of keys is one."""
+    order = of_resources(r, query.sort)
+    page = current(r).where(*where).add_columns(*order.labelled)
+    if is_after:
+        pk = no_range(r.c.pk) if is_listed else r.c.pk
+        as_of = bindparam("as_of", type_=BigInteger)
+        page = page.where(replace(order, tie=pk).after(), pk <= as_of)
+    return page.order_by(*order.order_by).limit(bindparam("count", type_=Integer)), order
+
+
+def _is_of_persons(criterion: Criterion) -> bool:
+    """Whether a criterion leaves the resources of some persons, found before."""
+    if isinstance(criterion, Chain):
+        return all(n.type == "Patient" and n.persons is not None for n in criterion.targets)
+    return isinstance(criterion, About)
 
 
 def _bind(value: Any) -> Any:

@@ -15,11 +15,19 @@ from hie.store.tables import resource, resource_version
 
 
 def current(r: Any) -> Select[Any]:
-    """Current versions with their bodies, from an alias of `resource`."""
+    """Current versions with their bodies, from an alias of `resource`.
+
+    A body is looked up for what is found. Joined, PostgreSQL went through every body there is:
+    beside so dear a predicate one plan was as good as another.
+    """
     b = resource_version.alias(f"{r.name}_body")
-    return select(*columns(r, r, b)).join_from(
-        r, b, and_(b.c.resource_pk == r.c.pk, b.c.version == r.c.body_version)
+    its = (b.c.resource_pk == r.c.pk, b.c.version == r.c.body_version)
+    *others, key_id, body = columns(r, r, b)
+    looked_up = (
+        select(column).where(*its).correlate(r).scalar_subquery().label(column.name)
+        for column in (key_id, body)
     )
+    return select(*others, *looked_up)
 
 
 class Statements:

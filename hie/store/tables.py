@@ -73,6 +73,8 @@ resource_version = Table(
     Column("body", LargeBinary),
     # Its resource's, for the history of a type; of a version older than the column, filled in.
     Column("type_id", SmallInteger),
+    # Of its labels those that its own content did not bring; null = nobody knows.
+    Column("raised_mask", BigInteger),
     PrimaryKeyConstraint("resource_pk", "version"),
     Index("ix_resource_version_type", "type_id", "last_updated_us", "resource_pk", "version"),
 )
@@ -141,6 +143,14 @@ sp_date = Table(
     Index("ix_sp_date_value", "param_id", "type_id", "lo_us", "resource_pk"),
     Index("ix_sp_date_person", "person_id", "param_id", "type_id", "lo_us", "resource_pk"),
     sqlite_with_rowid=False,
+)
+#: The latest first, as a search asks for them.
+Index(
+    "ix_sp_date_latest",
+    sp_date.c.param_id,
+    sp_date.c.type_id,
+    sp_date.c.hi_us.desc(),
+    sp_date.c.resource_pk,
 )
 
 sp_string = Table(
@@ -278,6 +288,38 @@ search_rebuild = Table(
     Column("last_pk", BigInteger, nullable=False),
     Column("done", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+)
+
+#: The lists of labels that every row is labelled by: one row.
+label_lists = Table(
+    "label_lists",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+    Column("lists", LargeBinary, nullable=False),  # deflated JSON
+    # Since when a process that goes by other lists has been writing, once it found out.
+    Column("stale_since_us", BigInteger),
+)
+
+#: How far labelling by other lists is, see `hie.flow.relabel`: one row while it is under way.
+label_job = Table(
+    "label_job",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+    Column("lists", LargeBinary, nullable=False),
+    Column("is_ahead", Boolean, nullable=False),  # these lists are not in force yet
+    Column("stage", SmallInteger, nullable=False),
+    Column("done_pk", BigInteger, nullable=False),
+    Column("last_pk", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),  # what was changed before is as it should be
+    Column("current_mask", BigInteger, nullable=False),  # what a current version may gain
+    Column("older_mask", BigInteger, nullable=False),  # what an older one may
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("raised", BigInteger, nullable=False),
+    Column("lowered", BigInteger, nullable=False),
     Column("started_us", BigInteger, nullable=False),
 )
 

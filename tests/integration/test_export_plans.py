@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import KeyRing
@@ -15,11 +14,15 @@ from hie.keystore import KeyStore
 from hie.store.criteria import Criteria
 from hie.store.index import load_index
 from hie.store.listing import Listing, Span
-from hie.store.predicate import Visibility
+from hie.store.masking import load_masking
+from hie.store.predicate import visibility_of
 from hie.store.residual import DefaultRule, Residual
 from hie.store.serving import ResourceServer
+from hie.store.veil import Veil
+from tests.support.said import noted
 
 INDEX = load_index(Path(__file__).resolve().parents[2] / "config/fhir")
+MASKING = load_masking(Path(__file__).resolve().parents[2] / "config/fhir")
 ALL = tuple(sorted(INDEX.type_id(name) for name in INDEX.types))
 SUPPORTING = tuple(sorted(INDEX.supporting_type_ids))
 ASKED = Residual(
@@ -47,24 +50,18 @@ QUESTIONS: dict[str, Ask] = {
 
 def listing(database: Database) -> Listing:
     ring = KeyRing.ephemeral()
-    visibility = Visibility({name: INDEX.type_id(name) for name in INDEX.types})
-    server = ResourceServer(KeyStore(database, ring), INDEX, lambda _: b"")
+    visibility = visibility_of(INDEX)
+    server = ResourceServer(
+        KeyStore(database, ring), INDEX, lambda _: b"", Veil(INDEX, visibility, MASKING)
+    )
     return Listing(server, INDEX, visibility, Criteria(INDEX, ring))
 
 
 async def steps_of(database: Database, ask: Ask) -> list[str]:
     """The steps of a question's plan."""
-    said: list[tuple[str, Any]] = []
     async with database.transaction() as conn:
-        raw = conn.sync_connection
-        assert raw is not None
-
-        @event.listens_for(raw, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-            said.append((statement, values))
-
-        await ask(conn, listing(database))
-        event.remove(raw, "before_cursor_execute", note)
+        with noted(conn) as said:
+            await ask(conn, listing(database))
         statement, values = said[0]
         if not database.is_sqlite:
             await conn.exec_driver_sql("SET LOCAL enable_seqscan = off")

@@ -24,6 +24,21 @@ from tests.support.asked_hub import (
     zebulon,
 )
 
+#: Of somebody who died at 2024-03-02T03:30:15Z: whether it is found.
+MOMENTS = {
+    "2024-03-01": True,
+    "2024-03-02": False,
+    "2024-03-02T03:30:15Z": True,
+    "2024-03-01T22:30:15-05:00": True,
+    "2024-03-02T03:30": True,
+    "2024-03-02T03:30:16Z": False,
+    "gt2024-03-02T03:30:14Z": True,
+    "gt2024-03-02T03:30:15Z": False,
+    "ge2024-03-02T03:30:15Z": True,
+    "lt2024-03-02T03:30:15Z": False,
+    "le2024-03-02T03:30:15Z&death-date=ge2024-03-02T03:00Z": True,
+    "ne2024-03-02T03:30:15Z": False,
+}
 SINCE = q.DateValue(prefix=q.Prefix.GT, lo_us=0, hi_us=1)
 
 
@@ -61,6 +76,13 @@ async def test_a_chained_person_is_the_golden_one_of_the_caller(tmp_path: Path) 
             assert await found(who, "patient.active=true")
             assert not await found(who, "patient.active=false")
             assert ids(await world.get(who, "Patient?active=true")) >= {person}
+        # A time of day decides by the second, whatever the zone; a day by the day as written.
+        died = patient("A9", "alpha") | {"deceasedDateTime": "2024-03-01T22:30:15-05:00"}
+        died |= {"name": [{"family": "Departed"}], "birthDate": "1931-02-03"}
+        departed = await world.person_of("ALPHA", await world.post("ALPHA", died))
+        for asked, is_met in MOMENTS.items():
+            told = await world.get("ALPHA", f"Patient?death-date={asked}&_total=accurate")
+            assert (told["total"], ids(told)) == (is_met, {departed} if is_met else set()), asked
         # A source's own record id means its person, at either end.
         assert await found("ALPHA", f"patient._id={record}")
         assert await found("ALPHA", f"subject:Patient._id={person}")

@@ -1,9 +1,10 @@
 """https://hl7.org/fhir/R4/search.html: what is asked and what is stored meet as defined."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,15 @@ from fhir_server.search.params import split_escaped, unescape
 from fhir_server.search.parse import SearchParser
 from fhir_server.settings import FhirSettings
 from hie.kernel.errors import HieError
-from hie.store.blind import date_asked, date_keys, fold, string_asked, string_keys
+from hie.store.blind import (
+    date_asked,
+    date_keys,
+    fold,
+    moment_asked,
+    moment_keys,
+    string_asked,
+    string_keys,
+)
 from hie.store.dates import span
 from hie.store.index import load_index
 from hie.store.query import Prefix, Served, StringMode
@@ -32,6 +41,21 @@ def written(day: date, length: int) -> str:
 
 DATES = st.builds(written, DAYS | NEAR_DAYS, st.sampled_from([4, 7, 10]))
 NEAR_DATES = st.builds(written, NEAR_DAYS, st.sampled_from([4, 7, 10]))
+#: A few seconds, minutes and hours around midnights, months and a new year, in several zones.
+OFFSETS = st.sampled_from(
+    [0, 1, 2, 59, 60, 61, 3_599, 3_600, 86_399, 86_400, 2_678_400, 40_000_000]
+)
+ZONES = st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=14))])
+
+
+def timed(seconds: int, zone: timezone, length: int) -> str:
+    """A time of day to the minute (16) or second (19)."""
+    at = (datetime(1979, 12, 31, tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(zone)
+    return at.isoformat()[:length] + at.isoformat()[19:]
+
+
+TIMES = st.builds(timed, OFFSETS, ZONES, st.just(19))
+ASKED_TIMES = st.builds(timed, OFFSETS, ZONES, st.sampled_from([16, 19]))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
@@ -138,3 +162,25 @@ def test_any_query_string_is_understood_or_refused_with_issues(
     else:
         is_explained = not issues
     assert is_explained
+
+
+@given(prefix=st.sampled_from(list(Prefix)), asked=ASKED_TIMES, stored=TIMES | DATES | NEAR_DATES)
+def test_a_moment_is_found_as_its_time_of_day_lies(prefix: Prefix, asked: str, stored: str) -> None:
+    met = bool(set(moment_asked(prefix, *ranged(asked))) & set(moment_keys(stored)))
+    assert met is lies(*ranged(stored), prefix, *ranged(asked))
+
+
+@given(prefix=st.sampled_from(list(Prefix)), asked=DATES | NEAR_DATES, stored=DATES | NEAR_DATES)
+def test_a_moment_without_time_is_found_by_days_as_any_date(
+    prefix: Prefix, asked: str, stored: str
+) -> None:
+    keys = set(date_asked(prefix, *ranged(asked)))
+    assert bool(keys & set(moment_keys(stored))) is bool(keys & set(date_keys(stored)))
+
+
+def test_a_list_of_moments_is_bounded() -> None:
+    hostile = ",".join(f"ne20{n:02d}-05-12T10:11:{n % 60:02d}Z" for n in range(90))
+    with pytest.raises(HieError) as raised:
+        PARSER.parse("Patient", (("death-date", hostile),))
+    assert raised.value.issues[0].code == "too-costly"
+    assert "`death-date`" in raised.value.issues[0].text

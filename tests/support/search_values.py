@@ -17,6 +17,15 @@ OPEN = 10.0**19
 NAMES = ("text", "family", "given")
 
 
+#: Who and where: everybody's to see.
+PUBLIC = frozenset(
+    {
+        *("Endpoint", "HealthcareService", "Location"),
+        *("Organization", "Practitioner", "PractitionerRole"),
+    }
+)
+
+
 def asked_of(param: SearchParam, element: Any) -> set[Plain]:
     """The values of one element that the parameter finds."""
     if param.is_sound:
@@ -110,11 +119,15 @@ def _reference(param: SearchParam, element: Any) -> Iterable[Plain]:
         return
     literal = element.get("reference", "")
     kind, _, rest = literal.partition("/")
+    leads = bool(rest) and "://" not in literal and kind[0].isupper()
+    is_own = bool(param.person) and kind == "Patient"
     if "://" in literal:
         yield ("u", literal)
-    elif rest and kind[0].isupper() and not (param.person and kind == "Patient"):
+    elif leads and not is_own:
         yield (kind, rest.partition("/")[0])
-    if element.get("identifier", {}).get("value"):
+    # What may be hidden is not found by the identifier beside it (docs/adr/0042).
+    is_shown = not leads or is_own or kind in PUBLIC
+    if is_shown and element.get("identifier", {}).get("value"):
         yield ("v", element["identifier"]["value"])
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from consent.confine import Reach, confined
-from consent.evaluate import decide
-from consent.model import ResourceFacts
+from consent.confine import confined
+from consent.evaluate import Judge
+from consent.model import AccessRequest, ResourceFacts
 from consent.repository import ConsentRepository
 from consent.rules import rule_rows
 from hie.crypto import KeyRing
@@ -16,11 +16,22 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyStore
 from hie.store.index import load_index
 from hie.store.writer import NewVersion, ResourceWriter
-from tests.support.consent_worlds import CODES, LABELS, ORGANIZATIONS, SOURCES, a_consent, type_of
+from tests.support.consent_worlds import (
+    CODES,
+    LABELS,
+    ORGANIZATIONS,
+    SOURCES,
+    a_consent,
+    a_reach,
+    type_of,
+)
 from tests.support.consents import CONFIG, LOINC, NOW_US, REGIMES, label, law, read
 
 INDEX = load_index(CONFIG / "fhir")
-PEOPLE = 4
+PEOPLE = 25
+#: Clinical resources of a person: two of each type.
+EACH = 8
+CLINICAL = PEOPLE * EACH
 #: Few times, so that many resources share one.
 TIMES = tuple(NOW_US - 1_000_000 * back for back in (40, 30, 20, 10))
 DAYS = ("2022-12-31", "2023", "2023-01-01T00:00:00Z", "2023-01", "2023-02-11T08:30:00Z", "2021-06")
@@ -83,11 +94,17 @@ class Held:
     def persons(self) -> tuple[str, ...]:
         return tuple(person for _, person in self.filed)
 
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Whom `patient` means: a Provenance is all its targets', others are their subject's."""
+        return self.persons if self.type == "Provenance" else self.persons[:1]
+
 
 class World:
     """People, their records at sources, charts and consents."""
 
-    def __init__(self, seed: int, *, size: int = 60) -> None:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = rng = Random(seed)
         self.law = law(rng.choice(REGIMES))
         self.persons = [f"person{number}" for number in range(PEOPLE)]
@@ -102,25 +119,25 @@ class World:
             self._keep("Organization", f"o{number}", name=name, active=rng.random() < 0.5, **part)
         for record, person in self.records.items():
             self._keep("Patient", record, filed=[record], **self._described(record, person))
-        for number in range(1, size + 1):
+        for number in range(1, CLINICAL + 1):
             self._clinical(number)
-        for number in range(size // 6):
+        for number in range(CLINICAL // 12):
             self._provenance(number)
-        for person in self.persons:
-            consents = [a_consent(rng, range(1, size)) for _ in range(rng.choice([0, 1, 1, 2]))]
+        for at, person in enumerate(self.persons):
+            named = numbers_of(at)
+            consents = [a_consent(rng, named) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
             mine = [record for record, of in self.records.items() if of == person]
-            reach = Reach(opens=frozenset(mine[:1]), binds=None)
             self.directives[person] = tuple(
-                confined(directive, reach) if rng.random() < 0.2 else directive
+                confined(directive, a_reach(rng, mine)) if rng.random() < 0.3 else directive
                 for directive in read(*consents)
             )
 
     def _described(self, record: str, person: str) -> FhirJson:
         """A person as every source knows them, but for each one's number."""
-        number = int(person[-1])
+        number = int(person.removeprefix("person"))
         return {
             "gender": ("female", "male")[number % 2],
-            "birthDate": BIRTHS[number],
+            "birthDate": BIRTHS[number % 4],
             "name": [{"family": FAMILIES[number % 3]}],
             "identifier": [{"system": "urn:mrn", "value": record}],
         }
@@ -146,19 +163,31 @@ class World:
 
     def _clinical(self, number: int) -> None:
         rng, kind = self.rng, type_of(number)
-        record = rng.choice(list(self.records))
-        body: FhirJson = {"subject": {"reference": f"Patient/{record}"}}
+        at = (number - 1) // EACH
+        filed = [f"person{at}-{rng.randint(0, 1)}"]
+        if rng.random() < 0.08:
+            filed.append(rng.choice(list(self.records)))
+        if rng.random() < 0.04:
+            filed = []
+        body: FhirJson = {}
+        if filed:
+            body["subject"] = {"reference": f"Patient/{filed[0]}"}
         if kind in ("Observation", "Condition") and rng.random() < 0.7:
-            body["encounter"] = {"reference": f"Encounter/x{4 * rng.randint(0, 15) + 2}"}
+            body["encounter"] = {"reference": f"Encounter/x{self._near(at, 'Encounter')}"}
         if kind == "Observation":
-            self._observed(body)
+            self._observed(body, at)
         elif kind == "Encounter":
             self._visited(body)
         elif kind == "Condition":
             body |= {"code": self._code(), "onsetDateTime": rng.choice(DAYS)}
         else:
             body |= {"status": "current", "type": self._code()}
-        self._keep(kind, f"x{number}", filed=[record], **body)
+        self._keep(kind, f"x{number}", filed=_once(filed, self.records), **body)
+
+    def _near(self, at: int, kind: str) -> int:
+        """A resource's number: of the same person, now and then of anybody."""
+        whose = at if self.rng.random() < 0.7 else self.rng.randrange(PEOPLE)
+        return self.rng.choice([n for n in numbers_of(whose) if type_of(n) == kind])
 
     def _visited(self, body: FhirJson) -> None:
         rng = self.rng
@@ -173,7 +202,7 @@ class World:
         found = self.rng.sample(CODES, self.rng.choice([1, 1, 2]))
         return {"coding": [{"system": LOINC, "code": code} for code in found]}
 
-    def _observed(self, body: FhirJson) -> None:
+    def _observed(self, body: FhirJson, at: int) -> None:
         rng = self.rng
         body |= {"code": self._code(), "status": rng.choice(STATUSES)}
         if rng.random() < 0.8:
@@ -186,8 +215,8 @@ class World:
             body["performer"] = [{"reference": f"Practitioner/{rng.choice(['d1', 'd2'])}"}]
         if rng.random() < 0.4:
             # Also forward and in circles.
-            members = rng.sample(range(4, 60, 4), 2)
-            body["hasMember"] = [{"reference": f"Observation/x{n}"} for n in members]
+            members = {self._near(at, "Observation") for _ in range(2)}
+            body["hasMember"] = [{"reference": f"Observation/x{n}"} for n in sorted(members)]
 
     def _provenance(self, number: int) -> None:
         rng = self.rng
@@ -203,17 +232,49 @@ class World:
         body = {"target": targets, "agent": agents, "recorded": moment}
         self._keep("Provenance", f"y{number}", filed=list(dict.fromkeys(filed)), **body)
 
-    def shown(self, asked, held: Held) -> bool:
-        """Whether the definition shows a resource to a caller."""
+    def shown(self, asked: AccessRequest) -> list[Held]:
+        """What the definition shows a caller, each resource judged alone."""
+        judge = Judge(asked, self.law)
+        by_itself = {
+            (held.type, held.id): held for held in self.held if self._is_shown(judge, held)
+        }
+        return [
+            held for held in by_itself.values() if self._is_witness_shown(asked, held, by_itself)
+        ]
+
+    def _is_shown(self, judge: Judge, held: Held) -> bool:
         return all(
-            decide(
-                asked,
+            judge.decide(
                 replace(held.facts, person_id=person, source_record_id=record),
                 self.directives.get(person or "", ()),
-                self.law,
             ).is_permitted
             for record, person in held.filed or ((None, None),)
         )
+
+    def _is_witness_shown(
+        self, asked: AccessRequest, held: Held, by_itself: dict[tuple[str, str], Held]
+    ) -> bool:
+        """A Provenance that is of more than Patients is seen with something it is of."""
+        if held.type != "Provenance" or held.source_id in asked.own_sources:
+            return True
+        names = [str(target["reference"]).split("/") for target in held.resource["target"]]
+        of = [(kind, key) for kind, key in names if kind != "Patient"]
+        seen = [found for name in of if (found := by_itself.get(name))]
+        return not of or any(
+            len(one.filed) < 2 or one.source_id in asked.own_sources
+            for one in seen
+            if one.type != "Provenance"
+        )
+
+
+def numbers_of(at: int) -> range:
+    """The numbers of a person's clinical resources."""
+    return range(at * EACH + 1, at * EACH + EACH + 1)
+
+
+def _once(filed: list[str], records: dict[str, str]) -> list[str]:
+    """A resource is filed under one record of each person."""
+    return list({records[record]: record for record in reversed(filed)}.values())[::-1]
 
 
 async def store(database: Database, world: World, ring: KeyRing) -> None:
