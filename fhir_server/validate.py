@@ -14,13 +14,13 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import ValidationError
 
+from fhir_server.plain import RESOURCE, Format, format_of, has_shape, is_plain
 from hie.kernel.errors import Issue
 from hie.kernel.fhir import FhirJson
 
@@ -38,7 +38,6 @@ PATTERNS: Final = {
 }
 #: JSON shapes of primitive elements, by the Python type of the model.
 SHAPES: Final = {"bool": "boolean", "int": "whole number", "Decimal": "number"}
-RESOURCE: Final = "Resource"
 #: Types of R4 that R4B no longer has.
 UNMODELLED: Final = re.compile(
     r"^(MedicinalProduct[A-Z]?\w*|Substance[A-Z]\w+|(Effect|Risk)EvidenceSynthesis)$"
@@ -66,6 +65,7 @@ class _Element:
         choice: `value` of `valueQuantity`; "" where there is no choice.
         codes: of a required binding listed in full.
         targets: resource types a reference may lead to; empty = any.
+        format: judges the value, or the list of values, of a primitive.
     """
 
     name: str
@@ -79,6 +79,7 @@ class _Element:
     is_choice_required: bool = False
     codes: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset()
+    format: Format
 
 
 def validate(resource: Any) -> tuple[Issue, ...]:
@@ -145,6 +146,8 @@ def _judged(resource: FhirJson, type_name: str, at: str) -> tuple[Issue, ...]:
         return (_unjudged(type_name, at),)
     own = {name: value for name, value in resource.items() if name != "resourceType"}
     found = list(_walk(own, type_name, at, 0))
+    if not found and is_plain(own, type_name, elements):
+        return ()
     if not any(issue.code == "too-costly" for issue in found):
         # The walk's words are better; the model's stand where the walk found nothing.
         places = {place for issue in found for place in _ancestors(issue.expression[0])}
@@ -187,7 +190,7 @@ def _walk(node: FhirJson, type_name: str, at: str, depth: int) -> Iterator[Issue
         else:
             path = f"{at}.{element.path}"
             yield from _values(node, name, element, path, depth)
-    yield from _absent(node, known.values(), at)
+    yield from _absent(node, _needed(type_name), at)
 
 
 def _values(node: FhirJson, name: str, element: _Element, at: str, depth: int) -> Iterator[Issue]:
@@ -249,23 +252,13 @@ def _is_modelled(type_name: str) -> bool:
 
 def _primitive(item: Any, element: _Element, at: str) -> Iterator[Issue]:
     expected = element.primitive or element.shape
-    if not _has_shape(item, element.shape):
+    if not has_shape(item, element.shape):
         article = "a JSON " if element.shape != "text" else "JSON "
         yield _fault(at, f"expected {article}{element.shape} ({expected})", "structure")
     elif element.shape == "text" and not PATTERNS.get(element.primitive, TEXT).search(item):
         yield _fault(at, f"expected a valid {expected}, not blank", "value")
     elif element.codes and item not in element.codes:
         yield _fault(at, f"expected one of {', '.join(sorted(element.codes))}", "code-invalid")
-
-
-def _has_shape(item: Any, shape: str) -> bool:
-    if isinstance(item, bool):
-        return shape == "boolean"
-    if shape == "text":
-        return isinstance(item, str)
-    if shape == "whole number":
-        return isinstance(item, int)
-    return shape == "number" and isinstance(item, int | float | Decimal)
 
 
 def _absent(node: FhirJson, elements: Iterable[_Element], at: str) -> Iterator[Issue]:
@@ -281,6 +274,12 @@ def _absent(node: FhirJson, elements: Iterable[_Element], at: str) -> Iterator[I
             yield _fault(f"{at}.{choice}", "required element is missing", "required")
         elif len(present) > 1:
             yield _fault(f"{at}.{choice}", "expected one type of value only", "structure")
+
+
+@lru_cache(maxsize=2048)
+def _needed(type_name: str) -> tuple[_Element, ...]:
+    """The elements of a type that may be missing, or one too many."""
+    return tuple(each for each in elements(type_name).values() if each.is_required or each.choice)
 
 
 def _fault(at: str, text: str, code: str) -> Issue:
@@ -323,6 +322,7 @@ def _element(type_name: str, field: Any) -> _Element:
         is_choice_required=bool(extra.get("one_of_many_required")),
         codes=frozenset() if "+" in codes or LOOSELY_BOUND & codes else frozenset(codes),
         targets=frozenset() if RESOURCE in targets else targets,
+        format=format_of(object if own_type else field.annotation),
     )
 
 

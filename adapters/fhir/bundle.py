@@ -135,6 +135,9 @@ class Planner:
         type_name, _, own_id = path.partition("/")
         known = self.settings.types
         where = f"{entry.place}url" if entry.place else ""
+        if "$" in (type_name[:1], own_id[:1]):
+            text = "an operation is POSTed by itself, in no Bundle"
+            _refuse(Category.UNSUPPORTED, text, "not-supported", where)
         if known and type_name == "Subscription" and type_name not in known:
             text = (
                 "a Subscription is written by itself, whole: in no Bundle, by no patch or condition"

@@ -2,8 +2,10 @@
 
 Stored is compact JSON, every number exactly as written. Between two bytes 0x01, which JSON
 text cannot contain, stands a splice: `I` the id, `M` the first members of meta, `P<n>` the
-person that the n-th patient reference points to now. Served is the bytes joined: no parse,
-no dump, and no ciphertext changes when an identity does.
+person that the n-th patient reference points to now. Behind the text `R` names the source records
+whose the patient references were when it was written, in that order; bodies of the first
+release lack it. Served is the bytes joined: no parse, no dump, and no ciphertext changes when an
+identity does.
 Spec: https://hl7.org/fhir/R4/json.html
 """
 
@@ -54,17 +56,29 @@ def encode(
     return stored
 
 
+def filed(stored: bytes, records: Sequence[str]) -> bytes:
+    """A stored body that says whose it is: the records of its patients, by ordinal."""
+    if not records or not stored:
+        return stored
+    return stored + b"\x01R" + ",".join(records).encode() + _MARK
+
+
 class Opened:
     """A stored body, cut at its splices.
 
     Attributes:
         persons: how many persons must be known to fill it; 1 also where it names none.
+        records: whose it was when it was written, by ordinal; () where it does not say.
     """
 
-    __slots__ = ("_segments", "persons")
+    __slots__ = ("_segments", "persons", "records")
 
     def __init__(self, stored: bytes) -> None:
         self._segments = stored.split(_MARK)
+        self.records: tuple[str, ...] = ()
+        if len(self._segments) > 2 and self._segments[-2][:1] == b"R":
+            self.records = tuple(self._segments[-2][1:].decode().split(","))
+            del self._segments[-2:]
         self.persons = 1
         if not _OF_ONE.issuperset(self._segments[1::2]):
             self.persons = max(int(s[1:]) + 1 for s in self._segments[1::2] if s[:1] == b"P")
@@ -84,7 +98,8 @@ class Opened:
             version: the version id.
             last_updated_us: when the version came to be.
             security: the label codings, JSON objects joined by commas; never empty.
-            persons: person ids by ordinal; one at least, "" where there is none.
+            persons: person ids by ordinal; one at least, "" where there is none. A source
+                record where the reader is not told the person.
         """
         meta = f'"versionId":"{version}","lastUpdated":"{_instant(last_updated_us)}","security":['
         fills = {
@@ -108,6 +123,8 @@ def decode(stored: bytes, *, resource_id: str, records: Sequence[str]) -> FhirJs
             segments[position] = resource_id.encode()
         elif splice == b"M":
             segments[position] = b'"security":['
+        elif splice[:1] == b"R":
+            segments[position] = b""
         else:
             segments[position] = b"Patient/" + records[int(splice[1:])].encode()
     text = b"".join(segments).replace(b'"security":[,', b'"security":[', 1)

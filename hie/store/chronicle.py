@@ -87,7 +87,7 @@ class Chronicle:
             values = {"at_us": place.at_us, "pk": place.pk, "version": place.version}
             values["count"] = count + 1
             rows = (await conn.execute(statement, {**fixed, **values})).all()
-            served = {(s.id, s.version): s for s in await self._server.serve(conn, rows)}
+            served = {(s.id, s.version): s for s in await self._server.serve(conn, residual, rows)}
             for row in rows:
                 place = VersionPlace(at_us=row.last_updated_us, pk=row.pk, version=row.version)
                 if one := served.get((row.id, str(row.version))):

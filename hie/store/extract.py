@@ -82,11 +82,6 @@ class IndexValue(NamedTuple):
     parts: tuple["IndexValue", ...] = ()
     at: tuple[float, float, float] | None = None
 
-    @property
-    def is_blind(self) -> bool:
-        """Whether only keyed hashes of `keys` may be stored."""
-        return self.kind == "blind"
-
 
 class Field(NamedTuple):
     """What a converter must know of the parameter it fills."""
@@ -97,6 +92,7 @@ class Field(NamedTuple):
     is_contact: bool = False
     is_blind: bool = False
     is_person: bool = False
+    public: frozenset[str] = frozenset()
 
 
 Convert = Callable[[Field, Any], Iterator[IndexValue]]
@@ -197,6 +193,13 @@ def date_ranges(field: Field, value: Any) -> Iterator[IndexValue]:
             yield IndexValue(field.param, field.param_id, "blind", keys=keys)
     else:
         yield IndexValue(field.param, field.param_id, "date", lo_us=span[0], hi_us=span[1])
+
+
+def moments(field: Field, value: Any) -> Iterator[IndexValue]:
+    """Rows of a dateTime kept as keyed hashes, found to the second."""
+    if isinstance(value, str) and dates.span(value) is not None:
+        keys = blind.moment_keys(value)
+        yield IndexValue(field.param, field.param_id, "blind", keys=keys)
 
 
 def date_span(value: Any) -> tuple[int, int] | None:
@@ -311,18 +314,21 @@ def refs(field: Field, value: Any) -> Iterator[IndexValue]:
     """Rows of a Reference: to a resource of the hub, by identifier, to another server.
 
     A reference to the resource's own Patient has no row: `resource.person_id` says it, and
-    follows merges. What is contained is no resource of the hub and has none either.
+    follows merges. What is contained is no resource of the hub and has none either. The
+    identifier of what may be hidden has none: it would be found where the reference is not shown.
     """
     if not isinstance(value, dict):
         return
     literal, identifier = _text(value, "reference"), value.get("identifier")
     target = split_reference(literal)
     keys: tuple[str, ...] = ()
+    is_own = target is not None and field.is_person and target[0] == "Patient"
     if target is None:
         keys += (blind.elsewhere_key(literal),) if "://" in literal else ()
-    elif not (field.is_person and target[0] == "Patient"):
+    elif not is_own:
         yield IndexValue(field.param, field.param_id, "ref", target=target)
-    if isinstance(identifier, dict) and (number := _text(identifier, "value")):
+    is_shown = target is None or is_own or target[0] in field.public
+    if is_shown and isinstance(identifier, dict) and (number := _text(identifier, "value")):
         keys += blind.token_keys(_text(identifier, "system"), number)
     if keys:
         yield IndexValue(field.param, field.param_id + LOGICAL, "blind", keys=keys)
@@ -369,6 +375,7 @@ CONVERTERS_AS: Final[dict[str, tuple[Convert, Kind]]] = {
     "canonical": (uris, "uri"),
     "deceased": (deceased, "token"),
     "known": (known, "token"),
+    "moment": (moments, "date"),
     "place": (places, "place"),
     "sound": (sounds, "string"),
     "text": (texts, "text"),

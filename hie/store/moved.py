@@ -4,15 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, String, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.store.index import SearchIndex
+from hie.store.predicate import padded
 from hie.store.tables import resource_redirect, source_move, source_move_item
 
 _CHUNK = 500
 #: How often a number is followed that was changed again and again.
 _LONGEST_CHAIN = 64
+_REDIRECT = resource_redirect.c
+# Built once: every message runs it.
+_FOLLOWING = select(_REDIRECT.type_id, _REDIRECT.id, _REDIRECT.to_id).where(
+    _REDIRECT.id.in_(bindparam("ids", type_=String, expanding=True))
+)
 #: A resource by type and id.
 Address = tuple[str, str]
 
@@ -73,13 +79,10 @@ class MoveLog:
     async def _following(
         self, conn: AsyncConnection, wanted: set[Address]
     ) -> dict[Address, Address]:
-        c = resource_redirect.c
         found: dict[Address, Address] = {}
         ids = sorted({key for _, key in wanted})
         for start in range(0, len(ids), _CHUNK):
-            rows = await conn.execute(
-                select(c.type_id, c.id, c.to_id).where(c.id.in_(ids[start : start + _CHUNK]))
-            )
+            rows = await conn.execute(_FOLLOWING, {"ids": padded(ids[start : start + _CHUNK])})
             for type_id, key, to in rows:
                 name = self._index.type_name(type_id)
                 if (name, key) in wanted:

@@ -16,7 +16,16 @@ _CHUNK = 500
 
 
 class Relinker:
-    """Moves what is filed under records to the persons the records are of now."""
+    """Moves what is filed under records to the persons the records are of now.
+
+    Args:
+        panel: the number of type Group. A Group is nobody's part of a record: who its members
+            are is its source's word, and who they are now is told to whoever may see them. It
+            gets no version, or its source would learn of merges of people hidden from it.
+    """
+
+    def __init__(self, panel: int) -> None:
+        self._panel = panel
 
     async def relink(
         self,
@@ -26,21 +35,18 @@ class Relinker:
     ) -> int:
         """Give everything of these source records to their new persons; columns only.
 
-        Each moved resource gets a version row that points to the body it had.
+        Each moved resource but a Group gets a version row that points to the body it had.
 
         Returns:
             How many resources moved.
         """
         moved = 0
         for record, person in moves.items():
-            rows = (
-                await conn.execute(
-                    select(resource).where(
-                        resource.c.source_record_id == record, resource.c.person_id != person
-                    )
-                )
-            ).all()
-            await self._move(conn, rows, person, now_us)
+            where = (resource.c.source_record_id == record, resource.c.person_id != person)
+            rows = (await conn.execute(select(resource).where(*where))).all()
+            panels = [row for row in rows if row.type_id == self._panel]
+            await self._rename(conn, panels, person)
+            await self._move(conn, [row for row in rows if row not in panels], person, now_us)
             moved += len(rows)
             shared = (
                 await conn.execute(
@@ -60,6 +66,14 @@ class Relinker:
                 )
                 await self._move_index(conn, [row.resource_pk], row.person_id, person)
         return moved
+
+    async def _rename(
+        self, conn: AsyncConnection, panels: Sequence[Row[Any]], person: PersonId
+    ) -> None:
+        for row in panels:
+            change = update(resource).where(resource.c.pk == row.pk).values(person_id=person)
+            await conn.execute(change)
+            await self._move_index(conn, [row.pk], row.person_id, person)
 
     async def _move(
         self, conn: AsyncConnection, rows: Sequence[Row[Any]], person: PersonId, now_us: int

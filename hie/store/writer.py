@@ -4,16 +4,19 @@ Every function works in the caller's open transaction and handles a batch with a
 number of statements.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Row,
     SmallInteger,
     String,
     Table,
     bindparam,
+    delete,
     exists,
     literal,
     select,
@@ -23,14 +26,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.crypto import DataKey, KeyRing
 from hie.db import Database
+from hie.inserts import Values, insert
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
-from hie.store.body import encode
+from hie.store.body import encode, filed
 from hie.store.index import SearchIndex
+from hie.store.predicate import padded
 from hie.store.relink import Relinker
 from hie.store.residual import DOCUMENT_TYPES
-from hie.store.rows import FORMER, INDEX_TABLES, SUPPORTING, IndexRows, without_rows
+from hie.store.rows import FORMER, SUPPORTING, IndexRows, Rows, clear_rows
 from hie.store.tables import (
     compartment,
     resource,
@@ -40,13 +45,6 @@ from hie.store.tables import (
 )
 
 _CHUNK = 500
-#: What a version's row has from its resource's.
-_VERSION_COLUMNS = (
-    *("version", "body_version", "last_updated_us", "deleted"),
-    *("source_id", "message_id", "label_mask", "type_id"),
-)
-
-
 # Built once: building a statement takes as long as running it.
 _R = resource.c
 _STORED = select(_R.pk, _R.type_id, _R.id, _R.version, _R.content_hash, _R.deleted).where(
@@ -58,6 +56,19 @@ _RESTAMP = (
     update(resource)
     .where(resource.c.pk == bindparam("b_pk"))
     .values(event_us=bindparam("b_event_us"), sent_us=bindparam("b_sent_us"))
+)
+_ALIASES = select(source_alias.c.alias, source_alias.c.type_id, source_alias.c.id).where(
+    source_alias.c.source_id == bindparam("source", type_=String),
+    source_alias.c.alias.in_(bindparam("aliases", type_=String, expanding=True)),
+)
+_CHANGED = tuple(f"b_{column.name}" for column in resource.columns)
+_CHANGE = (
+    update(resource)
+    .where(resource.c.pk == bindparam("b_pk"))
+    .values({c.name: bindparam(f"b_{c.name}") for c in resource.columns if c.name != "pk"})
+)
+_ALONE = delete(compartment).where(
+    compartment.c.resource_pk.in_(bindparam("pks", type_=BigInteger, expanding=True))
 )
 
 
@@ -73,6 +84,8 @@ class NewVersion:
         is_deleted: write a tombstone; `resource` is what was there, for the rules about it.
         event_us, sent_us: when it was so and when that was sent; None where nobody says.
         status_rank: step of its status in its order.
+        raised_mask: of its labels those that its content does not bring: a change of the lists
+            never takes them away.
     """
 
     type: str
@@ -87,6 +100,7 @@ class NewVersion:
     event_us: int | None = None
     sent_us: int | None = None
     status_rank: int | None = None
+    raised_mask: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +115,29 @@ class Written:
 
 
 @dataclass(slots=True)
-class _Batch:
-    """Rows by table, gathered for one insert each, and the texts they name."""
+class Batch:
+    """What one transaction writes.
 
-    rows: dict[Table, list[dict[str, Any]]] = field(default_factory=dict)
+    Attributes:
+        new, versions: rows of `resource` and `resource_version`.
+        changed: rows of `resource` in place of those there are.
+        restamped: for `_RESTAMP`.
+        others: rows of `compartment`.
+        index: rows of the search index, and the texts they name.
+    """
+
+    new: list[Values] = field(default_factory=list)
+    changed: list[Values] = field(default_factory=list)
+    restamped: list[dict[str, Any]] = field(default_factory=list)
+    versions: list[Values] = field(default_factory=list)
+    others: list[Values] = field(default_factory=list)
+    index: Rows = field(default_factory=lambda: defaultdict(dict))
     texts: dict[str, str] = field(default_factory=dict)
 
-    def add(self, table: Table, **row: Any) -> None:
-        self.rows.setdefault(table, []).append(row)
+    def rows(self) -> dict[Table, Collection[Values]]:
+        """What is to be inserted."""
+        kept = {resource: self.new, resource_version: self.versions, compartment: self.others}
+        return {**kept, **self.index}
 
 
 class ResourceWriter(Relinker):
@@ -126,6 +155,7 @@ class ResourceWriter(Relinker):
         index: SearchIndex,
         is_label: Callable[[FhirJson], bool],
     ) -> None:
+        super().__init__(index.type_id("Group"))
         self._db = db
         self._keys = keys
         self._ring = ring
@@ -161,56 +191,54 @@ class ResourceWriter(Relinker):
         owners = {item.key_owner for item in items}
         keys = await self._keys.for_owners(conn, KeyKind.RECORD, [o for o in owners if o])
         keys |= await self._keys.for_owners(conn, KeyKind.SYSTEM, [o for o in owners if not o])
-        batch, changes, written, restamped = _Batch(), [], [], []
-        for item in items:
-            old = stored.get((self._index.type_id(item.type), item.id))
-            body = b"" if item.is_deleted else self._encode(item)
-            # The body says neither whose it is nor its labels: a change of these is one too.
-            filed = f"|{item.label_mask}|{[record for record, _ in item.patients]}"
-            digest = self._ring.fingerprint(body + filed.encode())
-            is_changed = old is None or old.content_hash != digest or old.deleted
-            version = 1 if old is None else old.version + (1 if is_changed else 0)
-            written.append(
-                Written(
-                    type=item.type,
-                    id=item.id,
-                    version=version,
-                    is_created=old is None or bool(old.deleted),
-                    is_changed=is_changed,
-                )
-            )
-            if not is_changed:
-                if item.event_us is not None and old is not None:
-                    restamped.append(
-                        {"b_pk": old.pk, "b_event_us": item.event_us, "b_sent_us": item.sent_us}
-                    )
-                continue
-            row = self._resource_row(item, version, now_us, digest)
-            if old is None:
-                row["pk"] = self._db.next_pk()
-                batch.add(resource, **row)
-            else:
-                row["pk"] = old.pk
-                changes.append(row)
-            self._add_version(batch, item, row, keys[item.key_owner], body)
-        await self._apply(conn, batch, changes)
-        if restamped:
-            await conn.execute(_RESTAMP, restamped)
+        batch = Batch()
+        written = [
+            self._weighed(batch, item, stored.get(self._name(item)), keys[item.key_owner], now_us)
+            for item in items
+        ]
+        await self._apply(conn, batch)
         return written
 
-    def _add_version(
-        self, batch: _Batch, item: NewVersion, row: Mapping[str, Any], key: DataKey, body: bytes
-    ) -> None:
-        """The version's row with its sealed body, and the index rows of the resource."""
-        place = f"{item.type}/{item.id}/{row['version']}"
-        batch.add(
-            resource_version,
-            resource_pk=row["pk"],
-            key_id=key.id,
-            body=key.seal(body, table="resource_version", column="body", row=place),
-            **{name: row[name] for name in _VERSION_COLUMNS},
+    def _name(self, item: NewVersion) -> tuple[int, str]:
+        return self._index.type_id(item.type), item.id
+
+    def _weighed(
+        self, batch: Batch, item: NewVersion, old: Row[Any] | None, key: DataKey, now_us: int
+    ) -> Written:
+        """What becomes of one new version; its rows go into the batch."""
+        body = b"" if item.is_deleted else self._encode(item)
+        # The body says neither whose it is nor its labels: a change of these is one too.
+        whose = f"|{item.label_mask}|{[record for record, _ in item.patients]}"
+        digest = self._ring.fingerprint(body + whose.encode())
+        is_changed = old is None or old.content_hash != digest or old.deleted
+        version = 1 if old is None else old.version + (1 if is_changed else 0)
+        if is_changed:
+            pk = self._db.next_pk() if old is None else old.pk
+            row = self._resource_row(item, pk, version, now_us, digest)
+            (batch.new if old is None else batch.changed).append(row)
+            batch.versions.append(self._version_row(item, row, key, body))
+            self._add_index(batch, item, pk)
+        elif old is not None and item.event_us is not None:
+            stamps = {"b_pk": old.pk, "b_event_us": item.event_us, "b_sent_us": item.sent_us}
+            batch.restamped.append(stamps)
+        return Written(
+            type=item.type,
+            id=item.id,
+            version=version,
+            is_created=old is None or bool(old.deleted),
+            is_changed=is_changed,
         )
-        self._index_rows(batch, item, row["pk"])
+
+    def _version_row(self, item: NewVersion, row: Values, key: DataKey, body: bytes) -> Values:
+        """The version's row with its sealed body, as `resource_version` has its columns."""
+        pk, type_id, _, version, body_version, last_updated_us, deleted, *_ = row
+        place = f"{item.type}/{item.id}/{version}"
+        whole = filed(body, [record for record, _ in item.patients])
+        sealed = key.seal(whole, table="resource_version", column="body", row=place)
+        return (
+            *(pk, version, body_version, last_updated_us, deleted, item.source_id),
+            *(item.message_id, item.label_mask, key.id, sealed, type_id, item.raised_mask),
+        )
 
     def _encode(self, item: NewVersion) -> bytes:
         ordinals: dict[str, int] = {record: n for n, (record, _) in enumerate(item.patients)}
@@ -223,68 +251,56 @@ class ResourceWriter(Relinker):
         types = sorted({self._index.type_id(item.type) for item in items})
         found: dict[tuple[int, str], Row[Any]] = {}
         for start in range(0, len(ids), _CHUNK):
-            bound = {"types": types, "ids": ids[start : start + _CHUNK]}
+            bound = {"types": padded(types), "ids": padded(ids[start : start + _CHUNK])}
             rows = await conn.execute(_STORED, bound)
             found |= {(row.type_id, row.id): row for row in rows}
         return found
 
     def _resource_row(
-        self, item: NewVersion, version: int, now_us: int, digest: bytes
-    ) -> dict[str, Any]:
-        period = self._index.clinical_period(item.resource)
+        self, item: NewVersion, pk: int, version: int, now_us: int, digest: bytes
+    ) -> Values:
+        """The row of `resource`, as it has its columns."""
+        lo_us, hi_us = self._index.clinical_period(item.resource) or (None, None)
         record, person = item.patients[0] if item.patients else (None, None)
-        return {
-            "type_id": self._index.type_id(item.type),
-            "id": item.id,
-            "version": version,
-            "body_version": version,
-            "last_updated_us": now_us,
-            "deleted": item.is_deleted,
-            "person_id": person,
-            "source_record_id": record,
-            "source_id": item.source_id,
-            "message_id": item.message_id,
-            "label_mask": item.label_mask,
-            "clinical_lo_us": period[0] if period else None,
-            "clinical_hi_us": period[1] if period else None,
-            "content_hash": digest,
-            "event_us": item.event_us,
-            "sent_us": item.sent_us,
-            "status_rank": item.status_rank,
-        }
+        return (
+            *(pk, self._index.type_id(item.type), item.id, version, version, now_us),
+            *(item.is_deleted, person, record, item.source_id, item.message_id),
+            *(item.label_mask, lo_us, hi_us, digest),
+            *(item.event_us, item.sent_us, item.status_rank),
+        )
 
-    def _index_rows(self, batch: _Batch, item: NewVersion, pk: int) -> None:
+    def _add_index(self, batch: Batch, item: NewVersion, pk: int) -> None:
         persons = [person for _, person in item.patients]
-        for ordinal, (record, person) in enumerate(item.patients[1:], start=1):
-            batch.add(
-                compartment,
-                resource_pk=pk,
-                ordinal=ordinal,
-                person_id=person,
-                source_record_id=record,
-            )
-        for table, row in self.rows.of(item.type, item.resource, persons, batch.texts):
-            batch.add(table, resource_pk=pk, **row)
+        batch.others += [
+            (pk, ordinal, person, record)
+            for ordinal, (record, person) in enumerate(item.patients[1:], start=1)
+        ]
+        self.rows.add(batch.index, pk, item.type, item.resource, persons, batch.texts)
 
-    async def _apply(
-        self, conn: AsyncConnection, batch: _Batch, changes: Sequence[Mapping[str, Any]]
-    ) -> None:
-        pks = [row["pk"] for row in changes]
-        if pks:
+    async def _apply(self, conn: AsyncConnection, batch: Batch) -> None:
+        if batch.changed:
+            pks = [row[0] for row in batch.changed]
             # The resource first: who indexes it again (`hie.store.rebuild`) holds it so.
-            for row in changes:
-                values = {name: value for name, value in row.items() if name != "pk"}
-                await conn.execute(
-                    update(resource).where(resource.c.pk == row["pk"]).values(**values)
-                )
-            documents = [row["pk"] for row in changes if row["type_id"] in self._documents]
-            await self._keep_former(conn, documents)
-            for table in (*INDEX_TABLES, compartment):
-                await conn.execute(without_rows(table, pks))
-        if batch.texts:
-            await self.rows.keep_texts(conn, batch.texts)
-        for table, rows in batch.rows.items():
-            await conn.execute(table.insert(), rows)
+            changes = [dict(zip(_CHANGED, row, strict=True)) for row in batch.changed]
+            await conn.execute(_CHANGE, changes)
+            await self._keep_former(
+                conn, [row[0] for row in batch.changed if self._is_document(row)]
+            )
+            await clear_rows(conn, pks)
+            for start in range(0, len(pks), _CHUNK):
+                await conn.execute(_ALONE, {"pks": padded(pks[start : start + _CHUNK])})
+        await self.rows.keep_texts(conn, batch.texts)
+        await self._insert(conn, batch.rows())
+        if batch.restamped:
+            await conn.execute(_RESTAMP, batch.restamped)
+
+    async def _insert(
+        self, conn: AsyncConnection, rows: Mapping[Table, Collection[Values]]
+    ) -> None:
+        await insert(conn, rows)
+
+    def _is_document(self, row: Values) -> bool:
+        return row[1] in self._documents
 
     async def _keep_former(self, conn: AsyncConnection, pks: Sequence[int]) -> None:
         """Remember what documents referred to as their content, before their rows go."""
@@ -315,12 +331,8 @@ class ResourceWriter(Relinker):
         found: dict[str, tuple[str, str]] = {}
         keys = list(hashed)
         for start in range(0, len(keys), _CHUNK):
-            rows = await conn.execute(
-                select(source_alias.c.alias, source_alias.c.type_id, source_alias.c.id).where(
-                    source_alias.c.source_id == source_id,
-                    source_alias.c.alias.in_(keys[start : start + _CHUNK]),
-                )
-            )
+            asked = {"source": source_id, "aliases": padded(keys[start : start + _CHUNK])}
+            rows = await conn.execute(_ALIASES, asked)
             found |= {hashed[a]: (self._index.type_name(t), i) for a, t, i in rows}
         return found
 
@@ -330,14 +342,13 @@ class ResourceWriter(Relinker):
         """Keep new names of a source; a known name is left as it is."""
         known = await self.aliases(conn, source_id, names)
         rows = [
-            {
-                "source_id": source_id,
-                "alias": self._ring.blind("alias", source_id, name),
-                "type_id": self._index.type_id(target[0]),
-                "id": target[1],
-            }
+            (
+                source_id,
+                self._ring.blind("alias", source_id, name),
+                self._index.type_id(target[0]),
+                target[1],
+            )
             for name, target in names.items()
             if name not in known
         ]
-        if rows:
-            await conn.execute(source_alias.insert(), rows)
+        await insert(conn, {source_alias: rows})

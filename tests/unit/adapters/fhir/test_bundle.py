@@ -242,6 +242,7 @@ PATIENT = resource(id="a")
         (entry("POST", "Nothing"), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
         (entry("POST", ""), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
         (entry("POST", "$run"), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
+        (entry("POST", "Patient/$run"), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
         (entry("POST", "http://x/Patient"), Category.UNSUPPORTED, "Bundle.entry[0].request.url"),
         (
             entry("POST", "AuditEvent", resource("AuditEvent")),

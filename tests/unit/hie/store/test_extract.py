@@ -94,7 +94,7 @@ def test_a_contact_is_a_token_without_a_system():
 
 def test_a_blind_token_has_keys_and_nothing_in_clear():
     (found,) = tokens(Field("identifier", 7, is_blind=True), {"system": "urn:mrn", "value": "17"})
-    assert found.is_blind
+    assert found.kind == "blind"
     assert found.keys == ("v:17", "s:urn:mrn|17")
     assert (found.system, found.code, found.value) == ("", "", "")
 
@@ -261,3 +261,14 @@ def test_a_place_is_a_unit_vector_and_no_place_is_none():
     assert found.at == pytest.approx((0, 0, 1))
     assert list(places(FIELD, {"latitude": 91, "longitude": 0})) == []
     assert list(places(FIELD, {"latitude": 1})) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "is_found"),
+    [("Observation/o1", False), ("Patient/p1", False), ("Practitioner/d1", True), ("#c", True)],
+)
+def test_the_identifier_of_what_may_be_hidden_is_no_way_to_find_who_names_it(reference, is_found):
+    field = FIELD._replace(public=frozenset({"Practitioner"}))
+    named = {"reference": reference, "identifier": {"system": "urn:a", "value": "17"}}
+    kinds = [value.kind for value in refs(field, named)]
+    assert ("blind" in kinds) is is_found
