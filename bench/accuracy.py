@@ -185,6 +185,7 @@ def with_weights(settings: MpiSettings, fitted: LinkageModel) -> MpiSettings:
         settings.model,
         version=fitted.version,
         prior_bits=fitted.prior_bits,
+        family_bits=fitted.family_bits,
         levels=fitted.levels,
         frequencies=fitted.frequencies,
     )

@@ -104,6 +104,19 @@ def _rare(people: People) -> tuple[Human, Human]:
     return one | {"given": "Q" + rest}, other | {"given": "X" + rest}
 
 
+def _exchanged(pair: tuple[Human, Human], *places: int) -> tuple[Human, Human]:
+    """The pair with first name and surname in each other's field, of those at these places."""
+    one, other = (
+        human | {"given": human["family"], "family": human["given"]} if place in places else human
+        for place, human in enumerate(pair)
+    )
+    return one, other
+
+
+def _no_number(pair: tuple[Human, Human]) -> tuple[Human, Human]:
+    return pair[0] | {"ssn": ""}, pair[1] | {"ssn": ""}
+
+
 def _no_middle(pair: tuple[Human, Human]) -> tuple[Human, Human]:
     return pair[0] | {"middle": ""}, pair[1] | {"middle": ""}
 
@@ -171,6 +184,13 @@ CATEGORIES: Final[Mapping[str, Callable[[People], tuple[Human, Human]]]] = {
     ),
     "namesakes": lambda p: _namesake(
         p, 1, line="77 Elm Road", zip="02138", phone="6172348871", middle=""
+    ),
+    # Found among the wrong links of a synthetic town, so last: those above are drawn as before.
+    "twins: names a letter apart, one's names exchanged": lambda p: _exchanged(
+        _no_number(_rhyming(p)), 1
+    ),
+    "twins: the names of both exchanged": lambda p: _exchanged(
+        _no_middle(_no_number(_twins(p, 2009, 2024))), 0, 1
     ),
 }
 

@@ -23,7 +23,7 @@ import aiohttp
 from bench.machine import percentile, print_table
 from bench.population import Population, Registered, Somebody
 from bench.process import memory_mb, running_hub
-from bench.registry import SOURCE, Readings, Registry
+from bench.registry import SOURCE, Readings, Registry, survey
 from hie.flow.placement import Origin, Placement
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.ids import MessageId, PersonId, SourceId, SourceRecordId
@@ -142,6 +142,8 @@ async def _measure(run: Run, settings: dict[str, str], town: Town) -> None:
     async with _services(settings) as services:
         with run.stage("write"):
             await _registry(services).write(town.readings, town.person_of)
+        with run.stage("survey"):
+            await survey(services.db)
         if services.db.is_sqlite:
             _in_memory(run, services.config.mpi, town)
         await _identify(run, services, town)

@@ -7,7 +7,7 @@ business: FHIR operations and HL7 v2 queries ask here alike.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.model import ResourceFacts
 from consent.service import ConsentService
+from hie.audit.event import Description
 from hie.db import Database
 from hie.disclosure import Disclosures
+from hie.fitting import Fitting
 from hie.golden import GoldenPatients
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
@@ -27,7 +29,7 @@ from hie.kernel.ids import PersonId
 from hie.store.query import Served
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
-from mpi.ask import Asked, Fit
+from mpi.ask import Fit
 from mpi.levels import MatchGrade
 from mpi.service import Mpi
 
@@ -120,6 +122,7 @@ class Identities:
         self._consent = consent
         self._mpi = mpi
         self._golden = golden
+        self._fitting = Fitting(repository, mpi)
         self._disclosures = disclosures
         self._domains = frozenset(domains)
         self.base = base
@@ -147,11 +150,10 @@ class Identities:
         """
         asked = self._mpi.questions.asked(patient, ctx.now_us)
         if not asked.keys:
-            issue = Issue(text=_UNSEARCHABLE, code="required", expression=("Patient",))
-            raise HieError(Category.BUSINESS_RULE, _UNSEARCHABLE, [issue])
+            raise unsearchable()
         residual = self._consent.residual(ctx, READ)
         async with self._db.reading() as conn:
-            fits, records = await self._fitting(conn, residual, asked)
+            fits, records = await self._fitting.of(conn, residual, asked)
             if only_certain:
                 fits = [fit for fit in fits if fit.grade is MatchGrade.CERTAIN]
             told = fits[: max(0, count)]
@@ -168,19 +170,6 @@ class Identities:
         shown = [candidate.patient for candidate in found]
         await self._record(ctx, persons, f"$match {json.dumps(patient, default=str)}", shown)
         return Candidates(found=found, total=len(fits))
-
-    async def _fitting(
-        self, conn: AsyncConnection, residual: Residual, asked: Asked
-    ) -> tuple[Sequence[Fit], Mapping[str, list[Served]]]:
-        """Who fits, best first, and the visible records of everybody compared."""
-        questions = self._mpi.questions
-        under = await questions.under(conn, asked)
-        named = sorted({record for found in under.values() for record in found})
-        visible = await self._repository.patient_persons(conn, residual, named)
-        ranked = questions.ranked(asked, under, visible)
-        records = await self._repository.patients(conn, residual, ranked.persons)
-        whose = {served.id: person for person, found in records.items() for served in found}
-        return await questions.fits(conn, ranked, whose), records
 
     # Which numbers
 
@@ -343,10 +332,16 @@ class Identities:
         asked: str,
         shown: Sequence[Served],
     ) -> None:
-        detail = {"query": asked[:_TOLD]}
+        detail = {"query": Description(asked[:_TOLD])}
         await self._disclosures.record(
             ctx, "E", "operation", set(persons), "Patient", detail=detail, shown=shown
         )
+
+
+def unsearchable() -> HieError:
+    """The refusal of a description that holds nothing to search by."""
+    issue = Issue(text=_UNSEARCHABLE, code="required", expression=("Patient",))
+    return HieError(Category.BUSINESS_RULE, _UNSEARCHABLE, [issue])
 
 
 def _reads(ctx: RequestContext, served: Served) -> bool:

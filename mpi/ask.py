@@ -6,9 +6,10 @@ then only these are counted, ranked, compared and scored. Scores are by the mode
 the shares of names that the hub has learnt are of all records, hidden ones among them.
 """
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -164,6 +165,36 @@ class Questions:
             pairs[visible[record_id]].append(pair)
         judged = [self._judged(PersonId(person), found) for person, found in pairs.items()]
         return self._graded(judged)
+
+    async def known_as(
+        self, conn: AsyncConnection, records: Collection[SourceRecordId]
+    ) -> list[Demographics]:
+        """What records say in comparable form; erased ones are left out."""
+        found = await self._finder.open(conn, await rows.named(conn, sorted(records)))
+        return [opened.demographics for opened in found]
+
+    async def sent(
+        self, conn: AsyncConnection, records: Collection[SourceRecordId]
+    ) -> list[tuple[str, FhirJson]]:
+        """Source and Patient of records as they were sent last; erased ones are left out."""
+        stored = await rows.raw(conn, sorted(records))
+        keys = await self._finder.data_keys(conn, {one.key_id for one in stored})
+        return [
+            (
+                one.source_id,
+                json.loads(
+                    keys[one.key_id].open(one.raw, table="source_record", column="raw", row=one.id)
+                ),
+            )
+            for one in stored
+            if one.key_id in keys
+        ]
+
+    def could_be(self, asked: Demographics, records: Collection[Demographics]) -> bool:
+        """Whether a description fits one of these records at grade possible or better."""
+        least = self._model.thresholds.review
+        nobody = SourceRecordId("")
+        return any(self._matcher.pair(nobody, asked, one).strength >= least for one in records)
 
     async def carriers(
         self, conn: AsyncConnection, identifier: SourceIdentifier

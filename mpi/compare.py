@@ -20,6 +20,8 @@ from mpi.names import GivenNames, is_close, joint, last, middle
 
 #: Neighbouring days of two years.
 _TURNS = frozenset({"-01-01", "-12-31"})
+#: How two whole numbers agree by the slips of the pen between them.
+_BY_SLIPS = {1: Number.EDIT, 2: Number.NEAR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +114,17 @@ class Comparer:
             is_male="m" in (one.sex, other.sex) and "f" not in (one.sex, other.sex),
             has_minor=one.is_minor or other.is_minor,
             has_child=_is_child(one) or _is_child(other),
-            has_two_first_names=self._has_two_names(one, other, first),
+            has_two_first_names=self._has_two_names(one, other, names),
             is_new_year=one.birth_date.endswith("-01-01") and one.birth_date == other.birth_date,
         )
 
-    def _has_two_names(self, one: Demographics, other: Demographics, first: First | None) -> bool:
-        if first is First.RIVAL:
+    def _has_two_names(self, one: Demographics, other: Demographics, names: Names) -> bool:
+        if names.name is Name.SWAPPED_TYPO:
+            crossed = (*product(one.given, other.surnames), *product(other.given, one.surnames))
+            return any(a != b and self._names.are_known(a, b) for a, b in crossed if is_close(a, b))
+        if names.first is First.RIVAL:
             return True
-        if first is not First.DIFFERS:
+        if names.first is not First.DIFFERS:
             return False
         return any(self._names.are_known(a, b) for a in one.given for b in other.given)
 
@@ -167,16 +172,16 @@ def birth(ours: str, theirs: str) -> Birth | None:
 def _full_births(ours: str, theirs: str) -> Birth:
     if ours == f"{theirs[:4]}-{theirs[8:]}-{theirs[5:7]}":
         return Birth.SWAPPED
-    if is_a_day_apart(ours, theirs) or _is_edit(ours, theirs):
+    if is_a_day_apart(ours, theirs) or _slips(ours, theirs) <= 1:
         return Birth.EDIT
     parts = zip(ours.split("-"), theirs.split("-"), strict=True)
     return Birth.PART if sum(a == b for a, b in parts) == 2 else Birth.DIFFERS
 
 
-def _is_edit(ours: str, theirs: str) -> bool:
-    """Whether two numbers differ in one digit, or in two neighbours transposed."""
+def _slips(ours: str, theirs: str) -> int:
+    """How many digits were added, dropped, changed or swapped with a neighbour."""
     # Not cached: numbers hardly ever meet twice.
-    return jellyfish.damerau_levenshtein_distance(ours, theirs) <= 1
+    return jellyfish.damerau_levenshtein_distance(ours, theirs)
 
 
 def is_a_day_apart(ours: str, theirs: str) -> bool:
@@ -222,9 +227,8 @@ def ssn(one: Demographics, other: Demographics) -> Number | None:
     if one.ssn and other.ssn:
         if not set(one.ssn).isdisjoint(other.ssn):
             return Number.EXACT
-        pairs = product(one.ssn, other.ssn)
-        is_edit = any(_is_edit(a, b) for a, b in pairs)
-        return Number.EDIT if is_edit else Number.DIFFERS
+        slips = min(_slips(a, b) for a, b in product(one.ssn, other.ssn))
+        return _BY_SLIPS.get(slips, Number.DIFFERS)
     ours, theirs = last4(one), last4(other)
     if not ours or not theirs:
         return None

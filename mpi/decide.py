@@ -13,7 +13,7 @@ from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.combinations import Hit, Pack
 from mpi.compare import Comparer
 from mpi.demographics import Demographics
-from mpi.guard import combined, is_anchor, vetoes
+from mpi.guard import answers, combined, vetoes
 from mpi.levels import Birth, First, MatchGrade, Same, Veto
 from mpi.model import Candidate, Outcome, TaskKind
 from mpi.names import GivenNames
@@ -31,7 +31,7 @@ class PairScore:
 
     Attributes:
         strength: bits of the score or of the deterministic hit, whichever says more.
-        is_anchor: nothing is vetoed, and first name and birth date agree to the letter.
+        answers: nothing is vetoed, and so these reasons found with other records are errors.
     """
 
     record_id: SourceRecordId
@@ -39,7 +39,7 @@ class PairScore:
     score: Score
     hit: Hit | None
     vetoes: tuple[Veto, ...]
-    is_anchor: bool = False
+    answers: frozenset[Veto] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Matcher:
             score=score,
             hit=hit,
             vetoes=found,
-            is_anchor=not found and is_anchor(comparison),
+            answers=frozenset() if found else answers(comparison),
         )
 
 
@@ -141,7 +141,7 @@ def judge_person(
         best=max(pair.strength for pair in pairs),
         mean=total / (len(pairs) + unscored),
         vetoes=combined(
-            [pair.vetoes for pair in pairs], has_anchor=any(pair.is_anchor for pair in pairs)
+            [pair.vetoes for pair in pairs], {veto for pair in pairs for veto in pair.answers}
         ),
         is_denied=is_denied,
     )
@@ -163,7 +163,8 @@ def decide(persons: Iterable[PersonScore], thresholds: Thresholds) -> Decision:
         reason = _obstacle(relevant[0], thresholds) or ""
         return Decision(outcome=Outcome.REVIEW, reason=reason, ranked=relevant)
     best, *others = linkable
-    strongest_other = max((p.best for p in ranked if p is not best), default=None)
+    rivals = (p for p in ranked if p is not best and not _is_ruled_out(p, best))
+    strongest_other = max((p.best for p in rivals), default=None)
     if strongest_other is not None and best.best - strongest_other < thresholds.margin:
         return Decision(outcome=Outcome.REVIEW, reason="margin", ranked=relevant)
     return Decision(
@@ -173,6 +174,16 @@ def decide(persons: Iterable[PersonScore], thresholds: Thresholds) -> Decision:
         ranked=relevant,
         duplicates=tuple(person.person_id for person in others),
     )
+
+
+def _is_ruled_out(other: PersonScore, best: PersonScore) -> bool:
+    """Whether somebody no likelier than the best contradicts what the best has to the letter.
+
+    A brother of another first name at the same home, or a father of another birth date, does
+    not make it doubtful who is meant.
+    """
+    answered = {veto for pair in best.pairs for veto in pair.answers}
+    return other.best <= best.best and not answered.isdisjoint(other.vetoes)
 
 
 def _worth_a_look(person: PersonScore, thresholds: Thresholds) -> float:

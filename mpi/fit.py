@@ -190,11 +190,13 @@ def fit_sample(sample: Sample, model: LinkageModel, version: str) -> Fitted:
     start = {name: {k: v.m for k, v in levels.items()} for name, levels in model.levels.items()}
     found = mixture.fit(start, most_rounds=MOST_ROUNDS)
     levels, pooled = _levels(found)
+    strangers = 1 - found.match_share - found.household_share
     return Fitted(
         model=replace(
             model,
             version=version,
-            prior_bits=math.log2(found.match_share / (1 - found.match_share)),
+            prior_bits=math.log2(found.match_share / strangers),
+            family_bits=math.log2(found.household_share / strangers) if found.family else None,
             levels=levels,
             frequencies=_frequencies(model.frequencies, sample),
             text="",
@@ -212,17 +214,24 @@ def _levels(found: Classes) -> tuple[Mapping[str, Mapping[str, Level]], tuple[st
     levels = {}
     for comparison in COMPARISONS:
         m, u = dict(found.match[comparison]), found.other[comparison]
+        family = found.family.get(comparison, {})
         orders = [[level.value for level in order] for order in ORDERS.get(comparison, ())]
         pooled += [f"{comparison}.{level}" for level in in_orders(m, u, orders)]
         levels[comparison] = MappingProxyType(
             {
                 level: Level(
-                    m=min(max(m[level], _LEAST), _MOST), u=min(max(u[level], _LEAST), _MOST)
+                    m=_within(m[level]),
+                    u=_within(u[level]),
+                    f=_within(family[level]) if level in family else 0.0,
                 )
                 for level in m
             }
         )
     return MappingProxyType(levels), tuple(dict.fromkeys(pooled))
+
+
+def _within(share: float) -> float:
+    return min(max(share, _LEAST), _MOST)
 
 
 def in_orders(

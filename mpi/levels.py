@@ -81,6 +81,7 @@ class Number(StrEnum):
 
     EXACT = "exact"
     EDIT = "edit"
+    NEAR = "near"  # two slips apart: mistyped twice, or the next in line
     LAST4 = "last4"
     DIFFERS = "differs"
 
@@ -107,6 +108,9 @@ COMPARISONS: dict[str, type[StrEnum]] = {
     "mother": Same,
 }
 
+#: The evidence that two people of one household agree as well, and its only level: no
+#: comparison of its own, but what the others say of a household taken together.
+FAMILY, EXPECTED = "family", "expected"
 
 #: Levels whose weights must fall in this order; levels in no order may stand anywhere. A rare
 #: misspelling may well weigh more than a common name in full.
@@ -122,7 +126,10 @@ ORDERS: dict[str, tuple[tuple[StrEnum, ...], ...]] = {
         (Household.ADDRESS, Household.STREET, Household.ZIP, Household.NEAR, Household.NONE),
         (Household.ADDRESS_AND_PHONE, Household.PHONE, Household.NONE),
     ),
-    "ssn": ((Number.EXACT, Number.EDIT, Number.DIFFERS), (Number.LAST4, Number.DIFFERS)),
+    "ssn": (
+        (Number.EXACT, Number.EDIT, Number.NEAR, Number.DIFFERS),
+        (Number.LAST4, Number.DIFFERS),
+    ),
 } | {name: ((Same.SAME, Same.DIFFERS),) for name, levels in COMPARISONS.items() if levels is Same}
 
 

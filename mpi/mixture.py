@@ -1,16 +1,17 @@
 """Pairs of records as a mixture of one human, one household and strangers, fitted by EM.
 
 The three classes agree independently field by field; of a household, all fields but those
-that a family shares agree as of strangers. Pairs that share no blocking key are strangers; a
-random few of them stand for all. So rare agreement among strangers, which a sample hardly
-meets, is counted where it is found: among the pairs that share a key.
+that a family shares agree as of strangers, birth dates but for twins. Pairs that share no
+blocking key are strangers; a random few of them stand for all. So rare agreement among
+strangers, which a sample hardly meets, is counted where it is found: among the pairs that
+share a key.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mpi.levels import COMPARISONS
+from mpi.levels import COMPARISONS, Birth
 
 #: What a household shares, and how it agrees where the fit starts; the rest is as of strangers.
 _FAMILY: dict[str, dict[str, float]] = {
@@ -21,6 +22,8 @@ _FAMILY: dict[str, dict[str, float]] = {
     "email": {"same": 0.3, "differs": 0.7},
     "mother": {"same": 0.5, "differs": 0.5},
 }  # fmt: skip
+#: Of two members of one household, how many are born on one day: twins.
+_TWINS = 0.005
 #: A level that the start does not name.
 _UNNAMED = 0.003
 #: Rounds end when the share of matches moves by less than this part of itself.
@@ -41,7 +44,9 @@ class Classes:
 
     Attributes:
         match, other: comparison, then level, to its probability for the records of one human,
-            and of two: strangers and households together.
+            and of two strangers.
+        family: the same for two of one household, of the comparisons in which they differ from
+            strangers; empty where there are none to tell apart.
         household_share: 0 where there are no households to tell apart.
     """
 
@@ -49,6 +54,7 @@ class Classes:
     household_share: float
     match: Shares
     other: Shares
+    family: Shares
     rounds: int
 
 
@@ -158,6 +164,9 @@ class Mixture:
             if name not in _FAMILY:
                 for slot in column:
                     family[slot] = stranger[slot]
+        for level in Birth:
+            family[self._slots["birth", level.value]] *= 1 - _TWINS
+        family[self._slots["birth", Birth.EXACT.value]] += _TWINS
 
     def _has_families(self, state: "_State") -> bool:
         family = state.family or []
@@ -214,9 +223,15 @@ class Mixture:
             match_share=state.match_share,
             household_share=state.family_share,
             match=self._named(state.match),
-            other=self._named(state.of_two()),
+            other=self._named(state.stranger),
+            family=self._of_households(state.family),
             rounds=state.rounds,
         )
+
+    def _of_households(self, family: Sequence[float] | None) -> Shares:
+        """How households agree, where otherwise than strangers."""
+        named = self._named(family) if family is not None else {}
+        return {name: levels for name, levels in named.items() if name in (*_FAMILY, "birth")}
 
     def _named(self, shares: Sequence[float]) -> Shares:
         return {
@@ -238,14 +253,6 @@ class _State:
     match_share: float
     family_share: float
     rounds: int = 0
-
-    def of_two(self) -> list[float]:
-        """How two humans agree: strangers, and households by their share."""
-        if self.family is None:
-            return self.stranger
-        part = self.family_share / (1 - self.match_share)
-        pairs = zip(self.family, self.stranger, strict=True)
-        return [part * family + (1 - part) * stranger for family, stranger in pairs]
 
     def weigher(self) -> "_Weigher":
         """Computes, for the slots of a pattern, how likely it is a match, and a household."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from mpi.levels import COMPARISONS
-from mpi.settings import Combination, KeySpec, LinkageModel, TermFrequency, Thresholds
+from mpi.settings import Combination, KeySpec, Level, LinkageModel, TermFrequency, Thresholds
 
 
 def model_text(model: LinkageModel, remarks: Iterable[str] = ()) -> str:
@@ -17,12 +17,13 @@ def model_text(model: LinkageModel, remarks: Iterable[str] = ()) -> str:
     """
     lines = [f"# {remark}".rstrip() for remark in remarks]
     lines += [f"version = {_quoted(model.version)}", f"prior_bits = {_number(model.prior_bits)}"]
+    if model.family_bits is not None:
+        lines.append(f"family_bits = {_number(model.family_bits)}")
     lines += _thresholds(model.thresholds)
     for comparison in COMPARISONS:
         lines += ["", f"[comparison.{comparison}]"]
         lines += [
-            f"{_key(name)} = {{ m = {_number(level.m)}, u = {_number(level.u)} }}"
-            for name, level in model.levels[comparison].items()
+            f"{_key(name)} = {_level(level)}" for name, level in model.levels[comparison].items()
         ]
     for field, frequency in model.frequencies.items():
         lines += _frequency(field, frequency)
@@ -31,6 +32,11 @@ def model_text(model: LinkageModel, remarks: Iterable[str] = ()) -> str:
     lines += [line for key in model.keys for line in _blocking_key(key)]
     lines += [line for rule in model.combinations for line in _combination(rule)]
     return "\n".join([*lines, ""])
+
+
+def _level(level: Level) -> str:
+    household = f", f = {_number(level.f)}" if level.f else ""
+    return f"{{ m = {_number(level.m)}, u = {_number(level.u)}{household} }}"
 
 
 def _thresholds(thresholds: Thresholds) -> list[str]:

@@ -3,6 +3,10 @@
 The score is the log2 odds that two records are one person: the prior plus, for every
 comparison, log2(m / u) of its level. A missing field weighs nothing. The sum is the
 explanation: every piece of evidence is kept with its weight.
+
+Surname, home and e-mail of two people of one household agree together, so as evidence against
+strangers each is counted again. Where the model knows households, one more piece of evidence
+takes off what they explain: log2(1 + odds of a household against strangers), never more than 0.
 """
 
 import math
@@ -12,9 +16,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mpi.compare import Comparison
-from mpi.levels import COMPARISONS, MatchGrade
+from mpi.levels import COMPARISONS, EXPECTED, FAMILY, MatchGrade
 from mpi.settings import LinkageModel, TermFrequency, Thresholds
 
+#: More than this is not worth a line.
+_NOTHING = -0.005
 #: Share of a value among the hub's own records, by field and value; None where not counted.
 Shares = Callable[[str, str], float | None]
 
@@ -55,13 +61,19 @@ class Scorer:
             comparison: {level: (str(level), weight.bits) for level, weight in levels.items()}
             for comparison, levels in ((name, model.levels[name]) for name in COMPARISONS)
         }
+        self._family_bits = model.family_bits
+        self._family = {
+            name: {level: math.log2(w.f / w.u) for level, w in levels.items() if w.f}
+            for name, levels in model.levels.items()
+            if model.family_bits is not None and any(weight.f for weight in levels.values())
+        }
         self._terms = {
             field: _Terms(field, rule, shares) for field, rule in model.frequencies.items()
         }
 
     def score(self, comparison: Comparison) -> Score:
         """The evidence of a comparison, in the order of the model."""
-        total, evidence = self._prior, []
+        total, rarity, evidence = self._prior, 0.0, []
         for name, weights in self._bits.items():
             level = comparison.level(name)
             weight = weights.get(level) if level is not None else None
@@ -70,8 +82,26 @@ class Scorer:
             text, bits = weight
             term_bits = self._term_bits(level, comparison) if name == "name" else 0.0
             total += bits + term_bits
+            rarity += term_bits
             evidence.append(Evidence(comparison=name, level=text, bits=bits, term_bits=term_bits))
+        if self._family_bits is not None:
+            bits = self._explained(comparison, self._family_bits + rarity)
+            if bits < _NOTHING:
+                total += bits
+                evidence.append(Evidence(comparison=FAMILY, level=EXPECTED, bits=bits))
         return Score(bits=total, evidence=tuple(evidence))
+
+    def _explained(self, comparison: Comparison, odds: float) -> float:
+        """What a household explains of the agreement: 0 bits or less.
+
+        `odds` are those of a household before the fields are looked at, in bits, and how rare
+        an agreed name is: of a household it is as rare.
+        """
+        for name, weights in self._family.items():
+            level = comparison.level(name)
+            if level is not None:
+                odds += weights.get(level, 0.0)
+        return -math.log2(1 + math.exp2(min(odds, 500.0)))
 
     def _term_bits(self, level: StrEnum, comparison: Comparison) -> float:
         agreed = {"first": comparison.agreed_first, "last": comparison.agreed_last}

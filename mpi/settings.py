@@ -75,10 +75,15 @@ class Forms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One outcome of a comparison: m = P(level | one person), u = P(level | two)."""
+    """One outcome of a comparison: m = P(level | one person), u = P(level | two).
+
+    Attributes:
+        f: P(level | two of one household), where the model tells them from strangers; else 0.
+    """
 
     m: float
     u: float
+    f: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -168,6 +173,8 @@ class LinkageModel:
 
     Attributes:
         levels: by comparison, then by level.
+        family_bits: log2 odds that two records are of two people of one household rather than
+            of strangers; None where u is of both, and nothing tells them apart.
         text: the file as read: what is kept as this version of the model.
     """
 
@@ -180,6 +187,7 @@ class LinkageModel:
     key_cap: int
     keys_per_record: int
     combinations: tuple[Combination, ...]
+    family_bits: float | None = None
     text: str = ""
 
 
@@ -236,10 +244,11 @@ def read_model(text: str, name: str) -> LinkageModel:
 
 
 def _model(table: ConfigTable, text: str) -> LinkageModel:
-    blocking = table.sub("blocking")
+    blocking, named = table.sub("blocking"), table.keys()
     return LinkageModel(
         version=table.text("version"),
         prior_bits=table.number("prior_bits"),
+        family_bits=table.number("family_bits") if "family_bits" in named else None,
         thresholds=_thresholds(table.sub("thresholds")),
         levels=MappingProxyType(
             {name: _levels(table.sub("comparison").sub(name), name) for name in COMPARISONS}
@@ -276,10 +285,10 @@ def _levels(table: ConfigTable, comparison: str) -> Mapping[str, Level]:
         raise table.fault(unknown[0], f"a level of `{comparison}`: {', '.join(sorted(known))}")
     levels = {}
     for name, sub in table.subs():
-        m, u = sub.number("m"), sub.number("u")
-        if not (0 < m < 1 and 0 < u < 1):
-            raise table.fault(name, "m and u between 0 and 1")
-        levels[name] = Level(m=m, u=u)
+        m, u, f = sub.number("m"), sub.number("u"), sub.number("f", 0.0)
+        if not (0 < m < 1 and 0 < u < 1 and 0 <= f < 1):
+            raise table.fault(name, "m and u, and f where there is one, between 0 and 1")
+        levels[name] = Level(m=m, u=u, f=f)
     return MappingProxyType(levels)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mpi.config_table import ConfigTable
-from mpi.levels import COMPARISONS
+from mpi.levels import COMPARISONS, FAMILY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,9 @@ def load_words(folder: Path) -> Words:
     levels = table.sub("level")
     return Words(
         comparisons=table.sub("comparison").strings(),
-        levels=MappingProxyType({name: levels.sub(name).strings() for name in COMPARISONS}),
+        levels=MappingProxyType(
+            {name: levels.sub(name).strings() for name in (*COMPARISONS, FAMILY)}
+        ),
         vetoes=table.sub("veto").strings(),
         reasons=table.sub("reason").strings(),
         outcomes=table.sub("outcome").strings(),

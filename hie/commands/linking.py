@@ -180,6 +180,7 @@ def _tell(linked: Linked, unread_dates: int) -> None:
     """What came out, in figures, on standard error."""
     for name, count in linked.counts().items():
         print(f"{name}\t{count}", file=sys.stderr)
+    print(f"log2 odds of two records to be one human\t{linked.prior_bits:.2f}", file=sys.stderr)
     for kind, count in sorted(linked.shared.items()):
         print(f"{kind} held by too many persons, not compared\t{count}", file=sys.stderr)
     for spec, count in sorted(linked.refused.items()):

@@ -26,6 +26,7 @@ from hie.flow.patching import Patches
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields, Spoken
+from hie.flow.refusals import Attempt, Refusals
 from hie.flow.resolve import Resolver
 from hie.flow.tried import tried
 from hie.flow.writes import (
@@ -84,6 +85,7 @@ class FhirFlow:
         self._writer = writer
         self._journal = journal
         self._audit = audit
+        self._refusals = Refusals(repository, audit)
         self._privacy = privacy
         self._validate = wire.validate
         self._refused = wire.refuse
@@ -114,11 +116,11 @@ class FhirFlow:
                 return await self._batch(plan, faults, work)
             return await self._whole(plan, faults, work)
         except HieError as error:
-            await self._refuse(message_id, error)
+            await self._refuse(error, work, plan)
             raise
         except Exception:
             # A defect of the hub: the row must not stay open, and a repeat is tried afresh.
-            await self._refuse(message_id, HieError(Category.FAULT, "the hub failed"))
+            await self._refuse(HieError(Category.FAULT, "the hub failed"), work)
             raise
 
     async def _whole(self, plan: Plan, faults: Sequence[Fault], work: "_Work") -> Answer:
@@ -271,6 +273,7 @@ class FhirFlow:
     async def _batch(self, plan: Plan, faults: Sequence[Fault], work: "_Work") -> Answer:
         """Each entry in a transaction of its own; the answer lists what became of each."""
         refused: dict[int, HieError] = {}
+        tried_in_vain: list[Attempt] = []
         for fault in faults:
             mine = [f for f in faults if f.position == fault.position]
             refused.setdefault(fault.position, refusal(mine))
@@ -283,12 +286,14 @@ class FhirFlow:
                 entries[write.position] = await self._alone(alone, work)
             except HieError as error:
                 refused[write.position] = error
+                tried_in_vain.append((alone, error))
         entries |= {
             position: refused_entry(self._refused(error, work.context.request_id))
             for position, error in refused.items()
         }
         answer = bundle("batch-response", plan.entries, entries)
         async with self._db.transaction() as conn:
+            await self._refusals.tell(conn, work.context, tried_in_vain)
             await self._settle(conn, work.origin.message_id, answer)
         return answer
 
@@ -367,10 +372,11 @@ class FhirFlow:
     async def _settle(self, conn: AsyncConnection, message_id: MessageId, answer: Answer) -> None:
         await self._journal.answer(conn, message_id, answer.encode(), State.PROCESSED)
 
-    async def _refuse(self, message_id: MessageId, error: HieError) -> None:
+    async def _refuse(self, error: HieError, work: "_Work", *plans: Plan) -> None:
         async with self._db.transaction() as conn:
+            await self._refusals.tell(conn, work.context, [(plan, error) for plan in plans])
             await self._journal.refuse(
-                conn, message_id, error.text, self._refused(error, "").status
+                conn, work.origin.message_id, error.text, self._refused(error, "").status
             )
 
 

@@ -17,7 +17,7 @@ from hie.flow.placement import Origin
 from hie.kernel.envelope import SourceIdentifier
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import split_reference
-from hie.kernel.ids import SourceRecordId
+from hie.kernel.ids import PersonId, SourceRecordId
 from hie.store import blind
 from hie.store.index import SearchIndex
 from hie.store.loader import Head
@@ -143,10 +143,22 @@ class Resolver:
         return head.source_id == origin.source_id or self._index.is_directory(pair[0])
 
     async def _own_record(self, conn: AsyncConnection, origin: Origin, person: str) -> HubId | None:
-        """The source's own record of a person whose id it was given."""
+        """The source's own record of a person whose id it was given.
+
+        Of a person that was merged away since: what was that person's. Whom it was merged with
+        is no business of the source's.
+        """
         own = Residual(own_sources=frozenset({origin.source_id}))
         records = (await self._repository.patients(conn, own, [person])).get(person, [])
         mine = sorted(r.id for r in records if r.source_id == origin.source_id)
+        if not mine:
+            ever = [("Patient", str(r)) for r in await self._mpi.ever_of(conn, PersonId(person))]
+            heads = await self._repository.versions_of(conn, ever)
+            mine = sorted(
+                key
+                for (_, key), head in heads.items()
+                if head.source_id == origin.source_id and not head.is_deleted
+            )
         return ("Patient", mine[0]) if mine else None
 
     async def _identified(

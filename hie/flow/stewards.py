@@ -185,9 +185,24 @@ class Stewards:
         self, steward: Steward, decision: int, corrections: Sequence[int]
     ) -> int:
         """Note that the recipients of these corrections were told; how many were waiting."""
+        now_us = self._clock.now_us()
+        noted = AuditRecord(
+            recorded_us=now_us,
+            action="U",
+            subtype="update",
+            organization=steward.organization,
+            user=steward.name,
+            purpose=steward.purpose,
+            request_id=steward.request_id,
+            token_id=steward.token_id,
+            resource_type="Provenance",
+            resource_id=str(decision),
+            detail={"reason": "recipients of corrections were told"},
+        )
         async with self._db.transaction() as conn:
+            await self._audit.append(conn, [noted])
             return await self._corrections.mark(
-                conn, decision, corrections, by=steward.name, now_us=self._clock.now_us()
+                conn, decision, corrections, by=steward.name, now_us=now_us
             )
 
     async def golden_of(

@@ -146,9 +146,13 @@ class Weighing:
         self, placement: Placement, entry: Entry | None, verdict: Verdict
     ) -> Placement | None:
         known = verdict.known
-        made = replace(placement, stamp=known.stamp, status_rank=max(known.rank, -1))
+        rank = max(known.rank, -1)
         if not known.is_deleted:
-            return _whole(made, known.resource or {})
+            whole, mode = known.resource or {}, WriteMode.UPSERT
+            return replace(
+                placement, stamp=known.stamp, status_rank=rank, resource=whole, mode=mode
+            )
+        made = replace(placement, stamp=known.stamp, status_rank=rank)
         if entry is None:
             return replace(made, mode=WriteMode.DELETE, resource=_said(placement.resource))
         return None if entry.known.is_deleted else _tombstone(made, entry)
@@ -180,16 +184,15 @@ class Weighing:
             self.transfers.append(Transfer(type=made.type, before=before, after=records[0]))
 
 
-def wanted(index: SearchIndex, placement: Placement, *, has_patient: bool) -> Wanted:
+def wanted(placement: Placement, *, has_patient: bool) -> Wanted:
     """What must be read to weigh a placement."""
     change = None if placement.stamp is None else change_of(placement, placement.stamp)
-    is_special = placement.type == "Consent" or index.is_directory(placement.type)
     return Wanted(
         name=(placement.type, placement.id),
         change=change,
         needs_content=(
-            is_special
-            or (change is None and placement.mode is not WriteMode.UPSERT)
+            placement.type == "Consent"
+            or (change is None and placement.mode in (WriteMode.PATCH, WriteMode.DELETE))
             or (change is not None and not has_patient)
         ),
     )

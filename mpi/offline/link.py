@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
+from hie.kernel.ids import SourceRecordId
 from mpi.compare import Comparer
 from mpi.decide import Matcher, person_grade
 from mpi.demographics import Demographics
@@ -14,9 +15,10 @@ from mpi.names import GivenNames
 from mpi.offline.blocks import Blocks, Keys, PairList
 from mpi.offline.pairs import Edge, PairScorer
 from mpi.offline.persons import Grouped, Grouper
+from mpi.offline.prior import prior_of
 from mpi.offline.table import Table, make_table, name_shares
 from mpi.offline.workers import in_order
-from mpi.score import grade
+from mpi.score import Shares, grade
 from mpi.settings import MpiSettings, Thresholds
 
 LINK_COLUMNS = ("record_id", "person_id", "grade", "bits", "reason")
@@ -36,6 +38,7 @@ class Linked:
     """What became of a file.
 
     Attributes:
+        prior_bits: log2 odds that two records of the file are of one human.
         compared: pairs scored.
         shared: by kind, values suppressed because too many persons hold them.
         refused: by kind of key, records not compared under a key that stayed too full.
@@ -46,6 +49,7 @@ class Linked:
     grouped: Grouped
     scorer: PairScorer
     thresholds: Thresholds
+    prior_bits: float
     compared: int
     shared: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -125,11 +129,27 @@ def _between(ones: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, 
         yield from ((record_id, others[0]) for record_id in ones[1:])
 
 
-def prepare(records: Mapping[str, Demographics], settings: MpiSettings) -> tuple[Table, Matcher]:
-    """The table of a file's records, and what compares them: by the file's own names' shares."""
+def prepare(
+    records: Mapping[str, Demographics], settings: MpiSettings
+) -> tuple[Table, Shares | None]:
+    """The table of a file's records, and how common their names are."""
     plain = PairScorer((), Matcher(settings), settings.model.thresholds)
     table = make_table(records, settings.defaults.shared, plain.is_linked_to_itself)
-    return table, Matcher(settings, name_shares(table))
+    return table, name_shares(table)
+
+
+def with_prior(
+    settings: MpiSettings, table: Table, blocks: Blocks, matcher: Matcher
+) -> MpiSettings:
+    """The settings with the prior of the file instead of the model's."""
+    records, assumed = table.demographics, settings.model.prior_bits
+
+    def evidence(one: int, other: int) -> float:
+        pair = matcher.pair(SourceRecordId(""), records[one], records[other])
+        return pair.strength - assumed
+
+    prior = prior_of(len(records), blocks.batches, evidence, assumed)
+    return replace(settings, model=replace(settings.model, prior_bits=prior))
 
 
 def block(table: Table, settings: MpiSettings, progress: Progress, jobs: int = 1) -> Blocks:
@@ -176,8 +196,11 @@ def link(
         jobs: processes that make keys and score.
     """
     thresholds = settings.model.thresholds
-    table, matcher = prepare(records, settings)
+    table, shares = prepare(records, settings)
+    matcher = Matcher(settings, shares)
     blocks = block(table, settings, progress, jobs)
+    settings = with_prior(settings, table, blocks, matcher)
+    matcher = Matcher(settings, shares)
     scorer = PairScorer(table.demographics, matcher, thresholds)
     edges: list[Edge] = []
     compared = 0
@@ -196,6 +219,7 @@ def link(
         grouped=grouped,
         scorer=scorer,
         thresholds=thresholds,
+        prior_bits=settings.model.prior_bits,
         compared=compared,
         shared=table.shared,
         refused=blocks.refused,

@@ -21,14 +21,14 @@ class Edge:
         one, other: their places in the table, in rising order.
         bits: strength of the score or of the deterministic hit.
         vetoes: why they must not be linked by themselves.
-        is_anchor: nothing is vetoed, first name and birth date agree to the letter.
+        answers: reasons found with other records that this pair, without any, answers.
     """
 
     one: int
     other: int
     bits: float
     vetoes: tuple[Veto, ...]
-    is_anchor: bool
+    answers: frozenset[Veto] = frozenset()
 
     def pair_score(self) -> PairScore:
         """The edge in the words of the rules that decide."""
@@ -38,7 +38,7 @@ class Edge:
             score=Score(bits=self.bits),
             hit=None,
             vetoes=self.vetoes,
-            is_anchor=self.is_anchor,
+            answers=self.answers,
         )
 
 
@@ -61,7 +61,7 @@ class PairScorer:
             other=other,
             bits=pair.strength,
             vetoes=pair.vetoes,
-            is_anchor=pair.is_anchor,
+            answers=pair.answers,
         )
 
     def worth(self, batch: Longs) -> tuple[int, list[Edge]]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,6 +49,28 @@ async def named(conn: AsyncConnection, records: Sequence[str]) -> list[Member]:
     for start in range(0, len(records), CHUNK):
         rows = await conn.execute(_NAMED, {"records": records[start : start + CHUNK]})
         found += map(member_of, rows)
+    return found
+
+
+class Sent(NamedTuple):
+    """What a source sent of a record, sealed."""
+
+    id: str
+    source_id: str
+    key_id: int
+    raw: bytes
+
+
+async def raw(conn: AsyncConnection, records: Sequence[str]) -> list[Sent]:
+    """What was sent of these records; of an erased one there is nothing."""
+    found: list[Sent] = []
+    for start in range(0, len(records), CHUNK):
+        query = select(_record.c.id, _record.c.source_id, _record.c.key_id, _record.c.raw).where(
+            _record.c.id.in_(records[start : start + CHUNK]),
+            _record.c.raw.is_not(None),
+            _record.c.key_id.is_not(None),
+        )
+        found += [Sent(*row) for row in await conn.execute(query)]
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import Row, String, and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -60,6 +60,24 @@ async def links_of_records(conn: AsyncConnection, records: Collection[str]) -> l
     return found
 
 
+_LINKS = select(
+    _link.c.id,
+    _link.c.record_id,
+    _link.c.person_id,
+    _link.c.decision_id,
+    _link.c.closed_by,
+    _link.c.state,
+    _link.c.bits,
+    _link.c.grade,
+    _link.c.valid_from_us,
+    _link.c.valid_to_us,
+    _link.c.restores,
+    # Ids of two processes may be a moment out of order; the times of a record never are.
+).order_by(_link.c.valid_from_us, func.coalesce(_link.c.valid_to_us, _EVER), _link.c.id)
+# Built once: every message runs it.
+_HELD = _LINKS.where(
+    _link.c.record_id.in_(bindparam("records", type_=String, expanding=True)), _IS_OPEN
+).with_for_update(read=True)
 #: Looks for a link that find nothing, before the record counts as unknown: each may have met
 #: another move of the record.
 _PATIENCE = 4
@@ -74,8 +92,7 @@ async def held_links(conn: AsyncConnection, records: Collection[str]) -> list[Li
     found: list[Link] = []
     missing, looks_in_vain = set(records), 0
     while missing and looks_in_vain < _PATIENCE:
-        condition = and_(_link.c.record_id.in_(sorted(missing)), _IS_OPEN)
-        more = await _links(conn, condition, is_held=True)
+        more = _made(await conn.execute(_HELD, {"records": sorted(missing)}))
         looks_in_vain = 0 if more else looks_in_vain + 1
         found += more
         missing -= {link.record_id for link in more}
@@ -106,26 +123,11 @@ async def _open_links(conn: AsyncConnection, condition: Any) -> list[Link]:
     return await _links(conn, and_(condition, _IS_OPEN))
 
 
-async def _links(conn: AsyncConnection, condition: Any, *, is_held: bool = False) -> list[Link]:
-    query = (
-        select(
-            _link.c.id,
-            _link.c.record_id,
-            _link.c.person_id,
-            _link.c.decision_id,
-            _link.c.closed_by,
-            _link.c.state,
-            _link.c.bits,
-            _link.c.grade,
-            _link.c.valid_from_us,
-            _link.c.valid_to_us,
-            _link.c.restores,
-        )
-        .where(condition)
-        # Ids of two processes may be a moment out of order; the times of a record never are.
-        .order_by(_link.c.valid_from_us, func.coalesce(_link.c.valid_to_us, _EVER), _link.c.id)
-    )
-    rows = await conn.execute(query.with_for_update(read=True) if is_held else query)
+async def _links(conn: AsyncConnection, condition: Any) -> list[Link]:
+    return _made(await conn.execute(_LINKS.where(condition)))
+
+
+def _made(rows: Iterable[Row[Any]]) -> list[Link]:
     return [
         Link(
             id=row.id,

@@ -5,58 +5,17 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import LargeBinary, String, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
 import mpi.tables  # noqa: F401 - fills the MetaData
 from hie.db import Database, metadata
+from hie.inserts import insert
 
 
 @cache
 def _columns(table: str) -> tuple[str, ...]:
     return tuple(column.name for column in metadata.tables[table].columns)
-
-
-@cache
-def _insert(table: str) -> str:
-    """For SQLite: one row.
-
-    In the driver's own words: gathered rows are plain values, and making a statement of them
-    and checking every value would cost more than the insertion.
-    """
-    marks = ", ".join("?" * len(_columns(table)))
-    return f"INSERT INTO {table} ({_names(table)}) VALUES ({marks})"  # noqa: S608 - schema's names
-
-
-@cache
-def _insert_all(tables: tuple[str, ...]) -> str:
-    """For PostgreSQL: any number of rows of several tables, one array a column.
-
-    One round trip, and one text for whatever number of rows, so that it is planned once.
-    """
-    inserts, first = [], 1
-    for table in tables:
-        types = [_array(column.type) for column in metadata.tables[table].columns]
-        arrays = ", ".join(f"${number}::{kind}" for number, kind in enumerate(types, first))
-        first += len(types)
-        inserts.append(
-            f"INSERT INTO {table} ({_names(table)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - schema's names
-        )
-    *others, last = inserts
-    parts = ", ".join(f"part{number} AS ({insert})" for number, insert in enumerate(others))
-    return f"WITH {parts} {last}" if parts else last
-
-
-def _names(table: str) -> str:
-    return ", ".join(f'"{name}"' for name in _columns(table))
-
-
-def _array(kind: TypeEngine[Any]) -> str:
-    # An explicit cast to VARCHAR(n) would cut a text short in silence; an insertion refuses it.
-    if isinstance(kind, String):
-        return "text[]"
-    return "bytea[]" if isinstance(kind, LargeBinary) else f"{kind}[]"
 
 
 class Writes:
@@ -85,15 +44,7 @@ class Writes:
 
     async def send(self, conn: AsyncConnection) -> None:
         """Insert what was gathered."""
-        if conn.dialect.name == "postgresql" and self._rows:
-            tables = tuple(sorted(self._rows))
-            arrays = [
-                list(column) for table in tables for column in zip(*self._rows[table], strict=True)
-            ]
-            await conn.exec_driver_sql(_insert_all(tables), tuple(arrays))
-        else:
-            for table, rows in self._rows.items():
-                await conn.exec_driver_sql(_insert(table), rows if len(rows) > 1 else rows[0])
+        await insert(conn, {metadata.tables[name]: rows for name, rows in self._rows.items()})
         self._rows.clear()
 
 

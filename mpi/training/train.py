@@ -242,7 +242,8 @@ def _blended(run: _Training, settings: Json) -> LinkageModel:
         if pooled:
             run.say(f"{name}: {', '.join(pooled)} stood in the wrong order and share a weight")
     chance = settings["probability_two_random_records_match"]
-    return replace(run.base, levels=levels, prior_bits=prior_bits(chance))
+    # Splink's u is of strangers and households together.
+    return replace(run.base, levels=levels, prior_bits=prior_bits(chance), family_bits=None)
 
 
 def _sql(rule: Rule) -> str:

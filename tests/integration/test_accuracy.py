@@ -38,7 +38,10 @@ def assert_febrl(found: Figures):
 
 @pytest.mark.parametrize("name", FEBRL)
 def test_febrl_is_found_and_never_linked_wrongly(tmp_path, name):
-    assert_febrl(measure(SETS[name], settings_for(SETS[name], SETTINGS), tmp_path))
+    found = measure(SETS[name], settings_for(SETS[name], SETTINGS), tmp_path)
+    assert_febrl(found)
+    assert found.scorer.f1 >= (0.985 if "without" in name else 0.997)
+    assert found.links.recall >= (0.55 if "without" in name else 0.78)
 
 
 @pytest.mark.parametrize("name", ["RLdata500", "RLdata10000"])
@@ -46,6 +49,13 @@ def test_names_and_birth_dates_alone_are_enough_to_find_and_not_to_link_wrongly(
     found = measure(SETS[name], settings_for(SETS[name], SETTINGS), tmp_path)
     assert found.scorer.f1 >= 0.93
     assert found.links.precision >= 0.999
+
+
+def test_the_hubs_own_weights_find_them_too_by_the_prior_of_the_file(tmp_path):
+    found = measure(SETS["RLdata10000"], SETTINGS, tmp_path)
+    assert found.scorer.f1 >= 0.93
+    assert found.links.precision >= 0.999
+    assert found.links.recall >= 0.58
 
 
 @only_long
@@ -79,7 +89,8 @@ def test_a_census_with_families_is_linked_almost_whole_and_almost_never_wrongly(
     found = (
         trained(censuses, tmp_path) if is_fitted_here else measure(censuses, committed, tmp_path)
     )
+    assert found.scorer.f1 >= 0.98
     assert found.links.f1 >= 0.95
     assert found.links.precision >= 0.999
-    assert found.links.recall >= 0.85
+    assert found.links.recall >= 0.89
     assert found.shown >= 0.99

@@ -152,7 +152,7 @@ async def test_what_is_no_file_of_messages_is_refused_with_an_answer(
     hub: RunningHub, folder: Path, make: Callable[[Path], object]
 ):
     make(folder / "odd")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await look_twice(watcher(hub, folder, file_bytes=5_000))
     (code,) = [code for code, _ in answers(folder / "refused" / "odd.ack")]
     assert code in (b"AE", b"AR")

@@ -8,7 +8,6 @@ answer stays the same; hidden numbers are answered, and worked for, like numbers
 import json
 import os
 import random
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from sqlalchemy import event, text
 
 from hie.kernel.fhir import FhirJson
+from tests.support.bounded import bounded
 from tests.support.running_hub import RunningHub, running_hub
 
 IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
@@ -341,10 +341,9 @@ HOSTILE: tuple[tuple[str, Any, int], ...] = (
 async def test_hostile_descriptions_are_answered_in_bounded_time(sqlite_hub: RunningHub):
     asker = Asker(sqlite_hub, await sqlite_hub.token(WHO))
     for name, elements, expected in HOSTILE:
-        started = time.monotonic()
-        status, body = await asker.match({"resourceType": "Patient", **elements})
+        with bounded(name):
+            status, body = await asker.match({"resourceType": "Patient", **elements})
         assert status == expected, (name, status, body[:300])
-        assert time.monotonic() - started < 2, name
         assert status == 200 or b"Quill" not in body, name
     refused: tuple[tuple[object, int], ...] = (
         ({"resourceType": "Parameters"}, 400),
@@ -382,17 +381,16 @@ async def test_a_crowd_that_shares_a_number_and_a_name_is_cut_and_told_so(tmp_pa
             status, _ = await hub.ask(token, "", bundle(crowd[start : start + 60]))
             assert status == 200
         asker = Asker(hub, token)
-        started = time.monotonic()
-        status, body = await asker.match(
-            {
-                "resourceType": "Patient",
-                "name": [{"family": "Smith"}],
-                "birthDate": BORN[0],
-                "telecom": [{"system": "phone", "value": PHONES[0]}],
-            },
-            count=1_000,
-        )
-        assert time.monotonic() - started < 3
+        with bounded("a crowd"):
+            status, body = await asker.match(
+                {
+                    "resourceType": "Patient",
+                    "name": [{"family": "Smith"}],
+                    "birthDate": BORN[0],
+                    "telecom": [{"system": "phone", "value": PHONES[0]}],
+                },
+                count=1_000,
+            )
         found = json.loads(body)
         assert status == 200
         assert 0 < len(found["entry"]) <= 50

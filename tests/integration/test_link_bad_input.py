@@ -1,11 +1,11 @@
 """`hie mpi link` on files that are wrong, hostile or just large in the wrong place."""
 
 import gzip
-import time
 
 import pytest
 
 from hie.cli import main
+from tests.support.bounded import bounded
 from tests.support.files import HEADER, MAP, LinkedFile, as_csv, row
 
 TWO = [row("a"), row("b")]
@@ -92,11 +92,10 @@ def test_ten_kilobyte_names_and_control_characters_are_linked_or_left(tmp_path):
         row("d", born="not a date", phone="()", ssn="-", zip="\u0661\u0662"),
         row("e", born="9999-99-99", sex="?"),
     ]
-    started = time.process_time()
-    done = LinkedFile(tmp_path, as_csv(rows))
+    with bounded("long names and control characters"):
+        done = LinkedFile(tmp_path, as_csv(rows))
     assert done.status == 0
     assert len(done.links) == 5
-    assert time.process_time() - started < 5
 
 
 def test_a_thousand_strangers_who_share_one_telephone_stay_apart(tmp_path):
@@ -113,10 +112,9 @@ def test_a_thousand_strangers_who_share_one_telephone_stay_apart(tmp_path):
         )
         for n in range(1_000)
     ]  # fmt: skip
-    started = time.process_time()
-    done = LinkedFile(tmp_path, as_csv(rows))
+    with bounded("one telephone", seconds=30):
+        done = LinkedFile(tmp_path, as_csv(rows))
     assert len(done.persons) == 1_000
-    assert time.process_time() - started < 30
 
 
 def test_a_thousand_visits_of_one_human_are_one_person(tmp_path):

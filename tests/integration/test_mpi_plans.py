@@ -11,21 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.db import Database
 from mpi.repository import figures, records
 from tests.support.mpi import START_US, Index, patient
+from tests.support.said import noted
 
 
 async def plans(database: Database, name: str, work: Callable[..., Any]) -> list[str]:
     """The steps about a table or index, of every statement that some work runs."""
-    said: list[tuple[str, Any]] = []
     async with database.transaction() as conn:
-        raw = conn.sync_connection
-        assert raw is not None
-
-        @event.listens_for(raw, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-            said.append((statement, values))
-
-        await work(conn)
-        event.remove(raw, "before_cursor_execute", note)
+        with noted(conn) as said:
+            await work(conn)
         for statement in ("enable_seqscan", "enable_bitmapscan"):
             if not database.is_sqlite:
                 await conn.exec_driver_sql(f"SET LOCAL {statement} = off")

@@ -33,7 +33,7 @@ class Scores:
 
     def edge(self, one: int, other: int) -> Edge:
         bits, vetoes = self._bits.get((one, other), (-30.0, ()))
-        return Edge(one=one, other=other, bits=bits, vetoes=vetoes, is_anchor=False)
+        return Edge(one=one, other=other, bits=bits, vetoes=vetoes, answers=frozenset())
 
 
 def grouped(count: int, bits: Bits) -> tuple[Grouper, Grouped]:

@@ -42,6 +42,39 @@ def person(
     return judge_person(PersonId(name), pairs, THRESHOLDS, is_denied=denied, unscored=unscored)
 
 
+def letters(score: PersonScore, *answers: Veto) -> PersonScore:
+    """The person, whose first record has to the letter what answers these reasons."""
+    first, *rest = score.pairs
+    return replace(score, pairs=(replace(first, answers=frozenset(answers)), *rest))
+
+
+NAMED = letters(person("p", 20), Veto.FIRST_NAME, Veto.TWIN)
+
+
+@pytest.mark.parametrize(
+    ("best", "rival", "outcome"),
+    [
+        pytest.param(NAMED, person("q", 19, vetoes=(Veto.TWIN,)), Outcome.LINK, id="a twin"),
+        pytest.param(NAMED, person("q", 20, vetoes=(Veto.TWIN,)), Outcome.LINK, id="as likely"),
+        pytest.param(
+            NAMED, person("q", 20.1, vetoes=(Veto.TWIN,)), Outcome.REVIEW, id="a likelier twin"
+        ),
+        pytest.param(
+            NAMED, person("q", 19, vetoes=(Veto.GENERATION,)), Outcome.REVIEW, id="a father"
+        ),
+        pytest.param(NAMED, person("q", 19), Outcome.REVIEW, id="nothing against the rival"),
+        pytest.param(
+            person("p", 20), person("q", 19, vetoes=(Veto.TWIN,)), Outcome.REVIEW, id="no letters"
+        ),
+    ],
+)
+def test_who_contradicts_what_the_best_has_to_the_letter_is_no_rival(
+    best: PersonScore, rival: PersonScore, outcome: Outcome
+):
+    assert decide([best, rival], THRESHOLDS).outcome is outcome
+    assert decide([rival, best], THRESHOLDS).outcome is outcome
+
+
 @pytest.mark.parametrize(
     ("persons", "outcome", "reason"),
     [

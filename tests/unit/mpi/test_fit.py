@@ -1,5 +1,6 @@
 """Weights fitted without truth: on pairs whose truth is known because they were made here."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -95,11 +96,28 @@ def test_brothers_and_sisters_are_told_from_one_human():
     found = fitted(households=9_000)
     assert found.household == pytest.approx(9_000, rel=0.15)
     assert found.matches == pytest.approx(3_000, rel=0.1)
-    assert found.model.levels["name"]["last-only"].m == pytest.approx(0.02, abs=0.03)
+    levels = found.model.levels
+    assert levels["name"]["last-only"].m == pytest.approx(0.02, abs=0.03)
+    assert levels["name"]["last-only"].f > 0.85
+    assert levels["household"]["address"].f == pytest.approx(0.95, abs=0.05)
+    # u is of strangers alone, who hardly ever share a home.
+    assert levels["household"]["address"].u < 1e-4
+    odds = math.log2(9_000 / ALL_PAIRS)
+    assert found.model.family_bits == pytest.approx(odds, abs=0.3)
+
+
+def test_households_share_a_birth_date_as_often_as_they_have_twins():
+    levels = fitted(households=9_000).model.levels
+    birth = levels["birth"]
+    assert birth["exact"].f == pytest.approx(birth["exact"].u + 0.005, abs=1e-3)
+    assert sum(level.f for level in birth.values()) == pytest.approx(1.0, abs=1e-6)
+    assert all(level.f == 0 for level in levels["sex"].values())
 
 
 def test_where_no_families_are_no_class_is_made_for_them():
     assert fitted().household == 0
+    assert fitted().model.family_bits is None
+    assert all(w.f == 0 for levels in fitted().model.levels.values() for w in levels.values())
 
 
 def test_the_same_pairs_give_the_same_model():

@@ -3,7 +3,7 @@
 import pytest
 
 from mpi.compare import Comparer
-from mpi.guard import combined, vetoes
+from mpi.guard import vetoes
 from mpi.levels import Veto
 from mpi.names import GivenNames
 from tests.support.mpi import SETTINGS, demographics
@@ -161,6 +161,7 @@ def test_the_guard_stops_what_cannot_be_one_human(
 #: What the guard lets pass, because a family could not look like it; and, beside each, the
 #: family that does and is stopped.
 SSN = {"ssn": "412557781"}
+MAIL = {"email": "nora@example.org"}
 NAMELESS = {"given": ["UNKNOWN", "Jane"]}
 JANE = {"given": ["Nora", "Jane"]}
 UNDATED = {"born": "1900-01-01"}
@@ -182,6 +183,57 @@ UNDATED = {"born": "1900-01-01"}
             {"ssn": "518330042", "given": ["Nora", "Ruth"]},
             (Veto.SSN,),
             id="cousins of one first name and birth date",
+        ),
+        pytest.param(
+            SSN, {"ssn": "518330042", "line": None, "zip5": None}, (), id="the telephone for a home"
+        ),
+        pytest.param(
+            SSN | MAIL, MOVED | MAIL | {"ssn": "518330042"}, (), id="an e-mail address for a home"
+        ),
+        pytest.param(
+            SSN, {"ssn": "518330042", "born": "1971-03-09"}, (), id="with a slip in the birth date"
+        ),
+        pytest.param(
+            SSN,
+            {"ssn": "518330042", "born": "1971-03-09", "family": "Rossi"},
+            (Veto.SURNAME, Veto.SSN),
+            id="two of one first name at one home, born a day apart",
+        ),
+        pytest.param(
+            SSN, {"ssn": "518330042", "family": "Rossi"}, (), id="with another surname, on one day"
+        ),
+        # An SSN of two slips, first name and birth date to the letter.
+        pytest.param(SSN, MOVED | {"ssn": "412575718"}, (), id="an SSN mistyped twice"),
+        pytest.param(
+            SSN | {"given": ["Zhaylen"]},
+            MOVED | {"ssn": "412575718", "given": ["Zhaylon"]},
+            (Veto.SSN,),
+            id="sisters with neighbouring SSNs",
+        ),
+        pytest.param(
+            SSN | {"born": "1971-01-01"},
+            MOVED | {"ssn": "412575718", "born": "1971-01-01"},
+            (Veto.SSN,),
+            id="an SSN of two slips and a birth date for none",
+        ),
+        # Another birth date, the name and a number or the home agreeing.
+        pytest.param(
+            SSN, SSN | MOVED | {"born": "1977-11-27"}, (), id="another birth date under one SSN"
+        ),
+        pytest.param(
+            SSN,
+            SSN | MOVED | {"born": "1959-11-27"},
+            (Veto.BIRTH_DATE,),
+            id="a parent of the same name, maybe, under one SSN",
+        ),
+        pytest.param(
+            SSN | {"given": ["Robert"]},
+            SSN | MOVED | {"given": ["Bob"], "born": "1977-11-27"},
+            (Veto.BIRTH_DATE,),
+            id="a short form and another birth date under one SSN",
+        ),
+        pytest.param(
+            JANE, JANE | {"born": "1977-11-27"}, (Veto.BIRTH_DATE,), id="two of one name at home"
         ),
         # No first name, all else agreeing, of adults.
         pytest.param(JANE, NAMELESS, (), id="an adult whose first name is not known"),
@@ -228,6 +280,24 @@ UNDATED = {"born": "1900-01-01"}
             (),
             id="a man without birth date, under his record number",
         ),
+        pytest.param(
+            SSN,
+            UNDATED | MOVED | {"ssn": "412557718"},
+            (),
+            id="a woman without birth date, under her SSN mistyped",
+        ),
+        pytest.param(
+            SSN,
+            UNDATED | {"ssn": "412557718", "given": ["Norra"]},
+            (Veto.NO_BIRTH_DATE,),
+            id="sisters, maybe, with neighbouring SSNs",
+        ),
+        pytest.param(
+            SENIOR | SSN,
+            SENIOR | UNDATED | {"ssn": "412557718"},
+            (Veto.NO_BIRTH_DATE,),
+            id="a son, maybe, under his father's SSN mistyped",
+        ),
         # An own number and birth date, whatever became of the first name.
         pytest.param(SSN, SSN | {"given": ["Nrxa"]}, (), id="a garbled name under one SSN"),
         pytest.param(
@@ -238,6 +308,15 @@ UNDATED = {"born": "1900-01-01"}
         ),
         pytest.param(
             CHILD | SSN, CHILD | SSN | {"given": ["Nrxa"]}, (Veto.TWIN,), id="a mother's SSN"
+        ),
+        pytest.param(
+            SSN, SSN | {"given": ["Clara"], "family": "Rossi"}, (), id="two other names at home"
+        ),
+        pytest.param(
+            SSN,
+            SSN | MOVED | {"given": ["Clara"], "family": "Rossi"},
+            (Veto.FIRST_NAME,),
+            id="two other names elsewhere",
         ),
         # A misread name that is none.
         pytest.param(
@@ -275,10 +354,53 @@ UNDATED = {"born": "1900-01-01"}
             (),
             id="a child's rare name mistyped, the middle name kept",
         ),
+        # Names in each other's field.
+        pytest.param(
+            JAYDEN | {"family": "Stanman"},
+            JAYDEN | {"given": ["Stanman"], "family": "Jayden"},
+            (),
+            id="a child's names exchanged",
+        ),
+        pytest.param(
+            JAYDEN | {"family": "Stanman"},
+            JAYDEN | {"given": ["Stanman"], "family": "Kayden"},
+            (Veto.TWIN,),
+            id="twins a letter apart, one's names exchanged",
+        ),
+        pytest.param(
+            JAYDEN | {"family": "Stanman", "born": "1971-05-06"},
+            JAYDEN | {"given": ["Stanman"], "family": "Kayden", "born": "1971-05-06"},
+            (Veto.TWIN,),
+            id="grown twins a letter apart, one's names exchanged",
+        ),
+        pytest.param(
+            JAYDEN | {"family": "Stanman", "born": "1971-05-06"},
+            JAYDEN | {"given": ["Stanman"], "family": "Jaydne", "born": "1971-05-06"},
+            (),
+            id="names exchanged and one mistyped",
+        ),
+        pytest.param(
+            JAYDEN | {"given": ["Stanman"], "family": "Jayden"},
+            JAYDEN | {"given": ["Stanman"], "family": "Perry"},
+            (Veto.SURNAME,),
+            id="twins, the names of both exchanged",
+        ),
         # Another surname, and something that stays.
         pytest.param({}, MOVED | {"family": "Rossi"}, (Veto.SURNAME,), id="of one birth date"),
         pytest.param(
             JANE, JANE | MOVED | {"family": "Castellano"}, (), id="married and moved"
+        ),
+        pytest.param(
+            JANE | {"gender": "male"},
+            JANE | MOVED | {"gender": "male", "family": None},
+            (),
+            id="a man without surname",
+        ),
+        pytest.param(
+            JANE | {"gender": "male"},
+            JANE | MOVED | {"gender": "male", "family": "Castellano"},
+            (Veto.SURNAME,),
+            id="men of one first name, initial and birth date",
         ),
         pytest.param(
             {}, {"family": "Rossi", "born": "1971-03-09"}, (Veto.SURNAME,), id="sisters-in-law"
@@ -290,23 +412,3 @@ def test_an_easing_of_the_guard_stops_before_the_family_next_to_it(
 ):
     assert found(one, other) == expected
     assert found(other, one) == expected
-
-
-@pytest.mark.parametrize(
-    ("per_record", "has_anchor", "expected"),
-    [
-        ([()], False, ()),
-        ([(), (Veto.NO_BIRTH_DATE,)], False, ()),
-        ([(Veto.NO_BIRTH_DATE,)], False, (Veto.NO_BIRTH_DATE,)),
-        ([(Veto.PLACEHOLDER_NAME,), (Veto.SSN,)], False, (Veto.SSN,)),
-        ([(), (Veto.SSN,)], False, (Veto.SSN,)),
-        ([(), (Veto.SSN,)], True, (Veto.SSN,)),
-        ([(), (Veto.FIRST_NAME,)], False, (Veto.FIRST_NAME,)),
-        ([(), (Veto.FIRST_NAME, Veto.BIRTH_DATE)], True, ()),
-        ([(Veto.SEX, Veto.NO_BIRTH_DATE)], False, (Veto.SEX, Veto.NO_BIRTH_DATE)),
-    ],
-)
-def test_a_person_is_judged_by_all_of_its_records(
-    per_record: list[tuple[Veto, ...]], *, has_anchor: bool, expected: tuple[Veto, ...]
-):
-    assert combined(per_record, has_anchor=has_anchor) == expected

@@ -25,3 +25,11 @@ def test_numbers_and_names_of_a_fitted_model_survive_too():
     assert again.version == 'a "b"'
     assert again.frequencies["first"].shares == {"zoë": 0.01, "maryann": 1e-7}
     assert model_text(again) == once
+
+
+def test_what_a_model_knows_of_households_survives_too():
+    birth = {label: replace(level, f=level.u / 2) for label, level in MODEL.levels["birth"].items()}
+    families = replace(MODEL, family_bits=-13.5, levels={**MODEL.levels, "birth": birth})
+    again = read_model(model_text(families), "model.toml")
+    assert replace(again, text="") == replace(families, text="")
+    assert (MODEL.family_bits, again.family_bits) == (None, -13.5)

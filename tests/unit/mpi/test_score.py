@@ -100,3 +100,53 @@ def test_a_level_that_the_model_leaves_out_weighs_nothing():
     levels = dict(MODEL.levels) | {"sex": MappingProxyType({"differs": Level(m=0.01, u=0.5)})}
     score = Scorer(replace(MODEL, levels=MappingProxyType(levels))).score(NORA)
     assert "sex" not in [e.comparison for e in score.evidence]
+
+
+#: A model that knows households, in which surname, address and telephone are shared.
+SHARED = {
+    "name": {"exact": 0.001, "last-only": 0.9, "none": 0.09},
+    "household": {"address-and-phone": 0.9, "none": 0.01},
+}
+FAMILIES = replace(
+    MODEL,
+    family_bits=MODEL.prior_bits + 8.0,
+    levels={
+        name: {
+            label: replace(level, f=SHARED.get(name, {}).get(label, 0.0))
+            for label, level in levels.items()
+        }
+        for name, levels in MODEL.levels.items()
+    },
+)
+
+
+def explained(odds: float, *agreed: tuple[str, str]) -> float:
+    """What a household explains of what agreed, by the formula."""
+    levels = FAMILIES.levels
+    bits = [math.log2(levels[name][label].f / levels[name][label].u) for name, label in agreed]
+    return -math.log2(1 + 2 ** (odds + sum(bits)))
+
+
+def test_what_a_household_explains_is_taken_off_once():
+    sister = COMPARER.compare(demographics(), demographics(given=["Ida"], born="1974-11-27"))
+    plain, known = Scorer(MODEL).score(sister), Scorer(FAMILIES).score(sister)
+    assert known.evidence[:-1] == plain.evidence
+    last = known.evidence[-1]
+    assert (last.comparison, last.level) == ("family", "expected")
+    odds = MODEL.prior_bits + 8 + plain.evidence[0].term_bits
+    agreed = (("name", "last-only"), ("household", "address-and-phone"))
+    assert last.bits == pytest.approx(explained(odds, *agreed), abs=1e-9)
+    assert last.bits < -6
+    assert known.bits == pytest.approx(plain.bits + last.bits, abs=1e-9)
+
+
+def test_a_household_explains_nothing_of_what_strangers_share():
+    elsewhere = {"line": "3 Quarry Road", "zip5": "02138", "phone": "781-234-0000"}
+    stranger = demographics(given=["Ida"], family="Rossi", **elsewhere)
+    other = COMPARER.compare(demographics(), stranger)
+    assert Scorer(FAMILIES).score(other) == Scorer(MODEL).score(other)
+
+
+def test_one_human_at_home_stays_likelier_than_two_of_one_household():
+    assert Scorer(FAMILIES).score(NORA).bits > Scorer(MODEL).score(NORA).bits - 10
+    assert Scorer(FAMILIES).score(NORA).bits > THRESHOLDS.certain

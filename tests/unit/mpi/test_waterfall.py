@@ -6,7 +6,7 @@ import pytest
 
 from hie.kernel.ids import PersonId, SourceRecordId
 from mpi.decide import Matcher, decide, explain, judge_person
-from mpi.levels import COMPARISONS, MatchGrade, Veto
+from mpi.levels import COMPARISONS, EXPECTED, FAMILY, MatchGrade, Veto
 from mpi.model import Outcome
 from mpi.waterfall import as_table, explained_pair, explained_record, waterfall
 from mpi.waterfall_svg import as_svg
@@ -112,7 +112,8 @@ def test_bars_stay_within_the_drawing():
 
 
 def test_every_code_has_words():
-    assert set(WORDS.comparisons) == set(COMPARISONS)
+    assert set(WORDS.comparisons) == {*COMPARISONS, FAMILY}
+    assert set(WORDS.levels[FAMILY]) == {EXPECTED}
     for comparison, levels in COMPARISONS.items():
         assert set(WORDS.levels[comparison]) == {level.value for level in levels}
     assert set(WORDS.vetoes) == {veto.value for veto in Veto}
