@@ -31,6 +31,7 @@ $(STAMP):
 
 .venv/.hie: $(STAMP) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@bash setup/pango.sh
 	@touch $@
 
 node: $(NODE_STAMP)  ## install the official examples and other people's clients and judges

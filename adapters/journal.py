@@ -6,7 +6,7 @@ Its writing half is `adapters.journal_writer`; here messages are found, settled 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, Row, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.journal_writer import JournalWriter
@@ -31,7 +31,15 @@ from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId, SourceId
 from hie.keystore import KeyStore
 
-# Built once: building a statement takes as long as running it, and every message runs this.
+# Built once: building a statement takes as long as running it, and every message runs these.
+_CLAIM = (
+    select(inbound_message.c.pk)
+    .where(
+        inbound_message.c.pk.in_(bindparam("pks", type_=BigInteger, expanding=True)),
+        inbound_message.c.state == State.RECEIVED.value,
+    )
+    .with_for_update(skip_locked=True)
+)
 _SETTLE = (
     update(inbound_message)
     .where(inbound_message.c.pk == bindparam("b_pk"))
@@ -99,11 +107,7 @@ class Journal:
 
         Another process may have been faster: `hie replay` beside a running hub.
         """
-        query = select(inbound_message.c.pk).where(
-            inbound_message.c.pk.in_(message_ids),
-            inbound_message.c.state == State.RECEIVED.value,
-        )
-        rows = await conn.execute(query.with_for_update(skip_locked=True))
+        rows = await conn.execute(_CLAIM, {"pks": list(message_ids)})
         return frozenset(MessageId(pk) for pk in rows.scalars())
 
     async def get(self, conn: AsyncConnection, message_id: MessageId) -> Message | None:

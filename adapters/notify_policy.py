@@ -31,7 +31,8 @@ from adapters.table_reader import TableReader
 from adapters.wire_policy import LOOPBACK, Listener, read_listener
 
 _URL: Final = re.compile(r"^https?://[^\s/?#]+\S*$")
-_SECRET_BYTES: Final = 32
+#: A shorter secret signs nothing.
+SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def read_notify_policy(reader: TableReader) -> NotifyPolicy:
     notify = reader.table("notify")
     return NotifyPolicy(
         adt=_adt(notify.table("adt")),
-        webhook=_webhook(notify.table("webhook")),
+        webhook=read_webhook(notify.table("webhook")),
         give_up_seconds=int(notify.number("give_up_hours", 24.0) * 3600),
     )
 
@@ -110,16 +111,16 @@ def _adt(table: TableReader) -> AdtNotices | None:
     return found
 
 
-def _webhook(table: TableReader) -> WebhookNotices | None:
+def read_webhook(table: TableReader) -> WebhookNotices | None:
+    """Who is told by signed requests; None where the table is empty."""
     if not table.keys():
         return None
     url = table.text("url", required=True, form=_URL, kind="an https address")
-    parts = urlsplit(url)
-    if url and parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if url and not _is_safe(url):
         table.fault("url", "an https address")
     secret, authorities = table.text("secret_file", required=True), table.text("authorities")
     if secret and not _is_secret(Path(secret)):
-        kind = f"a file with {_SECRET_BYTES} bytes or more for its owner alone (mode 0600)"
+        kind = f"a file with {SECRET_BYTES} bytes or more for its owner alone (mode 0600)"
         table.fault("secret_file", kind)
     if authorities and not Path(authorities).is_file():
         table.fault("authorities", "a PEM file that is there")
@@ -130,8 +131,16 @@ def _webhook(table: TableReader) -> WebhookNotices | None:
     )
 
 
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        return False
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
+
+
 def _is_secret(path: Path) -> bool:
     if not path.is_file():
         return False
     found = path.stat()
-    return found.st_size >= _SECRET_BYTES and not found.st_mode & 0o077
+    return found.st_size >= SECRET_BYTES and not found.st_mode & 0o077

@@ -17,6 +17,7 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
     value = "1234567893"
     name = "Green Hills Hospital"
     parent = "http://hl7.org/fhir/sid/us-npi|1987654321"   # optional, `system|value`
+    address = "8 Hill Road, Amherst, MA 01002"  # optional; accountings of disclosures name it
 
     [authorities]                               # CX-4 namespace or OID -> identifier system
     GHH = "urn:oid:2.16.840.1.113883.3.72.5"
@@ -32,6 +33,7 @@ One file per source, `config/sources/<id>.toml`; the file's name is the source's
     query_purpose = "TREAT"                     # what it asks for; absent = treatment
 
     attested_verification = true                # what it says a patient verified, counts
+    break_glass = true                          # its privileged users may in an emergency
 
     [expected]                                  # silence beyond it is an alarm
     interval = "15m"                            # a number with s, m, h or d
@@ -141,6 +143,7 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
             value=organization.text("value", required=True),
             name=organization.text("name", required=True),
             parent=organization.text("parent", form=re.compile(r"^[^|]+\|[^|]+$"), kind="`s|v`"),
+            address=organization.text("address"),
         ),
         application=match.text("application"),
         facility=match.text("facility"),
@@ -155,6 +158,7 @@ def _source(folder: Path, source_id: SourceId, reader: TableReader) -> Source:
         wire=read_wire_policy(reader, tolerance),
         expected=read_expected(reader.table("expected"), zone),
         attests_verification=bool(reader.switch("attested_verification")),
+        breaks_glass=bool(reader.switch("break_glass")),
         queries=_queries(reader),
         notify=read_notify_policy(reader),
         validation=read_validation_policy(reader),

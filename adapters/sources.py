@@ -40,12 +40,14 @@ class OrganizationRef:
 
     Attributes:
         parent: `system|value` of the organisation above it; empty for none.
+        address: where accountings of disclosures say it is; empty = unknown.
     """
 
     system: str
     value: str
     name: str
     parent: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Source:
         query_purpose: what it asks for, and is told for, a v3-ActReason code.
         notify: how it is told of changes of identity.
         validation: what comes of faults of its FHIR beyond structure.
+        breaks_glass: users of its organisation may ask for emergency accesses.
         is_adhoc: no file names it; it has the default policies.
     """
 
@@ -98,6 +101,7 @@ class Source:
     query_purpose: str = "TREAT"
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
     validation: ValidationPolicy = field(default_factory=ValidationPolicy)
+    breaks_glass: bool = False
     is_adhoc: bool = False
 
     @property

@@ -3,34 +3,23 @@
 Spec: https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import orjson
 
 from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
 from adapters.fhir.merge_patch import MEDIA_TYPE as MERGE_PATCH
-from fhir_server.interactions.create import READ_ONLY_TYPES
+from fhir_server.interactions.audit import SEARCHED as AUDIT_SEARCHED
 from fhir_server.negotiate import FHIR_JSON
-from fhir_server.operations.subscriptions import SEARCHED
+from fhir_server.offered import interactions_of
+from fhir_server.operations.subscription_search import SEARCHED
 from fhir_server.search.linked import included, reverse_included
 from fhir_server.search.params import modifiers_of
 from fhir_server.settings import FhirSettings
 from hie.kernel.clock import instant
 from hie.store.index import SearchIndex, SearchParam
 
-#: Interactions that stand at a resource type, in the order FHIR lists them.
-TYPE_INTERACTIONS: Final = (
-    "read",
-    "vread",
-    "update",
-    "patch",
-    "delete",
-    "history-instance",
-    "history-type",
-    "create",
-    "search-type",
-)
 #: What the base address offers.
 SYSTEM_INTERACTIONS: Final = {
     "transaction": ("transaction", "batch"),
@@ -38,7 +27,6 @@ SYSTEM_INTERACTIONS: Final = {
 }
 #: What a server says that offers bulk exports.
 BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
-WRITING: Final = frozenset({"update", "patch", "create", "delete"})
 #: What a patch may be written in, besides FHIR JSON (FHIRPath Patch).
 PATCH_FORMATS: Final = (JSON_PATCH, MERGE_PATCH, FHIR_JSON)
 #: Parameters every type has.
@@ -56,6 +44,11 @@ EVERYWHERE: Final = (
     {"name": "_has", "type": "special", "documentation": "`_has:Type:reference:parameter`"},
     {"name": "_list", "type": "special", "documentation": "ids of Lists"},
 )
+#: What keyed hashes cannot answer, by the type of the parameter.
+_LACKING: Final = {
+    "string": "its beginning (12 characters) or the whole, no contains, no sorting",
+    "token": "no system alone, no sorting",
+}
 COMPARTMENTS: Final = "http://hl7.org/fhir/CompartmentDefinition/"
 BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 TOPIC: Final = f"{BACKPORT}capabilitystatement-subscriptiontopic-canonical"
@@ -73,6 +66,11 @@ class Routed(Protocol):
         ...
 
     @property
+    def method(self) -> str:
+        """Of HTTP."""
+        ...
+
+    @property
     def path(self) -> str:
         """Its address; `/{type}/...` stands at every type."""
         ...
@@ -87,6 +85,11 @@ class Routed(Protocol):
         """The OperationDefinition; "" for an interaction."""
         ...
 
+    @property
+    def suits(self) -> Callable[[SearchIndex, str], bool] | None:
+        """Whether an operation of every type has a meaning at one; None = at each."""
+        ...
+
 
 def capability_statement(
     routes: Iterable[Routed],
@@ -94,6 +97,7 @@ def capability_statement(
     settings: FhirSettings,
     now_us: int,
     compartments: Sequence[str] = (),
+    profiles: Mapping[str, Sequence[str]] | None = None,
 ) -> bytes:
     """The CapabilityStatement of this server as JSON.
 
@@ -103,10 +107,14 @@ def capability_statement(
         settings: where the server is.
         now_us: when the statement was made: the start of the server.
         compartments: types whose compartments may be searched.
+        profiles: urls of those that resources are judged by, by type.
     """
     listed = list(routes)
     offered = {route.interaction for route in listed}
     rest = _rest(listed, index, settings, compartments)
+    for resource in rest["resource"]:
+        if judged := (profiles or {}).get(resource["type"]):
+            resource["supportedProfile"] = list(judged)
     return orjson.dumps(
         {
             "resourceType": "CapabilityStatement",
@@ -145,7 +153,7 @@ def _rest(
             | (_subscriptions(settings) if name == "Subscription" else {})
             for name in index.types
         ],
-        **_operations("", listed),
+        **_operations("", listed, index),
     }
     if compartments:
         rest["compartment"] = [f"{COMPARTMENTS}{c[0].lower()}{c[1:]}" for c in compartments]
@@ -162,10 +170,13 @@ def _codes(name: str) -> Sequence[str]:
 
 
 def _security(settings: FhirSettings) -> dict[str, Any]:
+    # SMART is more than its scopes: a client would go and look for where to sign in.
+    code = "SMART-on-FHIR" if settings.auth_url else "OAuth"
     told: dict[str, Any] = {
         "cors": bool(settings.cors_origins),
-        "service": [{"coding": [{"system": SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
-        "description": "bearer tokens with SMART scopes; what a caller may see follows consent",
+        "service": [{"coding": [{"system": SECURITY_SERVICES, "code": code}]}],
+        "description": "bearer tokens with SMART scopes; what a caller may see follows consent"
+        + ("" if settings.auth_url else "; tokens are given out by the operator"),
     }
     if settings.auth_url:
         ends = [
@@ -181,17 +192,27 @@ def _typed(
 ) -> dict[str, Any]:
     """What stands at a type; Subscription is kept apart from what is included and labelled."""
     told = _resource(name, {route.interaction for route in listed}, index)
+    if name == "AuditEvent":
+        return told | _trail()
+    if not told["interaction"]:
+        sent = [one for one in listed if one.interaction == "validate" and "{id}" not in one.path]
+        return _carrier(name) | _operations(name, sent, index)
     if name == "Subscription":
-        return told | _operations(name, [one for one in listed if one.interaction != "meta"])
-    return told | _includes(index, name, reverse) | _operations(name, listed)
+        listed = [one for one in listed if one.interaction != "meta"]
+        return told | _operations(name, listed, index)
+    return told | _includes(index, name, reverse) | _operations(name, listed, index)
+
+
+def _carrier(name: str) -> dict[str, Any]:
+    """A type that is never stored."""
+    text = "never stored: what operations are asked with and what they answer"
+    return {"type": name, "documentation": text}
 
 
 def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
     """What is different for Subscription, which is kept apart from other resources."""
     topics = [{"url": TOPIC, "valueCanonical": topic} for topic in settings.topics]
     return {
-        "interaction": [{"code": code} for code in ("read", "update", "delete", "create")]
-        + [{"code": "search-type"}],
         "supportedProfile": [f"{BACKPORT}backport-subscription"],
         "versioning": "versioned-update",
         "readHistory": False,
@@ -200,24 +221,32 @@ def _subscriptions(settings: FhirSettings) -> dict[str, Any]:
         "conditionalCreate": False,
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
-        "searchParam": [{"name": name, "type": kind} for name, (kind, _) in SEARCHED.items()],
+        "searchParam": [{"name": name, "type": kind} for name, kind in SEARCHED.items()],
         **({"extension": topics} if topics else {}),
     }
 
 
+def _trail() -> dict[str, Any]:
+    """What is different for AuditEvent, which has one version and its own searches."""
+    return {
+        "versioning": "no-version",
+        "readHistory": False,
+        "searchParam": [{"name": name, "type": kind} for name, kind in AUDIT_SEARCHED.items()],
+    }
+
+
 def _resource(name: str, offered: set[str], index: SearchIndex) -> dict[str, Any]:
-    refused = WRITING if name in READ_ONLY_TYPES else frozenset()
+    done = [code for code in interactions_of(name) if code in offered]
     return {
         "type": name,
-        "interaction": [
-            {"code": code} for code in TYPE_INTERACTIONS if code in offered and code not in refused
-        ],
+        "interaction": [{"code": code} for code in done],
         "versioning": "versioned",
-        "readHistory": "history-instance" in offered,
-        "updateCreate": "update" in offered - refused,
-        "conditionalCreate": "create" in offered - refused,
-        "conditionalUpdate": "update" in offered - refused,
-        "conditionalDelete": "single" if "delete" in offered - refused else "not-supported",
+        "readHistory": "history-instance" in done,
+        "updateCreate": "update" in done,
+        "conditionalCreate": "create" in done,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": "update" in done,
+        "conditionalDelete": "single" if "delete" in done else "not-supported",
         "referencePolicy": ["literal", "local"],
         "searchParam": [*EVERYWHERE, *(_param(param) for param in index.params(name))],
     }
@@ -229,29 +258,34 @@ def _includes(index: SearchIndex, name: str, reverse: Sequence[str]) -> dict[str
     return {key: values for key, values in told.items() if values}
 
 
-def _stands_at(route: Routed, of_type: str) -> bool:
+def _stands_at(route: Routed, of_type: str, index: SearchIndex) -> bool:
     """Whether an operation is one of a type, or (of type "") of the server."""
-    if route.path.startswith("/{type}/"):
-        return bool(of_type)
-    return route.of_type == of_type
+    if not route.path.startswith("/{type}/"):
+        return route.of_type == of_type
+    return bool(of_type) and (route.suits is None or route.suits(index, of_type))
 
 
-def _operations(of_type: str, routes: Iterable[Routed]) -> dict[str, Any]:
+def _operations(of_type: str, routes: Iterable[Routed], index: SearchIndex) -> dict[str, Any]:
     """The operations that stand at a type, or (of type "") at the server; once each."""
-    found = {
-        route.interaction: route.definition
-        for route in routes
-        if route.definition and _stands_at(route, of_type)
-    }
-    told = [{"name": name, "definition": definition} for name, definition in found.items()]
-    return {"operation": told} if told else {}
+    found: dict[str, dict[str, str]] = {}
+    for route in routes:
+        if route.definition and _stands_at(route, of_type, index):
+            told = {"name": route.interaction, "definition": route.definition}
+            addresses = found.setdefault(route.interaction, told)
+            address = f"{route.method} {route.path.replace('{type}', of_type)}"
+            before = addresses.get("documentation")
+            addresses["documentation"] = f"{before}, {address}" if before else address
+    return {"operation": list(found.values())} if found else {}
 
 
 def _param(param: SearchParam) -> dict[str, Any]:
     told: dict[str, Any] = {"name": param.name, "type": param.type}
-    notes = [f"modifiers: {', '.join(modifiers_of(param))}"] if modifiers_of(param) else []
+    offered = ", ".join(modifiers_of(param))
+    notes = [f"modifiers: {offered}"] if offered else []
     if param.is_blind:
-        notes.append("stored as keyed hashes: no contains, no system alone, no sorting")
+        notes.append(f"stored as keyed hashes: {_LACKING.get(param.type, 'no sorting')}")
+    if param.type == "date" and param.is_blind:
+        notes.append(f"asked to the {'second' if param.is_moment else 'day'}")
     if notes:
         told["documentation"] = "; ".join(notes)
     return told

@@ -20,6 +20,7 @@ _SENT: Final = (
 #: What it may read besides the few that every page may.
 _SHOWN: Final = (
     *("ETag", "Location", "Content-Location", "Last-Modified", "X-Request-Id"),
+    "X-Correlation-Id",
     *("Retry-After", "WWW-Authenticate", "Allow", "X-Progress", "Expires"),
 )
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

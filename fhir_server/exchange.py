@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fhir_server.emergencies import Emergencies
 from fhir_server.exports import Exports
+from fhir_server.previews import Previews
+from fhir_server.relationships import Relationships
 from fhir_server.search.compartments import Compartments
 from fhir_server.search.cursor import Sealer
 from fhir_server.search.subset import Subsets
 from fhir_server.settings import FhirSettings
 from fhir_server.summary.plan import SummaryPlan
 from fhir_server.terminology.vocabulary import Vocabulary
+from fhir_server.trail import Accountings, AuditTrail
 from hie.identities import Candidates, CrossReferences
 from hie.kernel.context import RequestContext
 from hie.kernel.envelope import SourceIdentifier
@@ -128,19 +132,27 @@ class Identities(Protocol):
 
 
 class Notices(Protocol):
-    """Whose records may be incomplete (`hie.feeds.partial`)."""
+    """What an answer must carry (`consent.notices`), and whose records may be incomplete."""
 
     async def of(self, ctx: RequestContext, /) -> Sequence[Issue]:
-        """One warning for each late source this caller could see."""
+        """Notices of the law on what this request read, then a warning for each late source."""
+        ...
+
+    def headers(self, ctx: RequestContext, /) -> Mapping[str, str]:
+        """The notices of the law on what was read for this request, as headers."""
         ...
 
 
 class NoNotices:
-    """Every source is on time."""
+    """Every source is on time, and nothing that leaves obliges anybody."""
 
     async def of(self, ctx: RequestContext, /) -> Sequence[Issue]:
         """Nothing."""
         return ()
+
+    def headers(self, ctx: RequestContext, /) -> Mapping[str, str]:
+        """None."""
+        return {}
 
 
 class KeptSubscription(Protocol):
@@ -368,6 +380,11 @@ class Edge:
     summary: SummaryPlan
     offered: Subscriptions | None = None
     exports: Exports | None = None
+    relationships: Relationships | None = None
+    emergencies: Emergencies | None = None
+    trail: AuditTrail | None = None
+    accountings: Accountings | None = None
+    previews: Previews | None = None
 
     @property
     def subscriptions(self) -> Subscriptions:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.negotiate import require_json_accepted
+from fhir_server.offered import is_never_stored
 from hie.kernel.context import Caller
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
@@ -158,6 +159,9 @@ def require_scope(index: SearchIndex, action: str, call: Call) -> None:
     """
     if call.type and not index.has_type(call.type):
         text = "the address names no resource type of R4"
+        raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
+    if is_never_stored(call.type, call.interaction):
+        text = f"no {call.type} is stored here: send it to an operation; `metadata` lists them"
         raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
     if action and not call.ctx.caller.may(call.type, action):
         text = f"the token has no scope for `{action}` on {call.type}"

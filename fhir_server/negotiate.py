@@ -42,6 +42,8 @@ def require_json_accepted(
         asked = format_param.replace(" ", "+") if ";" not in format_param else format_param
         if asked in SHORT_FORMATS or any(_is_json(*part) for part in _media(asked)):
             return
+        if any(name in also for name, _ in _media(asked)):
+            return
         raise HieError(Category.NOT_ACCEPTABLE, f"`_format`: only `{FHIR_JSON}` is offered")
     if accept is None or not accept.strip():
         return

@@ -52,9 +52,17 @@ TABLE: Final[Mapping[Category, Row]] = MappingProxyType(
 #: Issue codes of statuses that the HTTP layer itself gives.
 HTTP_CODES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
-        404: ("not-found", "no such address in this API"),
-        405: ("not-supported", "this method is not supported here"),
+        400: ("structure", "the request is no well-formed HTTP"),
+        404: (
+            "not-found",
+            "no such address in this API; expected `[type]`, `[type]/[id]` or an operation, "
+            "without a slash at the end; `metadata` lists what there is",
+        ),
+        405: ("not-supported", "this method is not supported here; `Allow` names those that are"),
         413: ("too-costly", "the request body is too large"),
+        414: ("too-long", "the address is too long; search by a form, `POST [type]/_search`"),
+        417: ("not-supported", "`Expect`: only `100-continue` is known"),
+        431: ("too-long", "a header is too long; what is long belongs into the body"),
     }
 )
 

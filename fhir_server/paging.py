@@ -9,7 +9,7 @@ from fhir_server.outcome import NAME, named
 from fhir_server.search.bundle import link, next_link
 from fhir_server.search.cursor import CURSOR_PARAM, Place, open_token, seal
 from fhir_server.search.parse import GENERAL
-from fhir_server.search.results import count_of
+from fhir_server.search.results import page_size_of
 from hie.kernel.errors import Category, HieError, Issue
 from hie.store.query import Page
 
@@ -85,8 +85,8 @@ def requested_count(
     if unknown and not is_lenient(call.headers.get("Prefer")):
         faults = [not_offered(name, {*also, "_count"}) for name in dict.fromkeys(unknown)]
         raise HieError(Category.INVALID, "unknown parameters", faults)
-    counts = [count_of(text, edge.settings) for name, text in params if name == "_count"]
-    return max(1, counts[-1]) if counts else None
+    counts = [page_size_of(text, edge.settings) for name, text in params if name == "_count"]
+    return counts[-1] if counts else None
 
 
 def not_offered(name: str, offered: Iterable[str]) -> Issue:

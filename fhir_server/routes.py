@@ -6,17 +6,16 @@ Spec: https://hl7.org/fhir/R4/http.html
 """
 
 import logging
-import re
-import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict, Unpack
 from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
 from fhir_server import cors, negotiate, outcome, streaming
 from fhir_server.capability import capability_statement
+from fhir_server.emergencies import Emergencies
 from fhir_server.exchange import (
     Answer,
     Call,
@@ -32,6 +31,8 @@ from fhir_server.exchange import (
 )
 from fhir_server.exports import Exports
 from fhir_server.inner import InnerReads, require_scope
+from fhir_server.previews import Previews
+from fhir_server.relationships import Relationships
 from fhir_server.responses import refused, respond
 from fhir_server.search.compartments import Compartments
 from fhir_server.search.cursor import Sealer
@@ -40,16 +41,16 @@ from fhir_server.settings import FhirSettings
 from fhir_server.summary.plan import NO_SUMMARY, SummaryPlan
 from fhir_server.table import ROUTES, Route
 from fhir_server.terminology.vocabulary import Vocabulary
+from fhir_server.trail import Accountings, AuditTrail
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
 from hie.log import frames_of
 from hie.store.index import SearchIndex
-from hie.web import REQUEST_ID, bearer_token
+from hie.web import REQUEST_ID, bearer_token, request_id_of
 
 LOG: Final = logging.getLogger(__name__)
 PREFIX: Final = "/fhir"
-SENT_ID: Final = re.compile(r"^[A-Za-z0-9.\-_]{1,64}$")
 CHUNK_BYTES: Final = 64 * 1024
 MAX_FORM_FIELDS: Final = 500
 PROTECTED: Final[Mapping[str, str]] = {
@@ -70,6 +71,30 @@ class Watcher(Protocol):
     ) -> None:
         """A request ended in 401 or 403; `interaction` is the route's, "" if unknown."""
         ...
+
+    async def settled(
+        self,
+        *,
+        request_id: str,
+        caller: Caller | None,
+        interaction: str,
+        type_name: str,
+        resource_id: str,
+        status: int,
+    ) -> None:
+        """A request is about to be answered: it leaves a trace where nothing else of it did."""
+        ...
+
+
+class Offers(TypedDict, total=False):
+    """What a server may lack: each is answered as unsupported where it is not there."""
+
+    exports: Exports | None
+    relationships: Relationships | None
+    emergencies: Emergencies | None
+    trail: AuditTrail | None
+    accountings: Accountings | None
+    previews: Previews | None
 
 
 def setup(  # noqa: PLR0913 - what the composition root has made
@@ -92,7 +117,8 @@ def setup(  # noqa: PLR0913 - what the composition root has made
     notices: Notices | None = None,
     summary: SummaryPlan | None = None,
     subscriptions: Subscriptions | None = None,
-    exports: Exports | None = None,
+    profiles: Mapping[str, Sequence[str]] | None = None,
+    **offers: Unpack[Offers],
 ) -> web.Application:
     """Add the API to an application under `/fhir`; the sub-application."""
     edge = Edge(
@@ -111,10 +137,10 @@ def setup(  # noqa: PLR0913 - what the composition root has made
         notices=notices or NoNotices(),
         summary=summary or NO_SUMMARY,
         offered=subscriptions,
-        exports=exports,
+        **offers,
     )
     metadata = capability_statement(
-        ROUTES, index, settings, clock.now_us(), edge.compartments.names
+        ROUTES, index, settings, clock.now_us(), edge.compartments.names, profiles
     )
     sub = _routed(Rim(edge, token_checker, clock, watcher), metadata)
     cors.allow(sub, settings.cors_origins)
@@ -126,6 +152,7 @@ def _routed(rim: "Rim", metadata: bytes) -> web.Application:
     """An application of all addresses; a HEAD is answered as the GET it stands for."""
     sub = web.Application(middlewares=[rim.answer_errors])
     sub.router.add_get("/metadata", rim.static(metadata))
+    sub.router.add_get("/.well-known/{name}", rim.undescribed)
     for route in ROUTES:
         sub.router.add_route(route.method, route.path, rim.handle(route))
         if route.method == hdrs.METH_GET:
@@ -155,12 +182,25 @@ class Rim:
 
         return give
 
+    @staticmethod
+    async def undescribed(_: web.Request) -> web.StreamResponse:
+        """Tell apps that look for an authorization server, before they have a token, of none.
+
+        Raises:
+            HieError: NOT_FOUND, always.
+        """
+        text = "nothing is described here; `rest.security` of `metadata` tells of tokens"
+        raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-found")])
+
     def handle(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The aiohttp handler of a route."""
 
         async def handled(request: web.Request) -> web.StreamResponse:
             call = await self._call(route, request)
             answer = await route.handler(self._edge, call)
+            await self._settled(request, answer.status)
+            if told := self._edge.notices.headers(call.ctx):
+                answer = replace(answer, headers={**answer.headers, **told})
             if answer.stream is not None:
                 named = {"X-Request-Id": request[REQUEST_ID], **PROTECTED}
                 return await streaming.stream(request, answer, named)
@@ -176,7 +216,9 @@ class Rim:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Answers what is raised; names the request in every response."""
-        request_id = request.get(REQUEST_ID) or _new_id(request)
+        request_id = request.get(REQUEST_ID) or request_id_of(
+            request.headers.get("X-Request-Id", "")
+        )
         request[REQUEST_ID] = request_id
         try:
             response = await handler(request)
@@ -187,15 +229,39 @@ class Rim:
                 request, error.status, error.headers, outcome.http_refusal(error.status)
             )
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
-            # The text of an unforeseen error may hold data; its type and place do not.
-            told = {"error": type(error).__name__, "frames": frames_of(error)}
-            LOG.error("fhir.fault", extra={"request_id": request_id, **told})  # noqa: TRY400 - not its text
-            response = refused(request, 500, {}, outcome.fault(request_id))
+            response = self._broken(request, request_id, error)
         response.headers["X-Request-Id"] = request_id
         response.headers.update(PROTECTED)
         return response
 
+    async def _settled(self, request: web.Request, status: int) -> None:
+        if self._watcher is not None:
+            found = request.match_info
+            await self._watcher.settled(
+                request_id=request[REQUEST_ID],
+                caller=request.get(CALLER),
+                interaction=found.handler.__name__,
+                type_name=found.get("type", ""),
+                resource_id=found.get("id", ""),
+                status=status,
+            )
+
+    @staticmethod
+    def _broken(request: web.Request, request_id: str, error: Exception) -> web.Response:
+        # The text of an unforeseen error may hold data; its type and place do not.
+        told = {"error": type(error).__name__, "frames": frames_of(error)}
+        LOG.error("fhir.fault", extra={"request_id": request_id, **told})
+        return refused(request, 500, {}, outcome.fault(request_id))
+
     async def _refused(
+        self, request: web.Request, request_id: str, error: HieError
+    ) -> web.StreamResponse:
+        try:
+            return await self._told(request, request_id, error)
+        except Exception as broken:  # noqa: BLE001 - what cannot be put on record is not answered
+            return self._broken(request, request_id, broken)
+
+    async def _told(
         self, request: web.Request, request_id: str, error: HieError
     ) -> web.StreamResponse:
         refusal = outcome.refusal(error, request_id)
@@ -206,6 +272,7 @@ class Rim:
                 interaction=request.match_info.handler.__name__,
                 status=refusal.status,
             )
+        await self._settled(request, refusal.status)
         headers = dict(refusal.headers)
         is_bearer = request.headers.get(hdrs.AUTHORIZATION, "").lower().startswith("bearer ")
         if refusal.status == 401 and is_bearer:  # RFC 6750, section 3.1: who sent none has no error
@@ -230,9 +297,7 @@ class Rim:
             params=tuple(request.query.items()),
             headers=request.headers,
         )
-        if "$" in (call.type[:1], call.id[:1]):
-            text = "there is no such operation here; `metadata` lists those there are"
-            raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
+        _require_operation(request.method, call)
         require_scope(self._edge.index, route.action, call)
         if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
             body = await self._body(request)
@@ -272,9 +337,28 @@ class Rim:
         return b"".join(parts)
 
 
-def _new_id(request: web.Request) -> str:
-    sent = request.headers.get("X-Request-Id", "")
-    return sent if SENT_ID.match(sent) else uuid.uuid4().hex
+def _require_operation(method: str, call: Call) -> None:
+    """Tell what looks like an operation and came to no route of one.
+
+    Raises:
+        HTTPMethodNotAllowed: there is one, by another method.
+        HieError: NOT_FOUND for one that there is not.
+    """
+    if "$" not in (call.type[:1], call.id[:1]):
+        return
+    is_system = call.type.startswith("$")
+    allowed = _methods_of("", call.type) if is_system else _methods_of(call.type, call.id)
+    if allowed and method not in allowed:
+        raise web.HTTPMethodNotAllowed(method, allowed)
+    text = "there is no such operation here; `metadata` lists those there are"
+    raise HieError(Category.NOT_FOUND, text, [Issue(text=text, code="not-supported")])
+
+
+def _methods_of(type_name: str, operation: str) -> tuple[str, ...]:
+    """The methods that an operation of a type, `$match`, is asked by; none where there is none."""
+    path = f"/{type_name}/{operation}" if type_name else f"/{operation}"
+    every = f"/{{type}}/{operation}"
+    return tuple(dict.fromkeys(each.method for each in ROUTES if each.path in (path, every)))
 
 
 def _too_large(limit: int) -> HieError:

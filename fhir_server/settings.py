@@ -1,6 +1,12 @@
 """Settings of the FHIR server."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+
+
+def alone(organization: str) -> Collection[str]:
+    """An organisation of which nothing is known: itself."""
+    return (organization,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +25,7 @@ class FhirSettings:
         auth_url: base of the authorization server, named in the CapabilityStatement; "" = none.
         topics: canonical URLs that can be subscribed to.
         websocket_url: where websockets of subscriptions connect; "" = nowhere.
+        lineage: an organisation's id to its own and those above it.
     """
 
     base_url: str = "http://127.0.0.1:8080/fhir"
@@ -31,3 +38,4 @@ class FhirSettings:
     auth_url: str = ""
     topics: tuple[str, ...] = ()
     websocket_url: str = ""
+    lineage: Callable[[str], Collection[str]] = alone

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir_server.exchange import Answer, Call, Edge
+from fhir_server.interactions.audit import read_event, search_events
 from fhir_server.interactions.binary import read_binary, write_binary
 from fhir_server.interactions.compartment import search_all_types, search_compartment
-from fhir_server.interactions.create import create
+from fhir_server.interactions.create import create, deliver
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history, history_of_type
 from fhir_server.interactions.patch import patch
@@ -22,7 +23,9 @@ from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 from fhir_server.negotiate import ANYTHING
-from fhir_server.operations import panels, subscriptions
+from fhir_server.operations import consent_preview, emergency, panels, proxies, subscriptions
+from fhir_server.operations.accounting import accounting
+from fhir_server.operations.consents import consent_question
 from fhir_server.operations.docref import docref
 from fhir_server.operations.everything import everything
 from fhir_server.operations.export import (
@@ -36,6 +39,7 @@ from fhir_server.operations.lastn import lastn
 from fhir_server.operations.match import match
 from fhir_server.operations.meta import meta
 from fhir_server.operations.pix import cross_reference
+from fhir_server.operations.subscription_search import search as search_subscriptions
 from fhir_server.operations.summary import summary
 from fhir_server.operations.terminology import (
     expand,
@@ -46,6 +50,8 @@ from fhir_server.operations.terminology import (
     validate_in_system,
 )
 from fhir_server.operations.validate import validate
+from hie.flow.hiding import can_be_hidden
+from hie.store.index import SearchIndex
 
 Handler = Callable[[Edge, Call], Awaitable[Answer]]
 
@@ -60,6 +66,7 @@ class Route:
         of_type: resource type where the path names none.
         definition: of an operation: its OperationDefinition, told in the CapabilityStatement.
         gives: media types it answers with besides FHIR JSON.
+        suits: whether an operation of every type has a meaning at one; None = at each.
     """
 
     method: str
@@ -70,8 +77,11 @@ class Route:
     of_type: str = ""
     definition: str = ""
     gives: frozenset[str] = frozenset()
+    suits: Callable[[SearchIndex, str], bool] | None = None
 
 
+#: An id and nothing else: `_history` stands behind a type, too.
+_ID: Final = r"{id:[A-Za-z0-9\-.]+}"
 #: Operations on the local codes: type, whether of one resource too, name, who answers.
 _TERMINOLOGY: Final[tuple[tuple[str, bool, str, Handler], ...]] = (
     ("ValueSet", True, "expand", expand),
@@ -96,32 +106,49 @@ _SUBSCRIPTION: Final[tuple[tuple[str, str, str, Handler, str], ...]] = (
         *("GET", "/{id}/$get-ws-binding-token", "get-ws-binding-token"),
         *(subscriptions.binding_token, "r"),
     ),
-    ("POST", "/_search", "search-type", subscriptions.search, "s"),
+    ("POST", "/_search", "search-type", search_subscriptions, "s"),
     ("GET", "/{id}", "read", subscriptions.read, "r"),
     ("PUT", "/{id}", "update", subscriptions.update, "u"),
     ("DELETE", "/{id}", "delete", subscriptions.delete, "d"),
-    ("GET", "", "search-type", subscriptions.search, "s"),
+    ("GET", "", "search-type", search_subscriptions, "s"),
     ("POST", "", "create", subscriptions.create, "c"),
 )
 
-_PANELS: Final[tuple[tuple[str, str, Handler, str], ...]] = (
-    ("/$load-panel", "load-panel", panels.load, "c"),
-    ("/{id}/$load-panel", "load-panel", panels.load, "u"),
-    ("/{id}/$undo-load", "undo-load", panels.undo, "u"),
+#: Operations of the hub's own: method, type, address below it, name, who answers, action.
+_OWN: Final[tuple[tuple[str, str, str, str, Handler, str], ...]] = (
+    ("GET", "Patient", "/{id}/$proxies", "proxies", proxies.proxies, "r"),
+    ("GET", "Patient", "/{id}/$acting-for", "acting-for", proxies.acting_for, "r"),
+    ("POST", "RelatedPerson", "/$appoint", "appoint", proxies.appoint, "c"),
+    ("POST", "RelatedPerson", "/{id}/$accept", "accept", proxies.accept, "u"),
+    ("POST", "RelatedPerson", "/{id}/$end", "end", proxies.end, ""),  # who may not write, too
+    ("POST", "", "/{id}/$hide-from-proxies", "hide-from-proxies", proxies.hide, "u"),
+    ("POST", "Group", "/$load-panel", "load-panel", panels.load, "c"),
+    ("POST", "Group", "/{id}/$load-panel", "load-panel", panels.load, "u"),
+    ("POST", "Group", "/{id}/$undo-load", "undo-load", panels.undo, "u"),
+    ("POST", "Consent", "/$fileConsent", "fileConsent", deliver, "c"),
+    ("POST", "Consent", "/{id}/$revokeConsent", "revokeConsent", deliver, "u"),
+    ("POST", "Consent", "/{id}/$verifyConsent", "verifyConsent", deliver, "u"),
+    ("GET", "Consent", "/$consent-forms", "consent-forms", consent_question, "r"),
+    ("POST", "Consent", "/$consent-draft", "consent-draft", consent_question, "r"),
+    ("GET", "Consent", "/{id}/$consent-standing", "consent-standing", consent_question, "r"),
 )
 
 
-def _subscriptions() -> Iterator[Route]:
-    for path, name, handler, action in _PANELS:
+def _own() -> Iterator[Route]:
+    for method, of_type, path, name, handler, action in _OWN:
         yield Route(
-            method="POST",
-            path=f"/Group{path}",
+            method=method,
+            path=f"/{of_type or '{type}'}{path}",
             interaction=name,
             handler=handler,
             action=action,
-            of_type="Group",
+            of_type=of_type,
             definition=f"urn:hie:operation:{name}",
+            suits=can_be_hidden if handler is proxies.hide else None,
         )
+
+
+def _subscriptions() -> Iterator[Route]:
     for method, path, name, handler, action in _SUBSCRIPTION:
         definition = f"{_BACKPORT}backport-subscription-{name}" if "$" in path else ""
         yield Route(
@@ -151,7 +178,7 @@ def _terminology() -> Iterator[Route]:
     for of_type in ("ValueSet", "CodeSystem"):
         yield Route(
             method="GET",
-            path=f"/{of_type}/{{id}}",
+            path=f"/{of_type}/{_ID}",
             interaction="read",
             handler=read_local,
             action="r",
@@ -174,12 +201,108 @@ def _validate() -> Iterator[Route]:
         )
 
 
+_CORE: Final = "http://hl7.org/fhir/OperationDefinition/"
+_IHE: Final = "https://profiles.ihe.net/ITI/"
+#: Operations: methods, address, name, who answers, action of a scope, type, OperationDefinition.
+_OPERATIONS: Final[tuple[tuple[str, str, str, Handler, str, str, str], ...]] = (
+    *(
+        (
+            "POST",
+            f"/Patient/{{id}}/${name}",
+            name,
+            handler,
+            "",
+            "Patient",
+            f"urn:hie:operation:{name}",
+        )
+        for name, handler in (
+            ("break-glass", emergency.open_record),
+            ("end-break-glass", emergency.end_access),
+            ("consent-preview", consent_preview.preview),
+        )
+    ),
+    (
+        *("GET", "/Patient/{id}/$emergency-notices", "emergency-notices", emergency.notices),
+        *("r", "Patient", "urn:hie:operation:emergency-notices"),
+    ),
+    (
+        *("GET POST", "/Patient/{id}/$summary", "summary", summary),
+        *("r", "Patient", "http://hl7.org/fhir/uv/ips/OperationDefinition/summary"),
+    ),
+    ("GET", "/{type}/{id}/$meta", "meta", meta, "r", "", f"{_CORE}Resource-meta"),
+    ("GET", "/{type}/$meta", "meta", meta, "s", "", f"{_CORE}Resource-meta"),
+    *(
+        (
+            *("GET POST", f"/{of_type}/{{id}}/$everything", "everything", everything),
+            *("r", of_type, f"{_CORE}{of_type}-everything"),
+        )
+        for of_type in ("Patient", "Encounter")
+    ),
+    (
+        *("GET POST", "/Observation/$lastn", "lastn", lastn),
+        *("s", "Observation", f"{_CORE}Observation-lastn"),
+    ),
+    (
+        *("GET POST", "/DocumentReference/$docref", "docref", docref, "s", "DocumentReference"),
+        "http://hl7.org/fhir/us/core/OperationDefinition/docref",
+    ),
+    (
+        *("POST", "/Patient/$match", "match", match, "s", "Patient"),
+        f"{_IHE}PDQm/OperationDefinition/PDQmMatch",
+    ),
+    (
+        *("GET POST", "/Patient/$ihe-pix", "ihe-pix", cross_reference, "s", "Patient"),
+        f"{_IHE}PIXm/OperationDefinition/IHE.PIXm.pix",
+    ),
+)
+
+
+def _operations() -> Iterator[Route]:
+    for methods, path, name, handler, action, of_type, definition in _OPERATIONS:
+        for method in methods.split():
+            yield Route(
+                method=method,
+                path=path,
+                interaction=name,
+                handler=handler,
+                action=action,
+                of_type=of_type,
+                definition=definition,
+            )
+
+
 #: Levels of a bulk export: address, type, its OperationDefinition.
 _EXPORTS: Final = (
     ("/$export", "", "export"),
     ("/Patient/$export", "Patient", "patient-export"),
     ("/Group/{id}/$export", "Group", "group-export"),
 )
+
+
+#: The trail: who may see what of it says the handler, for staff may, too.
+_AUDIT: Final = (
+    ("GET", "/AuditEvent", "search-type", search_events),
+    ("POST", "/AuditEvent/_search", "search-type", search_events),
+    ("GET", "/Patient/{id}/AuditEvent", "search-type", search_events),
+    ("POST", "/Patient/{id}/AuditEvent/_search", "search-type", search_events),
+    ("GET", "/AuditEvent/{id}", "read", read_event),
+)
+
+
+def _audit() -> Iterator[Route]:
+    for method, path, name, handler in _AUDIT:
+        yield Route(
+            method=method, path=path, interaction=name, handler=handler, of_type="AuditEvent"
+        )
+    yield Route(
+        method="GET",
+        path="/Patient/{id}/$accounting",
+        interaction="accounting",
+        handler=accounting,
+        of_type="Patient",
+        definition="urn:hie:operation:accounting",
+        gives=frozenset({"application/pdf", "text/csv"}),
+    )
 
 
 def _exports() -> Iterator[Route]:
@@ -192,107 +315,25 @@ def _exports() -> Iterator[Route]:
                 handler=export,
                 of_type=of_type,
                 definition=f"http://hl7.org/fhir/uv/bulkdata/OperationDefinition/{name}",
+                gives=NDJSON_TYPES,
             )
     job = "/$export/{id}"
-    yield Route(method="GET", path=job, interaction="export-status", handler=export_status)
-    yield Route(method="DELETE", path=job, interaction="export-cancel", handler=export_cancel)
-    yield Route(
-        method="GET",
-        path=f"{job}/{{version}}",
-        interaction="export-file",
-        handler=export_file,
-        gives=NDJSON_TYPES,
-    )
+    for method, path, name, handler in (
+        ("GET", job, "export-status", export_status),
+        ("DELETE", job, "export-cancel", export_cancel),
+        ("GET", f"{job}/{{version}}", "export-file", export_file),
+    ):
+        yield Route(method=method, path=path, interaction=name, handler=handler, gives=NDJSON_TYPES)
 
 
 ROUTES: Final = (
     *_exports(),
+    *_audit(),
     *_subscriptions(),
+    *_own(),
     *_terminology(),
     *_validate(),
-    *(
-        Route(
-            method=method,
-            path="/Patient/{id}/$summary",
-            interaction="summary",
-            handler=summary,
-            action="r",
-            of_type="Patient",
-            definition="http://hl7.org/fhir/uv/ips/OperationDefinition/summary",
-        )
-        for method in ("GET", "POST")
-    ),
-    *(
-        Route(
-            method="GET",
-            path=path,
-            interaction="meta",
-            handler=meta,
-            action=action,
-            definition="http://hl7.org/fhir/OperationDefinition/Resource-meta",
-        )
-        for path, action in (("/{type}/{id}/$meta", "r"), ("/{type}/$meta", "s"))
-    ),
-    *(
-        Route(
-            method=method,
-            path=f"/{of_type}/{{id}}/$everything",
-            interaction="everything",
-            handler=everything,
-            action="r",
-            of_type=of_type,
-            definition=f"http://hl7.org/fhir/OperationDefinition/{of_type}-everything",
-        )
-        for of_type in ("Patient", "Encounter")
-        for method in ("GET", "POST")
-    ),
-    *(
-        Route(
-            method=method,
-            path=f"/{of_type}/${name}",
-            interaction=name,
-            handler=handler,
-            action="s",
-            of_type=of_type,
-            definition=definition,
-        )
-        for of_type, name, handler, definition in (
-            (
-                "Observation",
-                "lastn",
-                lastn,
-                "http://hl7.org/fhir/OperationDefinition/Observation-lastn",
-            ),
-            (
-                "DocumentReference",
-                "docref",
-                docref,
-                "http://hl7.org/fhir/us/core/OperationDefinition/docref",
-            ),
-        )
-        for method in ("GET", "POST")
-    ),
-    Route(
-        method="POST",
-        path="/Patient/$match",
-        interaction="match",
-        handler=match,
-        action="s",
-        of_type="Patient",
-        definition="https://profiles.ihe.net/ITI/PDQm/OperationDefinition/PDQmMatch",
-    ),
-    *(
-        Route(
-            method=method,
-            path="/Patient/$ihe-pix",
-            interaction="ihe-pix",
-            handler=cross_reference,
-            action="s",
-            of_type="Patient",
-            definition="https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
-        )
-        for method in ("GET", "POST")
-    ),
+    *_operations(),
     *(
         Route(
             method="GET",
@@ -304,53 +345,29 @@ ROUTES: Final = (
             gives=frozenset({ANYTHING}),
         )
         for path, interaction in (
-            ("/Binary/{id}", "read"),
+            (f"/Binary/{_ID}", "read"),
             ("/Binary/{id}/_history/{version}", "vread"),
         )
     ),
-    Route(
-        method="POST",
-        path="/Binary",
-        interaction="create",
-        handler=write_binary,
-        action="c",
-        of_type="Binary",
+    *(
+        Route(
+            method=method,
+            path=path,
+            interaction=name,
+            handler=write_binary,
+            action=name[0],
+            of_type="Binary",
+        )
+        for method, path, name in (("POST", "/Binary", "create"), ("PUT", "/Binary/{id}", "update"))
     ),
-    Route(
-        method="PUT",
-        path="/Binary/{id}",
-        interaction="update",
-        handler=write_binary,
-        action="u",
-        of_type="Binary",
-    ),
-    Route(
-        method="GET",
-        path="/{type}/{id}/_history/{version}",
-        interaction="vread",
-        handler=vread,
-        action="r",
-    ),
-    Route(
-        method="GET",
-        path="/{type}/{id}/_history",
-        interaction="history-instance",
-        handler=history,
-        action="r",
-    ),
-    Route(
-        method="GET",
-        path="/{type}/_history",
-        interaction="history-type",
-        handler=history_of_type,
-        action="r",
-    ),
-    Route(
-        method="POST",
-        path="/{type}/_search",
-        interaction="search-type",
-        handler=search,
-        action="s",
+    *(
+        Route(method=method, path=path, interaction=interaction, handler=handler, action=action)
+        for method, path, interaction, handler, action in (
+            ("GET", "/{type}/{id}/_history/{version}", "vread", vread, "r"),
+            ("GET", "/{type}/{id}/_history", "history-instance", history, "r"),
+            ("GET", "/{type}/_history", "history-type", history_of_type, "r"),
+            ("POST", "/{type}/_search", "search-type", search, "s"),
+        )
     ),
     *(
         Route(method=method, path=path, interaction="search-type", handler=handler, action=action)

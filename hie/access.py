@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.audit.event import Description
 from hie.db import Database
 from hie.disclosure import Disclosures
 from hie.kernel.context import RequestContext
@@ -20,6 +21,7 @@ from hie.searching import Searches
 from hie.sight import Sight
 from hie.store.chronicle import VersionPlace
 from hie.store.criterion import Criterion, DateValue, LastUpdated, Prefix
+from hie.store.naming import names_somebody
 from hie.store.query import Page, Query, Served, Sort
 from hie.store.repository import ResourceRepository
 from hie.store.residual import Residual
@@ -171,9 +173,7 @@ class Door:
             query: what is searched for.
             keep: what of the page is told; the rest is not disclosed, nor on record as such.
         """
-        page = await self._searched(ctx, [query])
-        if keep is not None:
-            page = replace(page, matches=tuple(filter(keep, page.matches)))
+        page = await self._searched(ctx, [query], keep)
         await self._tell(ctx, "search-type", query.type, [query], page)
         return page
 
@@ -183,10 +183,17 @@ class Door:
         await self._tell(ctx, "search-system", "", queries, page)
         return page
 
-    async def _searched(self, ctx: RequestContext, queries: Sequence[Query]) -> Page:
+    async def _searched(
+        self,
+        ctx: RequestContext,
+        queries: Sequence[Query],
+        keep: Callable[[Served], bool] | None = None,
+    ) -> Page:
         residual = self._sight.residual(ctx)
         async with self._db.reading() as conn:
             page = await self._searches.page(conn, residual, ctx.caller, queries)
+            if keep is not None:  # before the recheck, which notes what must be told of it
+                page = replace(page, matches=tuple(filter(keep, page.matches)))
             await self._sight.recheck(conn, ctx, [*page.matches, *page.included])
         return page
 
@@ -265,9 +272,14 @@ class Door:
 
 
 def _described(queries: Sequence[Query]) -> dict[str, str]:
-    """What was asked, for the sealed detail of the audit row."""
-    asked = [asdict(query) for query in queries]
-    return {"query": json.dumps(asked[0] if len(asked) == 1 else asked, default=str)}
+    """What was asked, for the sealed detail of the audit row.
+
+    Not where the page began: that place holds the key of the newest resource of all, which who
+    may read this row may not know of.
+    """
+    asked = [asdict(replace(query, cursor=query.cursor and "later")) for query in queries]
+    text = json.dumps(asked[0] if len(asked) == 1 else asked, default=str)
+    return {"query": Description(text) if names_somebody(queries) else text}
 
 
 def _since(since_us: int) -> tuple[Criterion, ...]:

@@ -10,13 +10,17 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from adapters.drop import DropFolder, DropSettings
+from hie.alerting import Alerting
+from hie.audit.syslog import HeadsSyslog
 from hie.config import Config
 from hie.exporting import Exporting
+from hie.flow.rebuild import rules_of
 from hie.jobs import Job, Jobs
 from hie.kernel.clock import Clock
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import SourceId
 from hie.listening import Wires
+from hie.proxying import Proxying
 from hie.services import Services
 from hie.serving import Site
 from hie.settings import Settings
@@ -38,6 +42,10 @@ TIDY_SECONDS = 300.0
 MODEL_SECONDS = 3.0
 #: A rebuild of the search index is begun, or gone on with, within so long.
 REINDEX_SECONDS = 5.0
+#: How soon this process lets go of keys that another one destroys (`hie.flow.erasure`).
+KEYS_SECONDS = 1.0
+#: How soon a receipt of a Consent is made, once it may be.
+RECEIPT_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -62,13 +70,21 @@ class Hub(Services):
         clock: Clock | None = None,
         roles: frozenset[Role] = frozenset(Role),
         config: Config | None = None,
+        tag: int | None = None,
     ) -> None:
         """Join everything; nothing is opened yet.
+
+        Args:
+            settings: what the hub is told from outside.
+            clock: the machine's, unless told otherwise.
+            roles: what this process does.
+            config: what `config/` says, where it was read before.
+            tag: of this process in primary keys (`hie.db.KeySource`); None = drawn.
 
         Raises:
             HieError: INVALID when the work is to be split and the database is SQLite.
         """
-        super().__init__(settings, clock, config)
+        super().__init__(settings, clock, config, tag)
         if roles != frozenset(Role) and self.db.is_sqlite:
             text = (
                 "`--role`: SQLite has one `hie serve` process; set `HIE_DATABASE_URL` to a "
@@ -84,31 +100,18 @@ class Hub(Services):
 
     def _join_edges(self) -> None:
         self.metrics = Metrics()
+        self._send_heads()
         self.wires = Wires(self, self.metrics)
         self.subscribing = Subscribing(self, self.metrics)
         self.exporting = Exporting(self, self.metrics)
+        self.proxying = Proxying(self)
         beside = self.subscribing.publisher.identities
         self.telling = Telling(self, self.metrics, beside=beside)
+        self.alerting = Alerting(self, self.metrics)
         self.intake = self.wires.intake
         self.receivers = self.wires.receivers
-        self.jobs = Jobs(
-            [
-                Job("audit-chain", 1.0, self._chain, 30.0),
-                Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
-                Job("mpi-learn", TimeOfDay(hour=3), self.care.learn, 3600.0),
-                Job("mpi-renew", RENEW_SECONDS, self._renew, 7200.0),
-                Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
-                Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
-                Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
-                Job("subscriptions", TimeOfDay(hour=4), self.subscribing.tidy, 60.0),
-                Job("exports", TIDY_SECONDS, self.exporting.tidy, 600.0),
-                Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
-                Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
-                Job("search-index", REINDEX_SECONDS, self._reindex, 300.0),
-                Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
-            ],
-            self.metrics,
-        )
+        self.relabel.begins = True
+        self.jobs = Jobs(self._schedule(), self.metrics)
         self.drops = [DropFolder(self.intake, found) for found in self._drop_settings()]
         self._measure_feeds()
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,9 +124,42 @@ class Hub(Services):
             self._is_working,
             self.subscribing,
             self.exporting.desk,
+            self.proxying,
             has_api=Role.API in self._roles,
             has_intake=Role.RECEIVE in self._roles,
         )
+
+    def _schedule(self) -> list[Job]:
+        """Which work runs when."""
+        return [
+            Job("audit-chain", 1.0, self._chain, 30.0),
+            Job("source-watch", WATCH_SECONDS, self.watch.look, 30.0),
+            Job("mpi-learn", TimeOfDay(hour=3), self.care.learn, 3600.0),
+            Job("mpi-renew", RENEW_SECONDS, self._renew, 7200.0),
+            Job("mpi-duplicates", TimeOfDay(hour=1), self._search, 7200.0),
+            Job("acknowledgements", TimeOfDay(hour=4), self.wires.tidy, 60.0),
+            Job("notices", TimeOfDay(hour=4), self.telling.tidy, 60.0),
+            Job("subscriptions", TimeOfDay(hour=4), self.subscribing.tidy, 60.0),
+            Job("proxy-birthdays", TimeOfDay(hour=6), self.proxying.birthdays.tell, 600.0),
+            Job("exports", TIDY_SECONDS, self.exporting.tidy, 600.0),
+            Job("identity-figures", FIGURES_SECONDS, self.figures.refresh, 300.0),
+            Job("staff-requests", TimeOfDay(hour=4), self._forget_requests, 60.0),
+            Job("search-index", REINDEX_SECONDS, self._reindex, 300.0),
+            Job("relabel", REINDEX_SECONDS, self._label_again, 300.0),
+            Job("consent-receipts", RECEIPT_SECONDS, self.office.receipts.work, 60.0),
+            Job("consent-expiry", 3600.0, self.office.expiry.work, 300.0),
+            Job("keys", KEYS_SECONDS, self._follow_keys, 30.0),
+            Job("token-expiry", TimeOfDay(hour=4), self.tokens.forget_expired, 60.0),
+        ]
+
+    def _send_heads(self) -> None:
+        """Signed heads of the audit trail go to a syslog, too, where one is named."""
+        out, sequencer = self.settings.audit, self.sequencer
+        if out.syslog is not None:
+            key = self.ring.audit_signing_key().public_key()
+            sequencer.syslog = HeadsSyslog(out.syslog, out.trust, key)
+        text = "Whether the syslog for signed audit heads cannot be reached."
+        self.metrics.gauge("hie_audit_syslog_down", text, lambda: int(sequencer.unsent is not None))
 
     def _measure_feeds(self) -> None:
         """Count unmapped codes and silent sources, by names of the hub's own."""
@@ -139,6 +175,11 @@ class Hub(Services):
         gauges.register(self.metrics, self.figures)
         text = "Sources silent for longer than they said."
         self.metrics.gauge("hie_late_sources", text, lambda: len(self.watch.late()))
+        text = "Resources that wait to be labelled by the lists of today."
+        self.metrics.gauge("hie_relabel_waiting", text, lambda: self.relabel.last.waiting)
+        text = "How long the oldest of them has been waiting."
+        lag = self.relabel.lag_seconds
+        self.metrics.gauge("hie_relabel_lag_seconds", text, lag)
 
     def _drop_settings(self) -> Iterator[DropSettings]:
         """The hub's own drop folder and those of the sources."""
@@ -167,11 +208,21 @@ class Hub(Services):
         if done.changed:
             _log.info("mpi.renewed", count=done.changed)
 
+    async def _follow_keys(self) -> None:
+        async with self.db.reading() as conn:
+            await self.keys.follow(conn)
+
     async def _reindex(self) -> None:
         # No longer than the hub may wait for when it stops.
         done = await self.rebuild.work(REINDEX_SECONDS)
         if done.is_over and done.total:
             _log.info("search.reindexed", count=done.total)
+
+    async def _label_again(self) -> None:
+        before = self.relabel.last
+        done = await self.relabel.work(REINDEX_SECONDS)
+        if done.is_over and not before.is_over:
+            _log.info("labels.renewed", count=done.total)
 
     async def _forget_requests(self) -> None:
         await self.site.once.forget_old()
@@ -179,9 +230,13 @@ class Hub(Services):
     async def start(self) -> None:
         """Listen, work off what waits, run the jobs.
 
+        Before anything is served the rules of Consents are brought up to what they mean today.
+
         Raises:
             HieError, OSError: a port is taken or a certificate cannot be read; nothing runs.
         """
+        if count := await rules_of(self).bring_up():
+            _log.info("consents.compiled", count=count)
         if Role.RECEIVE in self._roles:
             await self.wires.start()
         await self.site.start()
@@ -192,6 +247,7 @@ class Hub(Services):
             self._tasks = [asyncio.create_task(self.worker.run(), name="worker")]
             self.worker.notify()
             self.telling.start()
+            self.alerting.start()
             self.subscribing.start()
             self.exporting.start()
             await self.watch.start()
@@ -209,6 +265,7 @@ class Hub(Services):
         await self.subscribing.sockets.close()
         await self.site.stop()
         await self.telling.stop()
+        await self.alerting.stop()
         await self.subscribing.stop()
         await self.exporting.stop()
         self.worker.stop()
@@ -227,6 +284,7 @@ class Hub(Services):
                 async with self.db.reading() as conn:
                     is_new = await self.mpi.follow(conn)
                     await self.rebuild.follow(conn)
+                    await self.relabel.follow(conn)
             except (HieError, DBAPIError):
                 _log.exception("model.not_read")
                 continue

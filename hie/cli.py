@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from hie.commands import (
     access,
     acknowledgements,
+    audits,
     consents,
     exports,
     identity,
     indexing,
     journal,
+    keys,
+    labels,
     messages,
     notices,
     running,
@@ -37,7 +40,10 @@ _GROUPS = (
     identity,
     consents,
     access,
+    audits,
+    keys,
     indexing,
+    labels,
     subscribing,
 )
 

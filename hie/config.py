@@ -21,16 +21,26 @@ from adapters.hl7v2.sensitivity import load_sensitivity
 from adapters.source_codes import faults_of
 from adapters.source_files import load_sources
 from adapters.sources import Source, SourceRegistry
+from consent.labels import LabelTable
+from consent.loaded import FOLDER as COMPILED
+from consent.loaded import with_loaded
+from consent.regime import Sensitivity
 from consent.settings import load_consent_settings
 from fhir_server.profiles.load import Profiles, load_profiles
 from fhir_server.search.compartments import Compartments, load_compartments
-from fhir_server.search.subset import load_subsets
+from fhir_server.search.subset import Subsets, load_subsets
 from fhir_server.summary.plan import SummaryPlan, load_summary
 from fhir_server.terminology.load import load_vocabulary
 from fhir_server.terminology.vocabulary import Vocabulary
+from hie.audit.words import AuditWords, load_audit_words
+from hie.consents.forms import load_forms
+from hie.consents.plain import load_plain
+from hie.emergencies.policy import load_emergency_policy
 from hie.kernel.errors import HieError
+from hie.proxies.policy import load_policy as load_proxy_policy
 from hie.settings import Settings
 from hie.store.index import SearchIndex, load_index
+from hie.store.masking import Masking, load_masking
 from hie.subscriptions.policy import Policy, load_policy
 from hie.subscriptions.topics import Topics, load_topics
 from mpi.settings import load_mpi_settings
@@ -55,7 +65,7 @@ class Config:
         elements = load_elements(folder / "fhir" / "elements.json")
         refuse(in_files(faults_of_maps(maps, elements), folder / "hl7v2" / "segments"))
         self.terminology = maps.terminology
-        self.subsets = load_subsets(folder / "fhir" / "subsets.json")
+        self.subsets, self.masking = _views(folder / "fhir")
         self.vocabulary: Vocabulary = load_vocabulary(
             folder / "fhir" / "terminology", maps.terminology
         )
@@ -76,11 +86,23 @@ class Config:
         self.conformer.rules.check(self.sources.all(), codec_of)
         self.queries: QueryTables = load_query_tables(folder / "hl7v2" / "queries.toml")
         refuse(self._query_faults())
-        self.consent = load_consent_settings(folder, settings.regime)
+        self._read_law(folder, settings.regime, settings.home / COMPILED)
         self.mpi = load_mpi_settings(folder / "mpi")
         self.words: Words = load_words(folder / "mpi")
         self.topics: Topics = self._known_topics(folder / "fhir" / "topics")
         self.subscriptions: Policy = load_policy(folder, is_production=settings.is_production)
+
+    def _read_law(self, folder: Path, regime: str, compiled: Path) -> None:
+        """Who may see what, and who in whose place."""
+        law = load_consent_settings(folder, regime)
+        self.consent = replace(law, sensitivity=with_loaded(law.sensitivity, compiled))
+        self.emergencies = load_emergency_policy(folder)
+        self.forms = load_forms(folder / "consent" / "forms")
+        self.plain = load_plain(folder / "consent" / "receipts" / "plain.toml")
+        labels = LabelTable(self.consent.sensitivity)
+        self.audit_words: AuditWords = load_audit_words(folder / "audit")
+        refuse(_unknown_labels(self.audit_words, self.consent.sensitivity))
+        self.proxies = load_proxy_policy(folder, regime, labels, tuple(self.index.types))
 
     def _overheard(self) -> list[str]:
         """Sources whose notices, numbers of patients, would cross a network in clear."""
@@ -136,3 +158,18 @@ class Config:
                 file = f"{source.id}.toml"
                 faults = [error.text if error.text.startswith(file) else f"{file}: {error.text}"]
         return faults
+
+
+def _unknown_labels(words: AuditWords, sensitivity: Sensitivity) -> list[str]:
+    """Labels that forms of accountings name and no table has."""
+    known = {label.code for label in sensitivity.labels}
+    return [
+        f"audit/forms.toml `{form.name}.labels`: expected codes of sensitivity/labels.toml"
+        for form in words.forms.values()
+        if not known.issuperset(form.labels)
+    ]
+
+
+def _views(folder: Path) -> tuple[Subsets, Masking]:
+    """What is left of a resource in part: of elements asked for, without references hidden."""
+    return load_subsets(folder / "subsets.json"), load_masking(folder)

@@ -233,6 +233,7 @@ class GoldenPatients:
             label_mask=mask,
             body=dump(body),
             built_of=tuple(record.id for record in ordered),
+            masks=tuple((r.source_id, r.label_mask) for r in ordered if r.label_mask),
         )
 
     def _replaced(self, old: str, golden: Served) -> Served:
@@ -254,6 +255,7 @@ class GoldenPatients:
             label_mask=golden.label_mask,
             body=dump(patient),
             built_of=golden.built_of,
+            masks=golden.masks,
         )
 
 
@@ -284,4 +286,5 @@ def _with_body(record: Served, body: bytes) -> Served:
         label_mask=record.label_mask,
         body=body,
         built_of=record.built_of,
+        masks=record.masks,
     )

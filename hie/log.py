@@ -115,6 +115,9 @@ class Listed:
 
     def __call__(self, _logger: Any, _name: str, event: Event) -> Event:
         """The event with nothing but listed fields of plain values."""
+        if isinstance(event.get("request_id"), str):
+            # Before it stands what the client called the request: anything, a patient's number too.
+            event["request_id"] = event["request_id"].rpartition("~")[2]
         event["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         kept = {name: _plain(event[name]) for name in self._fields if name in event}
         return {name: value for name, value in kept.items() if value is not None}

@@ -11,6 +11,7 @@ from adapters.journal import Journal
 from adapters.queue import Queue
 from consent.evaluate import Law
 from consent.labels import Labeller
+from consent.notices import Stamp
 from consent.repository import ConsentRepository
 from consent.service import ConsentService, HubDirectory
 from fhir_server import outcome, validate
@@ -29,6 +30,7 @@ from hie.corrections.repository import NoticeRepository
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.disclosure import Disclosures
+from hie.emergencies.holding import Holding
 from hie.feeds.partial import PartialNotices
 from hie.feeds.watch import SourceWatch
 from hie.flow.answer import FhirWire
@@ -38,19 +40,24 @@ from hie.flow.care import IndexCare
 from hie.flow.carry import FhirFlow
 from hie.flow.casework import Casework
 from hie.flow.codes import CodeTasks
+from hie.flow.consent_office import ConsentOffice
 from hie.flow.corrections import Corrections
 from hie.flow.deciding import Deciding
 from hie.flow.desk import Desk
 from hie.flow.directory import Directory
+from hie.flow.erasure import erasure_of
 from hie.flow.feed import IdentityFeed
 from hie.flow.figures import IdentityFigures
+from hie.flow.humans import Humans
 from hie.flow.ingest import Ingest
+from hie.flow.labelling import Labelling
 from hie.flow.memory import Memory
 from hie.flow.moves import SourceMoves
 from hie.flow.overlays import OverlayDecisions
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.privacy import PrivacyFields
+from hie.flow.relabel import Relabel
 from hie.flow.replay import Replay
 from hie.flow.resolve import Resolver
 from hie.flow.stewards import Stewards
@@ -60,8 +67,10 @@ from hie.golden import GoldenPatients
 from hie.identities import Identities
 from hie.kernel.clock import Clock, SystemClock
 from hie.kernel.ids import MessageId, SourceId
+from hie.key_provider import provider_of
 from hie.keystore import KeyStore
 from hie.overview import Overview
+from hie.proxies.standins import StandIns
 from hie.record import Records
 from hie.searching import Searches
 from hie.settings import Settings
@@ -69,13 +78,14 @@ from hie.sight import Sight
 from hie.store.changes import Changes
 from hie.store.charts import Charts
 from hie.store.criteria import Criteria
+from hie.store.marks import Marks
 from hie.store.moved import MoveLog
-from hie.store.predicate import Visibility
+from hie.store.predicate import Visibility, visibility_of
 from hie.store.rebuild import IndexRebuild
 from hie.store.repository import ResourceRepository
 from hie.store.writer import ResourceWriter
 from hie.subscriptions.changes import ChangeLog
-from hie.subscriptions.repository import SubscriptionBook
+from hie.subscriptions.repository import SubscriptionBook, forget_patient
 from hie.tasks.service import Tasks
 from hie.translations.service import Translations
 from hie.worker import Worker
@@ -94,16 +104,19 @@ class Services:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, config: Config | None = None
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        config: Config | None = None,
+        tag: int | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         # What was read once may serve several hubs: only the mapper learns.
         self.config = config or Config(settings)
         self.mapper = self.config.mapper.fresh()
-        self._is_key_file_new = not settings.key_file.exists()
-        self.ring = KeyRing.load_or_create(settings.key_file)
-        self.db = Database(settings.database_url, self.clock)
+        self.ring = KeyRing(provider_of(settings.key_provider, settings.key_file))
+        self.db = Database(settings.database_url, self.clock, tag)
         self.keys = KeyStore(self.db, self.ring)
         self._join_store()
         self._join_queries()
@@ -121,22 +134,19 @@ class Services:
             HubDirectory(self.directory.identified, self.directory.sources_of),
             attests=config.sources.attests,
         )
-        security = _security(self.labeller)
-        visibility = Visibility({name: index.type_id(name) for name in index.types})
+        stamp = Stamp(self.labeller.table, self.consent.law)
+        security = _security(stamp)
+        visibility = visibility_of(index)
         self.repository = ResourceRepository(
             self.keys,
             index,
             visibility,
-            Criteria(index, self.ring, self.labeller.table.asked),
+            Criteria(index, self.ring, stamp.asked),
             security,
+            config.masking,
         )
-        self.writer = ResourceWriter(
-            self.db,
-            self.keys,
-            self.ring,
-            index,
-            lambda coding: self.labeller.table.knows([coding]),
-        )
+        self.consent.look_up = self.repository.load
+        self.writer = ResourceWriter(self.db, self.keys, self.ring, index, stamp.is_ours)
         self.mpi = Mpi(self.db, self.ring, self.keys, config.mpi)
         self.golden = GoldenPatients(
             self.repository, index, Survivorship(config.mpi.survivorship), security
@@ -151,7 +161,8 @@ class Services:
         signing = self.ring.audit_signing_key()
         self.sequencer = Sequencer(self.db, signing, heads)
         self.verifier = Verifier(self.db, signing.public_key(), heads)
-        self.disclosures = Disclosures(self.db, self.audit, self.clock)
+        grounds = self.consent.grounds.told
+        self.disclosures = Disclosures(self.db, self.audit, self.clock, grounds)
         self.sight = sight = Sight(self.repository, self.consent, self.mpi, self.golden)
         searches = Searches(self.repository, self.golden, index, sight.current)
         self.door = Door(
@@ -175,7 +186,11 @@ class Services:
     def _join_queries(self) -> None:
         """Who asks, and what HL7 v2 askers are told."""
         config = self.config
-        self.tokens = TokenService(self.db, self.audit, self.directory, self.clock)
+        self.stand_ins = StandIns(config.proxies, Humans(self.repository))
+        holding = Holding(config.consent.purposes.needs_reason, self.directory.breaks_glass)
+        self.tokens = TokenService(
+            self.db, self.audit, self.directory, self.clock, self.stand_ins, emergencies=holding
+        )
         self.domains = Domains(config.sources)
         self.askers = Askers(self.directory)
         self.queries = QueryReader(
@@ -185,6 +200,7 @@ class Services:
             config.index,
             self.clock,
             self.ring.sealing_key("query"),
+            notices=self.consent.carried.issues,
             pointer_seconds=config.queries.limits.pointer_seconds,
         )
 
@@ -192,9 +208,14 @@ class Services:
         config = self.config
         rows, now_us = self.writer.rows, self.clock.now_us
         self.rebuild = IndexRebuild(self.db, config.index, self.repository, rows, now_us)
+        marks = Marks(self.keys, config.index)
+        self.labelling = Labelling(self.labeller, marks, config.index)
+        self.relabel = Relabel(
+            self.db, self.labelling, marks, config.index, now_us, self.consent.heed
+        )
         self.placer = Placer(
             self.mpi,
-            self.labeller,
+            self.labelling,
             config.index,
             self.repository,
             self.writer,
@@ -310,6 +331,7 @@ class Services:
             self.clock,
             self.settings.listen.bases,
         )
+        self.office = ConsentOffice(self, privacy)
 
     def _join_staff(self) -> None:
         """What stewards look at and do short of deciding."""
@@ -326,11 +348,13 @@ class Services:
         )
         self.assignments = Assignments(self.db, self.keys, self.audit)
         self.figures = IdentityFigures(self.db, self.mpi, self.clock)
+        key_file, revoke = self.settings.key_file, self.tokens.revoke_of
+        self.erasure = erasure_of(self, self.config.index, revoke, key_file, forget_patient)
 
     async def __aenter__(self) -> Self:
         await migrations.upgrade(self.db)
-        if self._is_key_file_new:
-            await self.keys.refuse_lost(self.settings.key_file)
+        await self.keys.refuse_lost()
+        await self.erasure.again(self.clock.now_us())
         async with self.db.reading() as conn:
             for source_id in await self.journal.sources(conn):
                 self.directory.learn(source_id)
@@ -338,6 +362,7 @@ class Services:
             await self.db.serialize(conn, "start")
             await self.mpi.start(conn, now_us=self.clock.now_us())
             await self.rebuild.start(conn)
+            await self.relabel.start(conn)
         await self._keep_organizations()
         return self
 
@@ -353,38 +378,21 @@ class Services:
             await self.db.serialize(conn, "start")
             await self.placer.place(conn, origin, self.directory.placements())
 
-    async def issue_token(
-        self,
-        *,
-        scope: str,
-        organization: str = "",
-        purpose: str = "TREAT",
-        patient: str = "",
-        user: str = "",
-        ttl_seconds: int = 3600,
-    ) -> str:
-        """A bearer token, stored and audited.
+    async def issue_token(self, *, scope: str, **terms: Any) -> str:
+        """A bearer token, stored and audited; `terms` are those of `hie.auth.model.Grant`.
 
         Raises:
             HieError: INVALID or NOT_FOUND; nothing was issued.
         """
-        grant = Grant(
-            scopes=scope,
-            organization=organization,
-            purpose=purpose,
-            patient=patient,
-            user=user,
-            ttl_seconds=ttl_seconds,
-        )
         async with self.db.transaction() as conn:
-            return (await self.tokens.issue(conn, grant)).bearer
+            return (await self.tokens.issue(conn, Grant(scopes=scope, **terms))).bearer
 
 
-def _security(labeller: Labeller) -> Any:
+def _security(stamp: Stamp) -> Any:
     """Label mask to the codings of `meta.security`, JSON joined by commas; kept per mask."""
 
     @cache
     def codings(mask: int) -> bytes:
-        return b",".join(orjson.dumps(coding) for coding in labeller.codings(mask))
+        return b",".join(orjson.dumps(coding) for coding in stamp.codings(mask))
 
     return codings

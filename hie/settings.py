@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hie.audit.syslog import Address, Trust
 from hie.kernel.errors import Category, HieError, Issue
+from hie.key_provider import ENVIRONMENT, FILE, KEYS_VARIABLE
 
 DEVELOPMENT: Final = "development"
 PRODUCTION: Final = "production"
-REGIMES: Final = ("massachusetts", "hipaa-treatment", "part2", "break-glass-only", "deny-all")
+REGIME: Final = "massachusetts"  # where none is set; the files of config/consent/ are regimes
 #: As browsers send it: no path, no slash at the end; plain HTTP on this machine alone.
+_FACTORY: Final = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 _ORIGIN: Final = re.compile(
     r"^(?:https://[a-z0-9.\-]+|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?$"
 )
@@ -107,6 +110,14 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOut:
+    """Where signed heads of the audit trail are sent besides their file; None = nowhere."""
+
+    syslog: Address | None
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the hub is told from outside."""
 
@@ -114,6 +125,7 @@ class Settings:
     home: Path
     database_url: str
     key_file: Path
+    key_provider: str
     profile: str
     regime: str
     auth_cli_tokens: bool
@@ -121,6 +133,7 @@ class Settings:
     tls: Tls
     limits: Limits
     drop: Drop
+    audit: AuditOut
 
     @property
     def is_production(self) -> bool:
@@ -209,6 +222,12 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
     return read
 
 
+def _provider(value: Any) -> str:
+    if value not in (FILE, ENVIRONMENT) and not _FACTORY.match(value):
+        raise ValueError
+    return str(value)
+
+
 def _switch(value: Any) -> bool | None:
     return {"": None, "true": True, "false": False}[str(value).lower()]
 
@@ -217,8 +236,9 @@ _KEYS: Final = (
     _Key("", "home", _text, "a folder"),
     _Key("", "database_url", _database, "an SQLAlchemy URL of aiosqlite or asyncpg, or empty"),
     _Key("", "key_file", _text, "a file, or empty"),
+    _Key("", "key_provider", _provider, "file, environment or `package.module:factory`"),
     _Key("", "profile", _one_of(DEVELOPMENT, PRODUCTION), f"{DEVELOPMENT} or {PRODUCTION}"),
-    _Key("", "regime", _one_of(*REGIMES), f"one of {', '.join(REGIMES)}"),
+    _Key("", "regime", _text, "the name of a file of config/consent/"),
     _Key("", "auth_cli_tokens", _switch, "true, false or empty"),
     _Key("listen", "host", lambda v: str(ipaddress.ip_address(v)), "an IP address"),
     *(
@@ -230,6 +250,14 @@ _KEYS: Final = (
     *(
         _Key("tls", name, _file, "a PEM file that is there, or empty")
         for name in ("certificate", "private_key", "client_authorities")
+    ),
+    _Key(
+        *("audit", "audit_syslog", lambda v: Address.read(_text(v)) if v else None),
+        "tls://host:port, udp://host:port, unix:/path or empty",
+    ),
+    *(
+        _Key("audit", f"audit_syslog_{name}", _file, "a PEM file that is there, or empty")
+        for name in ("authorities", "certificate", "private_key")
     ),
     _Key("drop", "drop_folder", _text, "a folder, or empty"),
     _Key("drop", "drop_seconds", _positive, "a whole number above 0"),
@@ -256,7 +284,7 @@ _KEYS: Final = (
 
 #: Environment variables read besides one per key: where config/ is.
 CONFIG_VARIABLE: Final = "HIE_CONFIG"
-VARIABLES: Final = (CONFIG_VARIABLE, *(key.variable for key in _KEYS))
+VARIABLES: Final = (CONFIG_VARIABLE, KEYS_VARIABLE, *(key.variable for key in _KEYS))
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -335,6 +363,7 @@ def _settings(config: Path, values: Mapping[str, Any]) -> Settings:
         config=config,
         home=home,
         database_url=values["database_url"] or f"sqlite+aiosqlite:///{home / 'hub.db'}",
+        key_provider=values["key_provider"],
         key_file=Path(values["key_file"]) if values["key_file"] else home / "keys" / "kek.json",
         profile=profile,
         regime=values["regime"],
@@ -346,7 +375,13 @@ def _settings(config: Path, values: Mapping[str, Any]) -> Settings:
             folder=Path(values["drop.drop_folder"]) if values["drop.drop_folder"] else None,
             seconds=values["drop.drop_seconds"],
         ),
+        audit=_audit_out(**group("audit")),
     )
+
+
+def _audit_out(audit_syslog: Address | None, **files: str) -> AuditOut:
+    named = {n.removeprefix("audit_syslog_"): Path(f) if f else None for n, f in files.items()}
+    return AuditOut(syslog=audit_syslog, trust=Trust(**named))
 
 
 def _weak(settings: Settings) -> list[Issue]:

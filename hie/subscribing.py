@@ -88,7 +88,7 @@ class Subscribing:
             services.db,
             self.book,
             services.glances,
-            Standing(services.db, services.directory, services.clock),
+            Standing(services.db, services.directory, services.clock, services.stand_ins),
             services.config.topics,
             read,
             services.clock,

@@ -10,8 +10,8 @@ Spec: https://prometheus.io/docs/instrumenting/exposition_formats/
 import asyncio
 import json
 import re
+import secrets
 import time
-import uuid
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -21,19 +21,15 @@ import structlog
 from aiohttp import hdrs, web
 
 from hie.kernel.errors import Category, HieError
+from hie.refusals import HEADERS, SERVER, Refusals
 
 REQUEST_ID: Final = web.RequestKey("hie request id", str)
 CHECK_SECONDS: Final = 2.0
 UNMATCHED: Final = "unmatched"
-_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
+#: Random bytes of an id.
+_ID_BYTES: Final = 16
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
-_HEADERS: Final[Mapping[str, str]] = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 _HSTS: Final = "max-age=31536000"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -207,15 +203,21 @@ def _braces(names: Labels, values: Labels) -> str:
     return f"{{{pairs}}}"
 
 
-def setup(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -> None:
+def setup(
+    app: web.Application,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    refusals: Refusals | None = None,
+) -> None:
     """Add middleware, headers, `/health/live`, `/health/ready` and `/metrics`.
 
     Args:
         app: the outermost application, before it starts; run it with `access_log=None`.
         metrics: rendered at `/metrics`; gains the counts of requests.
         checks: what must hold for the hub to be ready, by name.
+        refusals: words what no handler answers.
     """
-    app.middlewares.insert(0, Observer(metrics).observe)
+    app.middlewares.insert(0, Observer(metrics, refusals or Refusals()).observe)
     app.on_response_prepare.append(add_headers)
     health = Health(metrics, checks)
     app.router.add_get("/health/live", health.live)
@@ -223,10 +225,24 @@ def setup(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -
     app.router.add_get("/metrics", health.metrics)
 
 
+def request_id_of(sent: str) -> str:
+    """An id that no other request has: the client's own, and something of the hub's.
+
+    What a request did is put on record by its id. Were it the client's word alone, of two that
+    share one what the one did would count for the other.
+
+    Args:
+        sent: `X-Request-Id`; what is no id of 64 letters, digits, `.`, `_` or `-` is left out.
+    """
+    own = secrets.token_hex(_ID_BYTES)
+    return f"{sent}~{own}" if _ID.match(sent) else own
+
+
 class Observer:
     """Names, times, counts and logs each request; answers what nobody else caught."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
+        self._refusals = refusals
         self._requests = metrics.counter(
             "hie_http_requests_total", "HTTP requests answered.", "method", "route", "status"
         )
@@ -238,15 +254,14 @@ class Observer:
     async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer of `handler`, with the request's id on it."""
         sent = request.headers.get("X-Request-Id", "")
-        request_id = sent if _ID.match(sent) else uuid.uuid4().hex
-        request[REQUEST_ID] = request_id
+        request_id = request[REQUEST_ID] = request_id_of(sent)
         began = time.perf_counter()
         try:
             response = await handler(request)
         except web.HTTPException as refusal:
-            refusal.headers.setdefault("X-Request-Id", request_id)
-            self._note(request, refusal, time.perf_counter() - began)
-            raise
+            response = self._refusals.answer(request.path, refusal)
+        except web.RequestPayloadError:  # broken on the way, or not compressed as it says
+            response = self._refusals.answer(request.path, web.HTTPBadRequest())
         except Exception:  # noqa: BLE001 - the last to answer; type and place are logged
             _log.exception("request.failed", request_id=request_id, route=route_of(request))
             response = _failed(request_id)
@@ -294,12 +309,18 @@ def bearer_token(request: web.Request) -> str:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every response the protective headers it does not bring itself."""
-    for name, value in _HEADERS.items():
+    """Give every response the protective headers it does not bring itself, and the client's id.
+
+    Spec: https://hl7.org/fhir/R4/http.html#custom-headers
+    """
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    sent = request.headers.get("X-Request-Id", "")
+    if _ID.match(sent):
+        response.headers.setdefault("X-Correlation-Id", sent)
     if request.secure:
         response.headers.setdefault("Strict-Transport-Security", _HSTS)
-    response.headers[hdrs.SERVER] = "hie"  # no versions for whoever looks for old ones
+    response.headers[hdrs.SERVER] = SERVER
 
 
 class Health:

@@ -4,16 +4,13 @@
 beyond this machine.
 """
 
-import asyncio
 import os
 import shutil
 import sys
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,6 +18,8 @@ from hie import migrations
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.clock import SECOND_US
+from tests.support.emptied import Emptied, apart
+from tests.support.made_once import with_tables
 from tests.support.postgres import NoPostgresError, Server, running_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,18 +111,18 @@ def postgres_server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: Server) -> Server:
-    """The server, with a database that has every table and no row."""
-    _run(_administer(postgres_server, f"CREATE DATABASE {TEMPLATE}"))
-    _run(_create_schema(postgres_server.url(TEMPLATE)))
-    return postgres_server
+def postgres_databases(postgres_server: Server) -> Emptied:
+    """Databases that have every table and no row."""
+    databases = Emptied(postgres_server, TEMPLATE)
+    apart(_create_schema(postgres_server.url(TEMPLATE)))
+    return databases
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file that has every table and no row."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _run(_create_schema(f"sqlite+aiosqlite:///{path}"))
+    apart(with_tables(path))
     return path
 
 
@@ -137,21 +136,17 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_template: Server) -> Iterator[str]:
-    """The address of a fresh PostgreSQL database, dropped afterwards."""
-    name = f"hie_test_{next(_numbers)}"
-    _run(_administer(postgres_template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
-    yield postgres_template.url(name)
-    _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
+def postgres_url(postgres_databases: Emptied) -> Iterator[str]:
+    """The address of a PostgreSQL database without a row."""
+    with postgres_databases.one() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def module_postgres_url(postgres_template: Server) -> Iterator[str]:
+def module_postgres_url(postgres_databases: Emptied) -> Iterator[str]:
     """The address of a PostgreSQL database for all tests of a module."""
-    name = f"hie_test_{next(_numbers)}"
-    _run(_administer(postgres_template, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
-    yield postgres_template.url(name)
-    _run(_administer(postgres_template, f"DROP DATABASE {name} WITH (FORCE)"))
+    with postgres_databases.one() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -177,35 +172,7 @@ async def sqlite_database(sqlite_url: str, clock: SteppedClock) -> AsyncIterator
     await database.close()
 
 
-_numbers = iter(range(1, sys.maxsize))
-
-
 async def _create_schema(url: str) -> None:
     database = Database(url)
     await migrations.upgrade(database)
     await database.close()
-
-
-async def _administer(server: Server, statement: str) -> None:
-    connection = await asyncpg.connect(server.dsn())
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end on a loop of its own, away from the loop of the test."""
-    failures: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            asyncio.run(work)
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]

@@ -17,6 +17,8 @@ from hie.kernel.fhir import FhirJson
 DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "Location"})
 #: Made by the hub alone.
 READ_ONLY_TYPES: Final = frozenset({"AuditEvent"})
+#: What operations are asked with and answer: R4 gives it no address to be stored at.
+NEVER_STORED: Final = frozenset({"Parameters"})
 
 
 class PlanKind(StrEnum):

@@ -56,6 +56,7 @@ _EVENT: Final = re.compile(r"^[A-Z][A-Z0-9]{2}$")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ERROR_TEXTS: Final = MappingProxyType(
     {
+        "0": "Message accepted",
         "100": "Segment sequence error",
         "101": "Required field missing",
         "102": "Data type error",
@@ -106,10 +107,13 @@ class Response:
     Attributes:
         kind: parts of MSH-9, `("RSP", "K23", "RSP_K23")`.
         lines: the segments behind MSA and ERR, in the asker's separators and escaped.
+        notices: what the asker must be told of the answer, in ERR of severity I (below v2.5,
+            whose ERR has no words, in MSA-3).
     """
 
     kind: tuple[str, ...]
     lines: tuple[str, ...]
+    notices: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +200,10 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     echo = header.echo
     marks, field = echo.delimiters, echo.delimiters.field
     has_locations = echo.version >= (2, 5)
+    notices = response.notices if response and code.is_positive else ()
     errors = [] if code.is_positive else _errors(findings)
-    if errors and not has_locations:
-        text = errors[0].text
+    if not has_locations and (errors or notices):
+        text = errors[0].text if errors else " ".join(one.text for one in notices)
     kind = marks.component.join(response.kind) if response else echo.kind
     written = (echo.opening, timestamp(now_us), "", kind, answer_id)
     msh = field.join((*written, echo.asking if is_application else echo.closing))
@@ -208,8 +213,10 @@ def acknowledge(  # noqa: PLR0913 - the fields of one answer
     if expected is not None:
         msa += f"{field}{expected}"
     lines = [msh, msa]
-    if errors:
-        lines += _locations(errors, marks) if has_locations else [_old_locations(errors, marks)]
+    if has_locations:
+        lines += _locations([*errors, *notices], marks)
+    elif errors:
+        lines.append(_old_locations(errors, marks))
     return _encoded(lines, response.lines if response else (), echo.codec)
 
 

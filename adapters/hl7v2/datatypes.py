@@ -149,12 +149,7 @@ def _is_category(coding: FhirJson, concepts: ConceptMap) -> bool:
 
 def sender(_raw: str, context: Context) -> FhirJson:
     """A Reference to the organisation the source speaks for, by its identifier."""
-    organization = context.source.organization
-    return {
-        "type": "Organization",
-        "identifier": {"system": organization.system, "value": organization.value},
-        "display": organization.name,
-    }
+    return people.speaker(context)
 
 
 def journal_id(_raw: str, context: Context) -> FhirJson | None:
@@ -288,6 +283,7 @@ CONVERTERS: Final[Mapping[str, Factory]] = {
     "XTN": _plain(people.contact_point),
     "XCN": _plain(people.practitioner),
     "XCN-acting": _plain(roles.acting),
+    "XCN-agent": _plain(roles.agent),
     "XCN-director": _plain(roles.director),
     "NDL": _plain(people.interpreter),
     "XON": _plain(people.organization),

@@ -2,6 +2,8 @@
 
 The status speaks of the transport alone: whatever the acknowledgement says, it comes with
 200, as receivers of HL7 over HTTP expect; 415 and 400 are for requests that carry no message.
+A compressed body is not taken: a message has no mark of its end, and a torn one, unpacked as far
+as it goes, would be acknowledged.
 The character set is that of MSH-18 (or the source's own), never of the Content-Type.
 Spec: HL7 over HTTP, hapifhir.github.io/hapi-hl7v2/hapi-hl7overhttp/specification.html
 """
@@ -11,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO, Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from adapters.hl7v2.batch import is_batch
 from adapters.hl7v2.batch_intake import BatchIntake
@@ -30,6 +32,7 @@ SPEAKS_FOR: Final = web.RequestKey("hl7v2-speaks-for", frozenset)
 #: The same, for which sources it writes.
 WRITES_FOR: Final = web.RequestKey("hl7v2-writes-for", frozenset)
 
+_AS_IT_IS: Final = "identity"
 _RETRY_SECONDS: Final = "10"
 _CHUNK_BYTES: Final = 64 * 1024
 _HEAD_BYTES: Final = 64 * 1024
@@ -63,6 +66,9 @@ def hl7_handler(
         if request.content_type not in MEDIA_TYPES:
             accepted = ", ".join(MEDIA_TYPES)
             return web.Response(status=415, text=f"expected one of {accepted}\n")
+        if request.headers.get(hdrs.CONTENT_ENCODING, _AS_IT_IS).strip().lower() != _AS_IT_IS:
+            text = "`Content-Encoding`: expected a message that is not compressed\n"
+            return web.Response(status=415, text=text)
         if not may_take():
             text = "too much waits to be worked off: send it again later\n"
             return web.Response(status=503, text=text, headers={"Retry-After": _RETRY_SECONDS})

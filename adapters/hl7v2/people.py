@@ -306,3 +306,13 @@ _MAKERS: Final = {
     "cwe-organization": _coded_organization,
     "pl": _pl,
 }
+
+
+def speaker(context: Context) -> FhirJson:
+    """A Reference to the organisation the source speaks for, by its identifier."""
+    organization = context.source.organization
+    return {
+        "type": "Organization",
+        "identifier": {"system": organization.system, "value": organization.value},
+        "display": organization.name,
+    }

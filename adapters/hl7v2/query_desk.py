@@ -65,6 +65,7 @@ class Found:
         identifiers: FHIR Identifiers of the one person asked about.
         patients: FHIR Patients of the persons described.
         pointer: where the rest of them begins; "" = that is all.
+        notices: what the law wants told with them.
     """
 
     unfound: Unfound | None = None
@@ -72,6 +73,7 @@ class Found:
     identifiers: tuple[FhirJson, ...] = ()
     patients: tuple[FhirJson, ...] = ()
     pointer: str = ""
+    notices: tuple[str, ...] = ()
 
 
 class Reader(Protocol):
@@ -110,8 +112,7 @@ class _Draft:
     message: Message
     pen: Pen
     findings: list[Finding] = field(default_factory=list)
-    status: str = "OK"
-    rows: list[str] = field(default_factory=list)
+    notices: list[Finding] = field(default_factory=list)
 
 
 class QueryDesk:
@@ -163,6 +164,7 @@ class QueryDesk:
             rows = self._rows(found, source, question, draft.pen)
             pointer = found.pointer
             status = "OK" if rows else "NF"
+            draft.notices.extend(_notices(found))
         return self._answered(draft, rows, pointer, status, is_read=is_read)
 
     def _refusals(self, peer: Peer, source: Source, trigger: str) -> list[Finding]:
@@ -255,7 +257,7 @@ class QueryDesk:
         return Answered(
             is_read=is_read,
             findings=tuple(draft.findings),
-            response=Response(kind=kind, lines=tuple(lines)),
+            response=Response(kind=kind, lines=tuple(lines), notices=tuple(draft.notices)),
             kept=Response(kind=kind, lines=(head,) if head else ()),
         )
 
@@ -271,6 +273,14 @@ class QueryDesk:
             return qak, [qpd.raw]
         name = escaped(qpd.value(1)[:250], draft.pen.marks)
         return qak, [draft.pen.marks.field.join(("QPD", name, escaped(tag[:250], draft.pen.marks)))]
+
+
+def _notices(found: Found) -> list[Finding]:
+    """What must be told with an answer, as remarks that find no fault."""
+    return [
+        Finding(code="0", rule="disclosure-notice", text=text, severity=Severity.NOTE)
+        for text in found.notices
+    ]
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from adapters.hl7v2.codes import codeable_concept
 from adapters.hl7v2.context import Context
-from adapters.hl7v2.people import organization, practitioner
+from adapters.hl7v2.people import manufacturer, organization, practitioner, speaker
 from hie.kernel.fhir import FhirJson
 
 _FUNCTION: Final = "http://hl7.org/fhir/StructureDefinition/event-performerFunction"
@@ -23,6 +23,16 @@ def acting(raw: str, context: Context) -> FhirJson | None:
     if found and concept:
         found["extension"] = [{"url": _FUNCTION, "valueCodeableConcept": concept}]
     return found
+
+
+def agent(raw: str, context: Context) -> FhirJson | None:
+    """The Practitioner of an XCN and whom they acted for: the companion, else the sender."""
+    named, context.companion = context.companion, ""
+    who = practitioner(raw, context)
+    if who is None:
+        return None
+    organized = manufacturer(named, context) if named else None
+    return {"who": who, "onBehalfOf": organized or speaker(context)}
 
 
 def director(raw: str, context: Context) -> FhirJson | None:

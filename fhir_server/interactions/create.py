@@ -17,6 +17,8 @@ from hie.kernel.errors import Category, HieError, Issue
 MORE_CONTENT: Final = {"patch": (JSON_PATCH, MERGE_PATCH)}
 #: Preferences that the writer carries out; `minimal` leaves out what it gives.
 RETURNED: Final = frozenset({"representation", "operationoutcome"})
+#: What a patient writes with the own token; all else comes from sources.
+PATIENT_TYPES: Final = frozenset({"Consent"})
 #: Written by the hub alone.
 READ_ONLY_TYPES: Final = frozenset({"AuditEvent"})
 
@@ -35,8 +37,10 @@ async def deliver(edge: Edge, call: Call) -> Answer:
     """
     if call.type in READ_ONLY_TYPES:
         text = f"{call.type} is written by the hub alone"
-        return Answer(status=405, body=operation_outcome((Issue(text=text, code="not-supported"),)))
-    if not call.ctx.caller.sources:
+        body = operation_outcome((Issue(text=text, code="not-supported"),))
+        return Answer(status=405, headers={"Allow": "GET, HEAD"}, body=body)
+    is_patients = call.ctx.caller.patient is not None and call.type in PATIENT_TYPES
+    if not call.ctx.caller.sources and not is_patients:
         raise HieError(Category.FORBIDDEN, "this token writes for no source")
     if call.interaction != "delete":
         require_json_content(

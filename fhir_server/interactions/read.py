@@ -26,6 +26,15 @@ async def read(edge: Edge, call: Call) -> Answer:
     return replace(found, headers={**found.headers, "Content-Location": place})
 
 
+def carried(edge: Edge, call: Call, served: Served) -> Answer:
+    """A definition that the hub carries: nobody knows since when, so no time is told."""
+    found = edge.subsets.served(served, _shown(edge, call))
+    headers = {"ETag": etag(served.version)}
+    if is_fresh(call.headers.get("If-None-Match"), served.version):
+        return Answer(status=304, headers=headers)
+    return Answer(headers=headers, body=found.body)
+
+
 def _shown(edge: Edge, call: Call) -> Shown:
     """How much of the resource is wanted: `_summary` and `_elements`.
 

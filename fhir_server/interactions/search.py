@@ -3,7 +3,8 @@
 Spec: https://hl7.org/fhir/R4/http.html#search
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -13,6 +14,8 @@ from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.outcome import diagnosed
 from fhir_server.search import bundle
 from fhir_server.search.cursor import Place
+from fhir_server.search.definitions import CARRIED, definitions_of, shelf_of
+from fhir_server.search.lineage import with_lineage
 from fhir_server.search.params import refused
 from fhir_server.search.parse import Params, Parsed, SearchParser
 from fhir_server.search.results import Shown
@@ -20,11 +23,20 @@ from fhir_server.settings import FhirSettings
 from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.errors import Category, HieError, Issue
 from hie.store.index import SearchIndex
-from hie.store.query import Criterion, Page, Query
+from hie.store.query import Criterion, Page, Query, Served
 
 TYPE: Final = "_type"
 #: Resource types one search may go through.
 MOST_TYPES: Final = 30
+#: Where definitions are that no search finds, for who looks for them first.
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "StructureDefinition": "the profiles that resources are judged by are named in `metadata` "
+    "(`supportedProfile`) and taken by `$validate`; their definitions are at their urls",
+    "SearchParameter": "what can be searched by is told in `metadata`",
+    "OperationDefinition": "which operations there are, and where, is told in `metadata`",
+    "CapabilityStatement": "what this server does is told by `metadata`",
+    "CompartmentDefinition": "which compartments can be searched is told in `metadata`",
+}
 CUT: Final = Issue(
     text="more is included than one page may hold; ask for fewer matches a page",
     code="incomplete",
@@ -35,7 +47,9 @@ CUT: Final = Issue(
 async def search(edge: Edge, call: Call) -> Answer:
     """A page of matches of one type as a Bundle of type searchset."""
     place = paging.asked(edge, call, call.type)
-    return await found(edge, call, call.type, place, (call.type,))
+    settings = edge.settings
+    params = with_lineage(call.type, place.params, settings.lineage, settings.base_url)
+    return await found(edge, call, call.type, replace(place, params=params), (call.type,))
 
 
 async def search_system(edge: Edge, call: Call) -> Answer:
@@ -77,6 +91,9 @@ async def found(
         return Answer(status=404, body=diagnosed("not-found", "targetSystem not found", "warning"))
     page = await _page(edge, call, asked.queries)
     warnings = [*asked.warnings, *([CUT] if page.is_cut else [])]
+    if not page.matches and call.type in ELSEWHERE:
+        text = f"none is stored here; {ELSEWHERE[call.type]}"
+        warnings.append(Issue(text=text, code="informational", severity="information"))
     if not asked.shown.is_count_only:
         warnings += await edge.notices.of(call.ctx)
     body = bundle.searchset(
@@ -108,9 +125,18 @@ class _Asked:
 
 
 async def _page(edge: Edge, call: Call, queries: Sequence[Query]) -> Page:
-    if len(queries) == 1:
-        return await edge.door.search(call.ctx, queries[0])
-    return await edge.door.search_types(call.ctx, queries)
+    if len(queries) > 1:
+        return await edge.door.search_types(call.ctx, queries)
+    query = queries[0]
+    if query.type not in CARRIED:
+        return await edge.door.search(call.ctx, query)
+    shelf = shelf_of(query, await asyncio.to_thread(_carried, edge, query))
+    return shelf.joined(await edge.door.search(call.ctx, shelf.rest), query)
+
+
+def _carried(edge: Edge, query: Query) -> Sequence[Served]:
+    # Aside: hundreds of definitions with thousands of codes are compared with each value asked.
+    return definitions_of(edge.vocabulary, edge.index).find(query)
 
 
 def _read(

@@ -14,7 +14,7 @@ from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.operations import asked
 from fhir_server.search import bundle
 from fhir_server.search.cursor import CURSOR_PARAM
-from fhir_server.search.results import count_of
+from fhir_server.search.results import page_size_of
 from hie.kernel.context import Caller
 from hie.store.portion import Portion
 from hie.store.query import Page
@@ -62,7 +62,7 @@ def portion_of(edge: Edge, params: asked.Params) -> Portion:
         since_us=since[0] if since else None,
         lo_us=start[0] if start else None,
         hi_us=end[1] if end else None,
-        count=WHOLE if count is None else max(1, count_of(count, edge.settings)),
+        count=WHOLE if count is None else page_size_of(count, edge.settings),
     )
 
 

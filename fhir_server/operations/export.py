@@ -17,6 +17,7 @@ import orjson
 from fhir_server import negotiate, outcome
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.exports import Exports
+from fhir_server.operations.emergency import refuse_for_emergencies
 from fhir_server.operations.export_asked import asked_of
 from hie.exports.desk import Busy, Leaving, OpenFile, Status
 from hie.exports.model import DELETED, Part, State
@@ -24,14 +25,15 @@ from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError, Issue
 
 NDJSON: Final = "application/fhir+ndjson"
-#: What a client may call the same.
-NDJSON_TYPES: Final = frozenset({NDJSON, "application/ndjson", "application/x-ndjson"})
+#: What a client may call the same; also where it asks for an export, whose answers are JSON.
+NDJSON_TYPES: Final = frozenset({NDJSON, "application/ndjson", "application/x-ndjson", "ndjson"})
 RETRY: Final = {"Retry-After": "5"}
 _EXTENSION: Final = ".ndjson"
 
 
 async def export(edge: Edge, call: Call) -> Answer:
     """Begin an export: 202 with the address to ask after it."""
+    refuse_for_emergencies(edge, call)
     prefer = _preferences(call)
     if negotiate.preference(prefer, "respond-async") is None:
         text = "`Prefer`: expected `respond-async`; an export is fetched later"

@@ -89,8 +89,9 @@ def asked_of(edge: Edge, call: Call, prefer: str) -> Asked:
     lenient = is_lenient(prefer)
     call = replace(call, headers={**_plain(call.headers), "Prefer": prefer})
     params = asked.require_known(call, asked.params_of(call), KNOWN)
-    if (asked.last(params, "_outputFormat") or "ndjson").replace(" ", "+") not in FORMATS:
-        raise asked.wrong("_outputFormat", "expected `application/fhir+ndjson`")
+    if not _is_ndjson(asked.last(params, "_outputFormat") or "ndjson"):
+        expected = ", ".join(f"`{name}`" for name in sorted(FORMATS))
+        raise asked.wrong("_outputFormat", f"expected one of {expected}")
     types = _types(edge, call.ctx.caller, asked.values(params, "_type"), lenient)
     since, until = (asked.period(params, name) for name in ("_since", "_until"))
     level = LEVELS[call.type]
@@ -105,6 +106,11 @@ def asked_of(edge: Edge, call: Call, prefer: str) -> Asked:
         group_id=call.id,
         patients=_patients(call, level, params),
     )
+
+
+def _is_ndjson(text: str) -> bool:
+    """Whether a format is the one there is; a plus sign that was not escaped is a space here."""
+    return text.partition(";")[0].strip().replace(" ", "+").lower() in FORMATS
 
 
 def _types(edge: Edge, caller: Caller, named: list[str], lenient: bool) -> tuple[str, ...]:

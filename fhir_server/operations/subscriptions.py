@@ -1,11 +1,11 @@
-"""Subscription: create, read, update, delete, search, and the operations of topics.
+"""Subscription: create, read, update, delete, and the operations of topics.
 
 Subscriptions are kept apart from other resources, with their secrets sealed: what stands here is
 their HTTP face.
 Spec: https://hl7.org/fhir/uv/subscriptions-backport/STU1.1/
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -13,23 +13,12 @@ import orjson
 from adapters.fhir.body import Limits, parse_body
 from fhir_server.exchange import Answer, Call, Edge, KeptSubscription
 from fhir_server.negotiate import etag, http_date, is_fresh, require_json_content
-from fhir_server.search.bundle import link
 from fhir_server.search.parse import GENERAL
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 
 _LIMITS: Final = Limits(body_bytes=128 * 1024, depth=20)
 _MOST_NUMBER: Final = 2**31 - 1
-#: What a search may ask: the parameter's type, and what of a Subscription is compared with it.
-SEARCHED: Final[Mapping[str, tuple[str, Callable[[FhirJson], str]]]] = {
-    "_id": ("token", lambda r: str(r["id"])),
-    "status": ("token", lambda r: str(r["status"])),
-    "criteria": ("string", lambda r: str(r["criteria"])),
-    "topic": ("string", lambda r: str(r["criteria"])),
-    "type": ("token", lambda r: str(r["channel"]["type"])),
-    "payload": ("token", lambda r: str(r["channel"]["payload"])),
-    "url": ("uri", lambda r: str(r["channel"].get("endpoint", ""))),
-}
 
 
 async def create(edge: Edge, call: Call) -> Answer:
@@ -61,45 +50,6 @@ async def delete(edge: Edge, call: Call) -> Answer:
     """The end of a subscription."""
     await edge.subscriptions.delete(call.ctx, call.id)
     return Answer(status=204)
-
-
-async def search(edge: Edge, call: Call) -> Answer:
-    """The caller's subscriptions that fit, in one page.
-
-    Raises:
-        HieError: INVALID, naming every parameter that is none.
-    """
-    wanted = [pair for pair in call.params if pair[0] not in (*GENERAL, "_count")]
-    issues = [
-        Issue(text=f"`{name}`: expected one of {', '.join(SEARCHED)}", code="not-supported")
-        for name, _ in wanted
-        if name not in SEARCHED
-    ]
-    if issues:
-        raise HieError(Category.INVALID, issues[0].text, issues)
-    found = [
-        kept
-        for kept in await edge.subscriptions.mine(call.ctx)
-        if all(SEARCHED[name][1](kept.resource) in value.split(",") for name, value in wanted)
-    ]
-    base = edge.settings.base_url
-    address = link(base, "Subscription", tuple(wanted))
-    entries = [
-        {
-            "fullUrl": f"{base}/Subscription/{kept.id}",
-            "resource": kept.resource,
-            "search": {"mode": "match"},
-        }
-        for kept in found
-    ]
-    told = {
-        "resourceType": "Bundle",
-        "type": "searchset",
-        "total": len(found),
-        "link": [{"relation": "self", "url": address}],
-        **({"entry": entries} if entries else {}),
-    }
-    return Answer(body=orjson.dumps(told))
 
 
 async def status(edge: Edge, call: Call) -> Answer:

@@ -5,6 +5,7 @@ nor invalid, and a question about it is refused (422) instead of guessed.
 Spec: https://hl7.org/fhir/R4/terminology-service.html
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -14,6 +15,7 @@ from adapters.fhir.body import Limits, parse_body
 from fhir_server.exchange import Answer, Call, Edge
 from fhir_server.interactions import read as stored
 from fhir_server.negotiate import require_json_content
+from fhir_server.search.definitions import definitions_of
 from fhir_server.terminology import render, request
 from fhir_server.terminology.model import CodeSystem, Expansion, ValueSet
 from fhir_server.terminology.read import read_value_set
@@ -22,10 +24,13 @@ from fhir_server.terminology.vocabulary import Vocabulary
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
+from hie.store.query import Served
 
 _LIMITS: Final = Limits(body_bytes=256 * 1024, depth=40)
-#: Parts of a value set that is sent along.
+#: Parts of a value set that is sent along or stored: includes, and value sets and filters in them.
 _MOST_INCLUDES: Final = 100
+#: The address of a value set that has none.
+_NAMELESS: Final = "urn:hie:stored"
 _EXPAND: Final = frozenset({"url", "valueSet", "valueSetVersion", "filter", "count", "offset"})
 _LOOKUP: Final = frozenset({"code", "system", "version", "coding"})
 _OF_SYSTEM: Final = frozenset({"url", "code", "version", "display", "coding", "codeableConcept"})
@@ -37,15 +42,10 @@ _SUBSUMES: Final = frozenset({"codeA", "codeB", "system", "version", "codingA", 
 
 
 async def read_local(edge: Edge, call: Call) -> Answer:
-    """A local ValueSet or CodeSystem by its id; else what is stored under it."""
-    found: FhirJson | None = None
-    if call.type == "ValueSet":
-        sets = [each for each in edge.vocabulary.value_sets if each.id == call.id]
-        found = render.value_set(sets[0]) if sets else None
-    else:
-        systems = [each for each in edge.vocabulary.code_systems if each.id == call.id]
-        found = render.code_system(systems[0]) if systems else None
-    return await stored.read(edge, call) if found is None else Answer(body=orjson.dumps(found))
+    """A ValueSet or CodeSystem that the hub carries, by its id; else what is stored under it."""
+    carried = await asyncio.to_thread(definitions_of, edge.vocabulary, edge.index)
+    found = carried.get(call.type, call.id)
+    return await stored.read(edge, call) if found is None else stored.carried(edge, call, found)
 
 
 async def expand(edge: Edge, call: Call) -> Answer:
@@ -56,7 +56,7 @@ async def expand(edge: Edge, call: Call) -> Answer:
             here, BUSINESS_RULE for one of whose codes none is here.
     """
     asked = _asked(call, _EXPAND)
-    vocabulary, found = _value_set(edge, call, asked)
+    vocabulary, found = await _value_set(edge, call, asked)
     expansion = vocabulary.expand(found.url)
     if expansion is None or not (expansion.members or expansion.is_whole):
         text = "the codes of this value set are of systems that are not carried here"
@@ -123,7 +123,7 @@ async def validate_in_set(edge: Edge, call: Call) -> Answer:
             here, BUSINESS_RULE where that cannot be told here.
     """
     asked = _asked(call, _OF_SET)
-    vocabulary, found = _value_set(edge, call, asked)
+    vocabulary, found = await _value_set(edge, call, asked)
     codings = _codings(asked, asked.text("system"))
     if asked.text("code") and not asked.text("system") and len(_systems(found)) > 1:
         raise request.missing("`system`: this value set has codes of several systems", "system")
@@ -177,22 +177,47 @@ def _asked(call: Call, allowed: frozenset[str]) -> Asked:
     return request.read(pairs, allowed)
 
 
-def _value_set(edge: Edge, call: Call, asked: Asked) -> tuple[Vocabulary, ValueSet]:
-    """The value set a call is about, and a vocabulary that holds it."""
+async def _value_set(edge: Edge, call: Call, asked: Asked) -> tuple[Vocabulary, ValueSet]:
+    """The value set a call is about, and a vocabulary that holds it.
+
+    Raises:
+        HieError: INVALID where it is not named, NOT_FOUND and GONE where it is not here.
+    """
     vocabulary = edge.vocabulary
     if asked.value_set is not None:
         found = _sent(asked.value_set)
         return Vocabulary(vocabulary.code_systems, [*vocabulary.value_sets, found]), found
     if call.id:
         named = next((each for each in vocabulary.value_sets if each.id == call.id), None)
+        if named is None:
+            found = _kept(await edge.door.read(call.ctx, call.type, call.id))
+            others = [each for each in vocabulary.value_sets if each.url != found.url]
+            return Vocabulary(vocabulary.code_systems, [*others, found]), found
     elif asked.text("url"):
         version = asked.text("valueSetVersion")
         named = vocabulary.value_set(asked.text("url") + (f"|{version}" if version else ""))
     else:
         raise request.missing("`url`: expected the url of a value set", "url")
     if named is None:
-        _unknown("no such value set here", "url")
+        _unknown("no such value set is carried here; one that is stored is asked by its id", "url")
     return vocabulary, named
+
+
+def _kept(served: Served) -> ValueSet:
+    """A value set that a source stored.
+
+    Raises:
+        HieError: BUSINESS_RULE where it does not say which codes it holds, or in too many parts.
+    """
+    try:
+        found = read_value_set({"url": _NAMELESS, **orjson.loads(served.body)})
+    except (KeyError, TypeError, AttributeError) as error:
+        text = "the value set has no `compose.include`: it does not say which codes it holds"
+        raise _refused(Category.BUSINESS_RULE, text, "not-supported") from error
+    if _parts(found) > _MOST_INCLUDES:
+        text = f"the value set has more than {_MOST_INCLUDES} parts"
+        raise _refused(Category.BUSINESS_RULE, text, "too-costly")
+    return found
 
 
 def _sent(resource: FhirJson) -> ValueSet:
@@ -204,9 +229,15 @@ def _sent(resource: FhirJson) -> ValueSet:
         place = "Parameters.parameter.where(name = 'valueSet').resource"
         issue = Issue(text=text, code="structure", expression=(place,))
         raise HieError(Category.INVALID, text, [issue]) from error
-    if len(found.includes) + len(found.excludes) > _MOST_INCLUDES:
+    if _parts(found) > _MOST_INCLUDES:
         raise HieError(Category.TOO_LARGE, f"`valueSet`: expected at most {_MOST_INCLUDES} parts")
     return found
+
+
+def _parts(found: ValueSet) -> int:
+    """How much there is to look through: includes, and what each of them names besides codes."""
+    told = (*found.includes, *found.excludes)
+    return sum(1 + len(each.value_sets) + len(each.filters) for each in told)
 
 
 def _code_system(vocabulary: Vocabulary, url: str, version: str) -> CodeSystem:

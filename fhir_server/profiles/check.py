@@ -79,7 +79,8 @@ class _Run:
         """The faults of one value against what is said of it."""
         if found.value is None:  # a primitive that says by extension why it is absent
             return
-        yield from self._rules(element, found)
+        if element.rules:
+            yield from self._rules(element, found)
         if element.fixed is not None and found.value != element.fixed:
             yield finding(Kind.PROFILE, found.at, f"expected {_shown(element.fixed)}", "value")
         if element.pattern is not None and not holds(found.value, element.pattern):
@@ -89,7 +90,7 @@ class _Run:
             yield from self._binding(element.binding, found)
         yield from self._types(element, found, depth)
         if isinstance(found.value, dict):
-            for child in element.children.values():
+            for child in _at_stake(element, found.value):
                 yield from self._child(child, found.value, found.at, depth)
 
     def _rules(self, element: Element, found: Found) -> Iterator[Finding]:
@@ -100,7 +101,7 @@ class _Run:
                 yield finding(Kind.PROFILE, found.at, text, "invariant", rule.severity)
 
     def _child(self, child: Element, node: FhirJson, at: str, depth: int) -> Iterator[Finding]:
-        found = list(values(node, child.name, at))
+        found = values(node, child.name, at)
         place = f"{at}.{child.name.removesuffix('[x]')}"
         yield from _counted(child, len(found), place)
         for each in found:
@@ -220,6 +221,15 @@ class _Run:
             for each in codings
             if isinstance(each, dict) and isinstance(each.get("code"), str)
         ]
+
+
+def _at_stake(element: Element, node: FhirJson) -> list[Element]:
+    """The children that are there or must be; most of a profile's are not, and need not be."""
+    return [
+        child
+        for name, child in element.children.items()
+        if name in node or child.min or child.slices or name[-1] == "]" or f"_{name}" in node
+    ]
 
 
 def _counted(element: Element, count: int, place: str) -> Iterator[Finding]:

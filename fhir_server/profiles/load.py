@@ -41,6 +41,14 @@ class Profiles:
         """What R4 says of a resource or data type beyond structure; None = nothing."""
         return self._by_url.get(BASE + type_name)
 
+    def by_type(self) -> dict[str, list[str]]:
+        """The urls of those that say more of a type than R4 does, by type."""
+        found: dict[str, list[str]] = {}
+        for each in self.all():
+            if not each.url.startswith(BASE):
+                found.setdefault(each.type, []).append(each.url)
+        return found
+
     def type_of(self, url: str) -> str:
         """The type of a profile's or type's url; "" when unknown."""
         found = self._by_url.get(url)

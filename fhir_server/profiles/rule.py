@@ -33,9 +33,7 @@ class Rule:
 
 def has(node: Any, *names: str) -> bool:
     """Whether any of these elements is there; `value[x]` of any type."""
-    return isinstance(node, dict) and any(
-        next(values(node, name, ""), None) is not None for name in names
-    )
+    return isinstance(node, dict) and any(values(node, name, "") for name in names)
 
 
 def coded(value: Any, system: str, *codes: str) -> bool:

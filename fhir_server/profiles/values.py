@@ -5,6 +5,7 @@ nothing but extensions is there too: its value is None, its extensions say why.
 """
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from hie.kernel.fhir import FhirJson
@@ -25,30 +26,33 @@ class Found(NamedTuple):
     shadow: FhirJson = {}  # noqa: RUF012 - never changed, only read
 
 
-def values(node: FhirJson, name: str, at: str) -> Iterator[Found]:
+def values(node: FhirJson, name: str, at: str) -> list[Found]:
     """The values of an element of a JSON object, `value[x]` of any type."""
     if not name.endswith("[x]"):
-        yield from _of(node, name, f"{at}.{name}", "")
-        return
+        return _of(node, name, f"{at}.{name}", "")
     stem = name[:-3]
-    for key in dict.fromkeys(each.removeprefix("_") for each in node):
+    held = [each.removeprefix("_") for each in node if each.startswith((stem, f"_{stem}"))]
+    found: list[Found] = []
+    for key in dict.fromkeys(held):
         suffix = key[len(stem) :]
-        if key.startswith(stem) and suffix[:1].isupper():
+        if suffix[:1].isupper():
             code = _code(suffix)
-            yield from _of(node, key, f"{at}.{stem}.ofType({code})", code)
+            found += _of(node, key, f"{at}.{stem}.ofType({code})", code)
+    return found
 
 
-def _of(node: FhirJson, key: str, at: str, type_name: str) -> Iterator[Found]:
+def _of(node: FhirJson, key: str, at: str, type_name: str) -> list[Found]:
     held, shadow = node.get(key), node.get(f"_{key}")
-    if isinstance(held, list) or isinstance(shadow, list):
-        many = held if isinstance(held, list) else []
-        shadows = shadow if isinstance(shadow, list) else []
-        for n in range(max(len(many), len(shadows))):
-            value = many[n] if n < len(many) else None
-            beside = shadows[n] if n < len(shadows) else None
-            yield Found(value, f"{at}[{n}]", type_name, beside or {})
-    elif held is not None or shadow is not None:
-        yield Found(held, at, type_name, shadow if isinstance(shadow, dict) else {})
+    if held is None and shadow is None:
+        return []
+    if not isinstance(held, list) and not isinstance(shadow, list):
+        return [Found(held, at, type_name, shadow if isinstance(shadow, dict) else {})]
+    many = held if isinstance(held, list) else []
+    shadows = shadow if isinstance(shadow, list) else []
+    return [
+        Found(value, f"{at}[{n}]", type_name, beside or {})
+        for n, (value, beside) in enumerate(zip_longest(many, shadows))
+    ]
 
 
 _PRIMITIVES = frozenset(

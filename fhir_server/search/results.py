@@ -225,3 +225,15 @@ def count_of(text: str, settings: FhirSettings) -> int:
     if not COUNT.match(text.strip()):
         raise refused("_count", "expected a whole number")
     return min(int(text), settings.max_count)
+
+
+def page_size_of(text: str, settings: FhirSettings) -> int:
+    """`_count` where no total is told, so that none would be an answer of nothing.
+
+    Raises:
+        HieError: INVALID when it is no whole number from 1.
+    """
+    count = count_of(text, settings)
+    if not count:
+        raise refused("_count", "expected a whole number from 1; no total is told here")
+    return count

@@ -107,7 +107,7 @@ class Subsets:
         left = cut(whole)
         if left == whole:
             return served
-        meta = whole["meta"]
+        meta = whole.get("meta", {})  # definitions that the hub carries have none
         left["meta"] = {**meta, "tag": [*_tags(meta), SUBSETTED]}
         return replace(served, body=dump(left))
 

@@ -5,7 +5,8 @@ no whole LOINC, and says so instead of guessing.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from fhir_server.terminology.model import (
     CodeSystem,
@@ -20,6 +21,28 @@ from fhir_server.terminology.model import (
 #: Value sets within value sets followed at most; deeper ones are cyclic.
 MAX_DEPTH: Final = 12
 Pair = tuple[str, str]
+#: Urls of the value sets that one stands within, the outermost first.
+Path = tuple[str, ...]
+Named = TypeVar("Named", CodeSystem, ValueSet)
+
+
+def _may_enter(value_set: ValueSet, path: Path) -> bool:
+    """Whether a value set within others is looked into: not within itself, and not too deep.
+
+    Entered again, one that names itself several times would be looked into for ever.
+    """
+    return len(path) <= MAX_DEPTH and value_set.url not in path
+
+
+def _named_apart(found: Iterable[Named]) -> Iterable[Named]:
+    """The same in the order of their urls, each with an id of its own: `body-site`, `body-site-2`.
+
+    Guides give ids without knowing of each other; an address here means one of them.
+    """
+    taken: dict[str, int] = {}
+    for each in sorted(found, key=lambda one: one.url):
+        number = taken[each.id] = taken.get(each.id, 0) + 1
+        yield each if number == 1 else replace(each, id=f"{each.id}-{number}")
 
 
 class Vocabulary:
@@ -28,8 +51,8 @@ class Vocabulary:
     __slots__ = ("_codes", "_expansions", "_selected", "_sets", "_systems")
 
     def __init__(self, systems: Iterable[CodeSystem], value_sets: Iterable[ValueSet]) -> None:
-        self._systems = {each.url: each for each in systems}
-        self._sets = {each.url: each for each in value_sets}
+        self._systems = {each.url: each for each in _named_apart(systems)}
+        self._sets = {each.url: each for each in _named_apart(value_sets)}
         self._expansions: dict[str, Expansion] = {}
         self._codes: dict[str, frozenset[Pair]] = {}
         self._selected: dict[tuple[str, Filter], frozenset[str] | None] = {}
@@ -37,12 +60,12 @@ class Vocabulary:
     @property
     def code_systems(self) -> tuple[CodeSystem, ...]:
         """All code systems, in the order of their urls."""
-        return tuple(self._systems[url] for url in sorted(self._systems))
+        return tuple(self._systems.values())
 
     @property
     def value_sets(self) -> tuple[ValueSet, ...]:
         """All value sets, in the order of their urls."""
-        return tuple(self._sets[url] for url in sorted(self._sets))
+        return tuple(self._sets.values())
 
     def code_system(self, canonical: str) -> CodeSystem | None:
         """The code system of a url; None when it, or the version asked for, is not here."""
@@ -75,7 +98,7 @@ class Vocabulary:
             return None
         found = self._expansions.get(value_set.url)
         if found is None:
-            found = self._expansions[value_set.url] = self._expanded(value_set, 0)
+            found = self._expansions[value_set.url] = self._expanded(value_set, ())
         return found
 
     def codes_of(self, canonical: str) -> frozenset[Pair] | None:
@@ -108,25 +131,26 @@ class Vocabulary:
             code: compared by the rules of its system.
         """
         value_set = self.value_set(canonical)
-        return None if value_set is None else self._holds(value_set, system, code, 0)
+        return None if value_set is None else self._holds(value_set, system, code, ())
 
-    def _holds(self, value_set: ValueSet, system: str, code: str, depth: int) -> bool | None:
-        if depth > MAX_DEPTH:
+    def _holds(self, value_set: ValueSet, system: str, code: str, path: Path) -> bool | None:
+        if not _may_enter(value_set, path):
             return None
-        out = _any(self._takes(each, system, code, depth) for each in value_set.excludes)
+        path = (*path, value_set.url)
+        out = _any(self._takes(each, system, code, path) for each in value_set.excludes)
         if out:
             return False
-        held = _any(self._takes(each, system, code, depth) for each in value_set.includes)
+        held = _any(self._takes(each, system, code, path) for each in value_set.includes)
         return None if held and out is None else held
 
-    def _takes(self, include: Include, system: str, code: str, depth: int) -> bool | None:
+    def _takes(self, include: Include, system: str, code: str, path: Path) -> bool | None:
         """Whether all conditions of an include hold for a code."""
         told: list[bool | None] = []
         if include.system:
             told.append(self._in_system(include, system, code))
         for url in include.value_sets:
             inner = self.value_set(url)
-            told.append(self._holds(inner, system, code, depth + 1) if inner else None)
+            told.append(self._holds(inner, system, code, path) if inner else None)
         if False in told:
             return False
         return None if None in told else True
@@ -157,29 +181,31 @@ class Vocabulary:
             told.append(None if selected is None else code in selected)
         return _all(told)
 
-    def _expanded(self, value_set: ValueSet, depth: int) -> Expansion:
-        is_whole = depth <= MAX_DEPTH
+    def _expanded(self, value_set: ValueSet, path: Path) -> Expansion:
+        if not _may_enter(value_set, path):
+            return Expansion(members=(), is_whole=False)
+        path, is_whole = (*path, value_set.url), True
         found: dict[Pair, Member] = {}
-        for include in value_set.includes if is_whole else ():
-            members, is_here = self._members(include, depth)
+        for include in value_set.includes:
+            members, is_here = self._members(include, path)
             is_whole = is_whole and is_here
             for member in members:
                 found.setdefault((member.system, member.code), member)
         for include in value_set.excludes:
-            members, is_here = self._members(include, depth)
+            members, is_here = self._members(include, path)
             is_whole = is_whole and is_here
             for member in members:
                 found.pop((member.system, member.code), None)
         return Expansion(members=tuple(found.values()), is_whole=is_whole)
 
-    def _members(self, include: Include, depth: int) -> tuple[list[Member], bool]:
+    def _members(self, include: Include, path: Path) -> tuple[list[Member], bool]:
         """The members of an include, and whether these are all."""
         members, is_here = self._own_members(include)
         for position, url in enumerate(include.value_sets):
             inner = self.value_set(url)
             if inner is None:
                 return [], False
-            expansion = self._inner(inner, depth + 1)
+            expansion = self._inner(inner, path)
             is_here = is_here and expansion.is_whole
             if position == 0 and not include.system:
                 members = list(expansion.members)
@@ -188,11 +214,11 @@ class Vocabulary:
                 members = [m for m in members if (m.system, m.code) in kept]
         return members, is_here
 
-    def _inner(self, value_set: ValueSet, depth: int) -> Expansion:
+    def _inner(self, value_set: ValueSet, path: Path) -> Expansion:
         """The expansion of a value set within another; whole ones are made once."""
         found = self._expansions.get(value_set.url)
         if found is None:
-            found = self._expanded(value_set, depth)
+            found = self._expanded(value_set, path)
             if found.is_whole:  # one that was cut short may be whole when asked for itself
                 self._expansions[value_set.url] = found
         return found

@@ -6,15 +6,17 @@ Spec: https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.htm
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from hie.emergencies.model import SCOPE as ASK
 from hie.kernel.context import Scope
 from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import ID
 from hie.kernel.ids import OrganizationId, PersonId
+from hie.proxies.model import USER_PREFIX
 
 ACTIONS: Final = "cruds"
 LONGEST_USER: Final = 200
@@ -25,10 +27,15 @@ _SCOPE: Final = re.compile(
 )
 _V2: Final = re.compile(r"^(?=.)c?r?u?d?s?$")
 _PURPOSE: Final = re.compile(r"^[A-Z]{2,20}$")
+_FACTOR: Final = re.compile(r"^[a-z0-9]{2,12}$")
+MOST_FACTORS: Final = 10
+_ROLE: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
+MOST_ROLES: Final = 10
+EMERGENCY: Final = "emergency"
 STAFF: Final = "staff"
 #: The roles of each area of the staff API, the weakest first; each includes those before it.
 STAFF_ROLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"identity": ("read", "steward", "admin")}
+    {"identity": ("read", "steward", "admin"), "privacy": ("read", "clerk", "officer")}
 )
 _STAFF_SCOPE: Final = re.compile(r"^staff/(?P<area>[a-z]+)\.(?P<role>[a-z]+)$")
 #: What staff may look at records for: running the exchange, never treating anybody.
@@ -46,6 +53,9 @@ class Grant:
         scopes: separated by spaces.
         is_steward: may see every source record of Patient.
         ttl_seconds: how long the token is good for.
+        amr: how its user signed in, words of RFC 8176 such as `pwd` and `otp`.
+        roles: codes of the roles that the user acts in, as whoever signed them in knows them; a
+            Consent may permit or deny a role.
     """
 
     organization: str = ""
@@ -55,6 +65,8 @@ class Grant:
     scopes: str = ""
     is_steward: bool = False
     ttl_seconds: int = 3600
+    amr: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +89,8 @@ class AccessToken:
     purpose: str
     scopes: str
     is_steward: bool
+    amr: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
     def holds_at(self, now_us: int) -> bool:
         """Whether the token opens anything at this time."""
@@ -121,12 +135,24 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
 
 _EXPECTED: Final = (
     "expected `patient|user|system`/`[type]|*`.`cruds`, actions in this order, "
-    "or `.read`, `.write`, `.*`; or `staff/identity.read|steward|admin`"
+    "or `.read`, `.write`, `.*`; or `staff/identity.read|steward|admin`, "
+    "`staff/privacy.read|clerk|officer`; or `emergency/access.ask`"
 )
 
 
-def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -> None:
+def require_terms(
+    grant: Grant,
+    scopes: Sequence[Scope],
+    longest_seconds: int,
+    emergencies: Collection[str] = (),
+) -> None:
     """Refuse a grant whose parts do not fit together.
+
+    Args:
+        grant: the terms.
+        scopes: its scopes, read.
+        longest_seconds: the longest life a token may be given.
+        emergencies: purposes that open nobody's record without an emergency access.
 
     Raises:
         HieError: INVALID, with one issue per fault.
@@ -149,21 +175,69 @@ def require_terms(grant: Grant, scopes: Sequence[Scope], longest_seconds: int) -
             bool(grant.patient) and not ID.match(grant.patient),
             "a patient is named by the id of a FHIR Patient",
         ),
-        (len(grant.user) > LONGEST_USER, f"a user's name has at most {LONGEST_USER} characters"),
+        (
+            grant.user.startswith(USER_PREFIX) and not grant.patient,
+            "a relationship opens one patient's record: name the patient",
+        ),
+        *_user_rules(grant),
         (
             any(scope.level == "patient" for scope in scopes) and not grant.patient,
             "a `patient/` scope needs the patient",
         ),
         *(_staff_rules(grant, scopes) if is_staff else ()),
+        *_emergency_rules(grant, scopes, is_emergency=grant.purpose in emergencies),
     )
     issues = [Issue(text=text, code="value") for is_broken, text in rules if is_broken]
     if issues:
         raise HieError(Category.INVALID, issues[0].text, issues)
 
 
+def _user_rules(grant: Grant) -> tuple[tuple[bool, str], ...]:
+    return (
+        (len(grant.user) > LONGEST_USER, f"a user's name has at most {LONGEST_USER} characters"),
+        (
+            len(grant.roles) > MOST_ROLES or not all(_ROLE.match(each) for each in grant.roles),
+            f"roles are at most {MOST_ROLES} codes, such as `106292003`",
+        ),
+        (
+            bool(grant.roles) and not grant.organization,
+            "who acts in a role acts for an organization: name it",
+        ),
+    )
+
+
 def opens_staff(scopes: Sequence[Scope]) -> bool:
     """Whether any of the scopes opens a part of the staff API."""
     return any(scope.level == STAFF for scope in scopes)
+
+
+def _emergency_rules(
+    grant: Grant, scopes: Sequence[Scope], *, is_emergency: bool
+) -> Iterator[tuple[bool, str]]:
+    """Rules of a grant for emergencies, and of how its user signed in."""
+    asks = [scope for scope in scopes if scope.level == EMERGENCY]
+    yield (
+        bool(asks) is not is_emergency,
+        f"the scope `{ASK}` and an emergency purpose come together",
+    )
+    yield (
+        len(grant.amr) > MOST_FACTORS or not all(_FACTOR.match(each) for each in grant.amr),
+        f"how a user signed in is at most {MOST_FACTORS} words of RFC 8176, such as `otp`",
+    )
+    if is_emergency:
+        yield (
+            not grant.user.strip() or not grant.organization or bool(grant.patient),
+            "an emergency access is a user's of an organization: name both, and no patient",
+        )
+        yield (
+            grant.is_steward
+            or any(
+                scope.level != "user" or set(scope.actions) - {"r", "s"}
+                for scope in scopes
+                if scope not in asks
+            ),
+            "an emergency access reads as its user: `user/*.rs` at most",
+        )
 
 
 def _staff_rules(grant: Grant, scopes: Sequence[Scope]) -> tuple[tuple[bool, str], ...]:
@@ -191,6 +265,8 @@ def _scope(word: str) -> Scope | None:
         is_known = staff["role"] in STAFF_ROLES.get(staff["area"], ())
         named = Scope(level=STAFF, resource=staff["area"], actions=staff["role"])
         return named if is_known else None
+    if word == ASK:
+        return Scope(level=EMERGENCY, resource="access", actions="ask")
     found = _SCOPE.match(word)
     if found is None:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.auth.model import AccessToken
@@ -32,6 +32,8 @@ class TokenRepository:
                 purpose=token.purpose,
                 scopes=token.scopes,
                 is_steward=token.is_steward,
+                amr=" ".join(token.amr) or None,
+                roles=" ".join(token.roles) or None,
             )
         )
 
@@ -58,12 +60,17 @@ class TokenRepository:
         self, conn: AsyncConnection, persons: Collection[PersonId], now_us: int
     ) -> list[AccessToken]:
         """Revoke the tokens that open these persons' own records; those that still held."""
+        return await self._revoke(conn, access_token.c.patient.in_(sorted(persons)), now_us)
+
+    async def revoke_as(self, conn: AsyncConnection, user: str, now_us: int) -> list[AccessToken]:
+        """Revoke the tokens of a user; those that still held."""
+        return await self._revoke(conn, access_token.c.user_name == user, now_us)
+
+    async def _revoke(
+        self, conn: AsyncConnection, whose: ColumnElement[bool], now_us: int
+    ) -> list[AccessToken]:
         table = access_token
-        is_held = (
-            table.c.patient.in_(sorted(persons))
-            & table.c.revoked_us.is_(None)
-            & (table.c.expires_us > now_us)
-        )
+        is_held = whose & table.c.revoked_us.is_(None) & (table.c.expires_us > now_us)
         found = [_token(row) for row in await conn.execute(select(table).where(is_held))]
         if found:
             held = table.c.pk.in_([token.pk for token in found])
@@ -89,4 +96,6 @@ def _token(row: Row[Any]) -> AccessToken:
         purpose=row.purpose,
         scopes=row.scopes,
         is_steward=row.is_steward,
+        amr=tuple((row.amr or "").split()),
+        roles=tuple((row.roles or "").split()),
     )

@@ -18,4 +18,6 @@ access_token = Table(
     Column("purpose", String(20), nullable=False),
     Column("scopes", Text, nullable=False),
     Column("is_steward", Boolean, nullable=False),
+    Column("amr", String(200)),
+    Column("roles", String(700)),
 )

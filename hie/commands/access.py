@@ -1,8 +1,7 @@
-"""Commands about who may and who did: token, audit."""
+"""The command about who may: token."""
 
 import argparse
 import asyncio
-import sys
 
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.errors import Category, HieError
@@ -11,7 +10,7 @@ from hie.settings import Settings
 
 
 def register(group: Group) -> None:
-    """Add the commands about access."""
+    """Add the command."""
     arguments = command(
         group,
         "token",
@@ -27,21 +26,13 @@ def register(group: Group) -> None:
     )
     arguments.add_argument("--patient", default="", help="person whose own record it opens")
     arguments.add_argument("--user", default="", help="who sits at the screen")
+    arguments.add_argument(
+        "--amr", default="", help='how the user signed in (RFC 8176), "pwd otp"; for emergencies'
+    )
+    arguments.add_argument(
+        "--role", action="append", default=[], help="code of a role the user acts in; repeatable"
+    )
     arguments.add_argument("--ttl", type=int, default=3600, metavar="SECONDS")
-    audit = group.add_parser("audit", help="Check or export the audit trail.")
-    actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
-    command(
-        actions,
-        "verify",
-        "Follow the audit chain from its first row; name the first fault.",
-        lambda _: asyncio.run(audit_verify(settings_of())),
-    )
-    command(
-        actions,
-        "export",
-        "Print every AuditEvent, one JSON object a line.",
-        lambda _: asyncio.run(audit_export(settings_of())),
-    )
 
 
 async def token(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -57,6 +48,8 @@ async def token(settings: Settings, arguments: argparse.Namespace) -> int:
                 purpose=arguments.purpose or _usual_purpose(arguments.scope),
                 patient=arguments.patient,
                 user=arguments.user,
+                amr=tuple(arguments.amr.split()),
+                roles=tuple(arguments.role),
                 ttl_seconds=arguments.ttl,
             )
         )
@@ -65,23 +58,3 @@ async def token(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _usual_purpose(scope: str) -> str:
     return "HOPERAT" if scope.startswith("staff/") else "TREAT"
-
-
-async def audit_verify(settings: Settings) -> int:
-    """Follow the audit chain; 1 when it is not whole."""
-    async with Services(settings) as hub:
-        found = await hub.verifier.verify()
-    print(f"{found.size} rows whole, {found.unchained} unchained, {found.heads} heads compared")
-    if found.tamper is None:
-        print("the audit trail is whole")
-        return 0
-    print(f"FAULT at row {found.tamper.seq}: {found.tamper.kind.value}")
-    return 1
-
-
-async def audit_export(settings: Settings) -> int:
-    """Print every AuditEvent."""
-    async with Services(settings) as hub:
-        async for line in hub.audit.export():
-            sys.stdout.write(line.decode())
-    return 0

@@ -5,6 +5,7 @@ import dataclasses
 import signal
 from collections.abc import Sequence
 
+from consent.settings import load_consent_settings, regimes
 from hie.app import Hub, Role
 from hie.commands.parser import Group, command, settings_of
 from hie.config import Config
@@ -104,6 +105,8 @@ async def migrate(settings: Settings) -> int:
 def check_config(settings: Settings) -> int:
     """Read everything in config/; what is wrong is raised."""
     config = Config(settings)
+    for regime in regimes(settings.config):
+        load_consent_settings(settings.config, regime)
     load_fields(settings.config / "log.toml")
     load_plan(settings.config / "mpi")
     load_suite(settings.config / "mpi" / "gold.csv", config.mpi)

@@ -11,7 +11,7 @@ from adapters.hl7v2.convert import convert
 from adapters.hl7v2.tally import places_of, tally_of
 from adapters.message import Message
 from adapters.port import Wire
-from hie.audit.event import AuditRecord
+from hie.audit.event import AuditRecord, Description
 from hie.commands.parser import Group, command, settings_of
 from hie.kernel.clock import instant
 from hie.kernel.errors import Category, HieError
@@ -107,7 +107,10 @@ async def _record(
             subtype="disclose",
             person_id=person,
             user=arguments.user,
-            detail={"query": f"hie message {query}", "reason": arguments.reason},
+            detail={
+                "query": Description(f"hie message {query}"),
+                "reason": arguments.reason,
+            },
         )
         for person in touched
     ]

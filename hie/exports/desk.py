@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hie.audit.event import record_of
+from hie.audit.event import Description, record_of
 from hie.audit.repository import AuditLog
 from hie.crypto import KeyRing
 from hie.db import Database
@@ -158,7 +158,9 @@ class Exports:
                         "disclose",
                         resource_type="Group" if asked.group_id else "",
                         resource_id=asked.group_id,
-                        detail={"query": f"$export {job.job_id} {asked.request}"},
+                        detail={
+                            "query": Description(f"$export {job.job_id} {asked.request}"),
+                        },
                     )
                 ],
             )
@@ -301,6 +303,8 @@ class Exports:
         )
 
     def _owner(self, caller: Caller) -> str:
-        """Whose a job is: tokens of one system for one purpose are one caller."""
+        """Whose a job is: tokens of one system for one purpose, in one role, are one caller."""
         parts = (caller.organization, caller.user, caller.patient, caller.purpose)
-        return self._ring.blind("export-owner", *(part or "" for part in parts))
+        return self._ring.blind(
+            "export-owner", *(part or "" for part in parts), *sorted(caller.roles)
+        )

@@ -8,7 +8,9 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -23,7 +25,7 @@ from hie.flow.directory import Directory
 from hie.identities import CrossReferences, Identities, Unknown
 from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.context import Caller, RequestContext, Scope
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.fhir import FhirJson
 from hie.store import blind, dates
 from hie.store import query as q
@@ -69,6 +71,7 @@ class QueryReader:
 
     Args:
         sealer: seals continuation pointers.
+        notices: what must be told beside what was read for a request.
         pointer_seconds: how long one holds.
     """
 
@@ -81,6 +84,7 @@ class QueryReader:
         clock: Clock,
         sealer: DataKey,
         *,
+        notices: Callable[[RequestContext], Sequence[Issue]],
         pointer_seconds: int,
     ) -> None:
         self._askers = askers
@@ -88,6 +92,7 @@ class QueryReader:
         self._identities = identities
         self._index = index
         self._clock = clock
+        self._notices = notices
         self._sealer = sealer
         self._pointer_us = pointer_seconds * SECOND_US
 
@@ -99,15 +104,18 @@ class QueryReader:
         """
         ctx = RequestContext(
             caller=self._askers.caller(source),
-            request_id=f"{source.id} {control_id}"[:200],
+            # What is found for it is kept by this id: a sender may repeat its own.
+            request_id=f"{source.id} {control_id}"[:200] + f"~{secrets.token_hex(16)}",
             now_us=self._clock.now_us(),
         )
         if question.identifier is not None:
             crossed = await self._identities.cross_references(
                 ctx, question.identifier, question.targets
             )
-            return _crossed(crossed)
-        return await self._described(ctx, source, question)
+            found = _crossed(crossed)
+        else:
+            found = await self._described(ctx, source, question)
+        return replace(found, notices=tuple(issue.text for issue in self._notices(ctx)))
 
     async def _described(self, ctx: RequestContext, source: Source, question: Question) -> Found:
         place = f"{source.id} {_digest(question)}"

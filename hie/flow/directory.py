@@ -71,6 +71,13 @@ class Directory:
         unknown = self._sources.by_id(f"{ADHOC_PREFIX}|{named}")
         return self.organization_id(unknown.organization) if unknown and named else None
 
+    def called(self, organization: str) -> tuple[str, str]:
+        """Name and address of an organisation by its id; "" for what no file says."""
+        for reference in self._references():
+            if self.organization_id(reference) == organization:
+                return reference.name, reference.address
+        return _spelled(organization) if organization.startswith(_ADHOC) else "", ""
+
     def grantees(self, organization: OrganizationId) -> frozenset[OrganizationId]:
         """The organisation and its ancestors: what a Consent may name to mean it."""
         by_name = {f"{r.system}|{r.value}": r for r in self._references()}
@@ -85,6 +92,10 @@ class Directory:
             found.add(parent)
             reference = by_name.get(reference.parent)
         return frozenset(found)
+
+    def above(self, organization: str) -> frozenset[str]:
+        """The ids of an organisation and of those it belongs to."""
+        return frozenset(self.grantees(OrganizationId(organization)))
 
     def sources_of(self, organization: OrganizationId) -> frozenset[SourceId]:
         """Feeds that speak for an organisation."""
@@ -101,6 +112,18 @@ class Directory:
             for source in self._sources.all()
             if self.organization_id(source.organization) == organization
         )
+
+    def standing(self) -> list[tuple[str, str, bool]]:
+        """Of each source file its feed, whose it is, and whether it vouches for patients."""
+        return [
+            (source.id, self.organization_id(source.organization), source.attests_verification)
+            for source in self._sources.all()
+        ]
+
+    def breaks_glass(self, organization: OrganizationId) -> bool:
+        """Whether a source file of an organisation lets its users break the glass."""
+        found = (self._sources.by_id(name) for name in self.sources_of(organization))
+        return any(source.breaks_glass for source in found if source)
 
     def source_of(self, organization: OrganizationId) -> Source | None:
         """The feed an organisation writes as when it writes FHIR: its first by id."""

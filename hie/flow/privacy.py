@@ -86,11 +86,28 @@ class PrivacyFields:
         found = []
         for one in messages:
             fresh = await self._raise(conn, one, known)
-            placements = await self._relabelled(conn, one, fresh)
+            placements = await self._relabelled(conn, fresh)
             placements += [self._labelled(one, p, known) for p in one.placements]
             placements += await self._wishes(conn, one)
             found.append((one.origin, placements))
         return found
+
+    async def raise_on(
+        self,
+        conn: AsyncConnection,
+        origin: Origin,
+        record: SourceRecordId,
+        targets: Sequence[str],
+        mask: int,
+    ) -> list[Placement]:
+        """Raise labels on resources of a record: what carries them from now on, to be placed.
+
+        Kept beside what messages raise: what is written of a visit later carries them too.
+        """
+        known = await repository.load(conn, [record])
+        more = {(str(record), target): mask for target in targets}
+        await repository.add(conn, known, more, message_id=origin.message_id, now_us=origin.now_us)
+        return await self._relabelled(conn, more)
 
     async def _raise(
         self, conn: AsyncConnection, one: Spoken, known: dict[str, dict[str, int]]
@@ -125,7 +142,7 @@ class PrivacyFields:
         return fresh
 
     async def _relabelled(
-        self, conn: AsyncConnection, one: Spoken, fresh: Mapping[tuple[str, str], int]
+        self, conn: AsyncConnection, fresh: Mapping[tuple[str, str], int]
     ) -> list[Placement]:
         """What is stored already and carries a label from now on.
 

@@ -34,8 +34,11 @@ class Caller:
         grantees: that organisation and its ancestors: what a Consent may name to mean it.
         sources: feeds of that organisation: what they sent is the caller's own.
         user: who sits at the organisation's screen, as the client says.
+        roles: codes of the roles in which they act there; a Consent may mean one.
         patient: the person whose own record a patient's token opens.
         purpose: a v3-ActReason code, `TREAT` unless stated.
+        withheld_mask: labels of that record kept from who asks in the patient's place.
+        break_glass: persons whom an emergency access, its reason stated, opens to it now.
         is_steward: may see every source record of Patient, as the MPI does.
     """
 
@@ -44,7 +47,10 @@ class Caller:
     grantees: frozenset[OrganizationId] = frozenset()
     sources: frozenset[SourceId] = frozenset()
     user: str | None = None
+    roles: frozenset[str] = frozenset()
     patient: PersonId | None = None
+    withheld_mask: int = 0
+    break_glass: frozenset[PersonId] = frozenset()
     purpose: str = "TREAT"
     scopes: tuple[Scope, ...] = field(default=())
     is_steward: bool = False

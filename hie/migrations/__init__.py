@@ -16,14 +16,17 @@ def newest() -> str:
     return max(path.stem[:4] for path in folder.glob("[0-9]*.py"))
 
 
-async def upgrade(db: Database) -> None:
-    """Bring a database to the newest schema; an empty one gets every table."""
+async def upgrade(db: Database, to: str = "head") -> None:
+    """Bring a database to the newest schema; an empty one gets every table.
+
+    `to`: an older revision, for tests of what the later ones make of its rows.
+    """
 
     def run(connection: Any) -> None:
         if not db.is_sqlite:  # several processes start at once: one of them migrates
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('hie-migrate'))"))
         if _revision(connection) != newest():
-            _migrate(connection)
+            _migrate(connection, to)
 
     await db.run_sync(run)
 
@@ -36,7 +39,7 @@ def _revision(connection: Any) -> str | None:
     return found
 
 
-def _migrate(connection: Any) -> None:
+def _migrate(connection: Any, to: str) -> None:
     # Read only where there is something to do: every command of `hie` asks for the newest schema.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
@@ -44,4 +47,4 @@ def _migrate(connection: Any) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

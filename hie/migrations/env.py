@@ -7,11 +7,14 @@ import adapters.tables
 import consent.tables
 import hie.audit.tables
 import hie.auth.tables
+import hie.consents.tables
 import hie.corrections.tables
+import hie.emergencies.tables
 import hie.exports.tables
 import hie.feeds.tables
 import hie.keystore
 import hie.notify.tables
+import hie.proxies.tables
 import hie.raised.tables
 import hie.staff.tables
 import hie.store.tables

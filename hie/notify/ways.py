@@ -18,7 +18,7 @@ from adapters.hl7v2.notices import Stamp
 from adapters.hl7v2.pid import Value
 from adapters.hl7v2.send import MllpClient, destination_of
 from adapters.hl7v2.tls import TlsSettings
-from adapters.notify_policy import AdtNotices, WebhookNotices
+from adapters.notify_policy import SECRET_BYTES, AdtNotices, WebhookNotices
 from adapters.sources import Source
 from hie.kernel.clock import SECOND_US, instant
 from hie.kernel.errors import Category, HieError
@@ -156,13 +156,21 @@ class WebhookWay:
 
     async def send(self, letter: Letter) -> Verdict:
         """Post the notice."""
-        body = orjson.dumps(_told(letter))
-        secret = await asyncio.to_thread(self._policy.secret_file.read_bytes)
-        at = str(letter.stamp.now_us // SECOND_US)
+        stamp = letter.stamp
+        return await self.post(stamp.control_id, stamp.now_us, orjson.dumps(_told(letter)))
+
+    async def post(self, event: str, now_us: int, body: bytes) -> Verdict:
+        """Post a signed body; `event` names it, the same each time it is sent.
+
+        Raises:
+            HieError: BUSY; no answer came, it may have it or not; or nothing signs it now.
+        """
+        secret = await asyncio.to_thread(_secret_of, self._policy)
+        at = str(now_us // SECOND_US)
         signature = hmac.new(secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
         headers = {
             "Content-Type": "application/json",
-            "X-HIE-Event": letter.stamp.control_id,
+            "X-HIE-Event": event,
             "X-HIE-Timestamp": at,
             "X-HIE-Signature": f"sha256={signature}",
         }
@@ -231,6 +239,18 @@ def _told(letter: Letter) -> dict[str, object]:
         "person": f"Patient/{news.sight.person_id}",
         **({"before": f"Patient/{news.was}"} if news.is_moved else {}),
     }
+
+
+def _secret_of(policy: WebhookNotices) -> bytes:
+    """What signs: as it is now, for it may be half renewed."""
+    try:
+        secret = policy.secret_file.read_bytes()
+    except OSError as error:
+        text = f"`secret_file` cannot be read ({type(error).__name__})"
+        raise HieError(Category.BUSY, text) from error
+    if len(secret) < SECRET_BYTES:
+        raise HieError(Category.BUSY, f"`secret_file`: expected {SECRET_BYTES} bytes or more")
+    return secret
 
 
 def _trusted(policy: WebhookNotices) -> ssl.SSLContext:

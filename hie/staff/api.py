@@ -7,6 +7,7 @@ from hie.staff import batches, deciding, people, queue, reports
 from hie.staff.choices import DIRECT_BODY, REASON, TASK_BODY
 from hie.staff.edge import COUNT, CURSOR
 from hie.staff.model import TIME, Field, Needs, Route
+from hie.staff.privacy import api as privacy
 
 PREFIX: Final = "/staff/v1"
 _TASK: Final = "/mpi/tasks/{id}"
@@ -378,4 +379,5 @@ ROUTES: Final = (
         is_personal=False,
         refusals=(404,),
     ),
+    *privacy.ROUTES,
 )

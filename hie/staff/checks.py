@@ -9,7 +9,6 @@ from hie.kernel.clock import micros
 from hie.kernel.context import Caller
 from hie.kernel.errors import Category, HieError, Issue
 from hie.staff.model import (
-    AREA,
     FLAG,
     LIST,
     NUMBER,
@@ -40,7 +39,8 @@ def require_role(route: Route, caller: Caller) -> None:
     Raises:
         HieError: FORBIDDEN, with the scope that would.
     """
-    scopes = [f"staff/{AREA}.{role}" for role in ROLES[ROLES.index(route.role) :]]
+    roles = ROLES[route.area]
+    scopes = [f"staff/{route.area}.{role}" for role in roles[roles.index(route.role) :]]
     held = {f"{s.level}/{s.resource}.{s.actions}" for s in caller.scopes}
     if caller.patient is not None or not held.intersection(scopes):
         text = f"`{route.name}` needs a token with the scope `{scopes[0]}`"
@@ -178,7 +178,7 @@ def _read(each: Field, value: Any, place: str, issues: list[Issue]) -> Any:
             _members(each.fields, one, f"{place}/{number}", issues)
             for number, one in enumerate(value)
         ]
-    if each.kind == OBJECT:
+    if each.kind == OBJECT and each.fields:
         return _members(each.fields, value, place, issues)
     return value
 

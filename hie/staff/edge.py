@@ -3,15 +3,23 @@
 from dataclasses import dataclass
 from typing import Final
 
+from hie.accounting import Accountings
 from hie.disclosure import Disclosures
 from hie.flow.assignment import Assignments
 from hie.flow.casework import Casework
+from hie.flow.consent_office import ConsentOffice
+from hie.flow.emergency_reviews import EmergencyReviews
+from hie.flow.erasure import Erasure
 from hie.flow.figures import IdentityFigures
+from hie.flow.previews import Previews
+from hie.flow.proxies import Proxies
 from hie.flow.stewards import Stewards
+from hie.key_care import KeyCare
 from hie.staff.cursor import Sealer
 from hie.staff.model import NUMBER, Call, Field, number_in
 from hie.staff.problem import at, invalid
 from hie.staff.runs import Runs
+from hie.trail import Trail
 from mpi.words import Words
 
 MOST_PAGE: Final = 200
@@ -36,6 +44,14 @@ class Edge:
     sealer: Sealer
     runs: Runs
     words: Words
+    trail: Trail
+    accountings: Accountings
+    proxies: Proxies
+    office: ConsentOffice
+    emergencies: EmergencyReviews
+    previews: Previews
+    key_care: KeyCare
+    erasure: Erasure
 
 
 def number_of(call: Call, name: str = "id") -> int:

@@ -7,13 +7,19 @@ document is made of it.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 from hie.kernel.context import RequestContext
 
-#: The roles of identity stewards, the weakest first; each includes those before it.
-ROLES: Final = ("read", "steward", "admin")
-AREA: Final = "identity"
+#: The roles of each area, the weakest first; each includes those before it. A role that is
+#: wanted and one that a token carries are the same words (`hie.auth.model.STAFF_ROLES`).
+ROLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "identity": ("read", "steward", "admin"),  # stewards of the patient index
+        "privacy": ("read", "clerk", "officer"),  # registration desk, privacy officer
+    }
+)
 #: Digits of a number of 63 bits.
 LONGEST_NUMBER: Final = 19
 #: What a field may hold, as one JSON value; an array holds strings.
@@ -52,7 +58,8 @@ class Field:
         least: the smallest number.
         choices: the only values taken.
         default: for what is not sent.
-        fields: members of the objects of an array.
+        fields: members of the objects of an array, or of an object; an object that lists none
+            is taken as it is.
     """
 
     name: str
@@ -102,9 +109,11 @@ class Route:
     Attributes:
         name: `operationId`; what the audit trail and the log call it.
         role: the least one that may.
+        area: whose roles these are.
         is_personal: whether somebody's data is shown or changed: needs a user.
         answer: name of a schema in `hie.staff.schemas`.
         section: under which heading the page lists it.
+        most_bytes: of the body; 0 = the usual.
     """
 
     method: str
@@ -115,9 +124,11 @@ class Route:
     role: str
     answer: str
     section: str
+    area: str = "identity"
     text: str = ""
     is_personal: bool = True
     query: tuple[Field, ...] = ()
     body: tuple[Field, ...] = ()
     needs: tuple[Needs, ...] = ()
     refusals: tuple[int, ...] = ()
+    most_bytes: int = 0

@@ -11,7 +11,6 @@ import orjson
 
 from hie.staff import problem
 from hie.staff.model import (
-    AREA,
     FLAG,
     LIST,
     NUMBER,
@@ -24,7 +23,8 @@ from hie.staff.model import (
     Needs,
     Route,
 )
-from hie.staff.schemas import SCHEMAS, ref
+from hie.staff.schemas import SCHEMAS
+from hie.staff.shapes import ref
 
 VERSION: Final = "1.0.0"
 ADDRESS: Final = "/staff/v1"
@@ -34,7 +34,7 @@ _TITLES: Final = {row.status: row.title for row in problem.TABLE.values()} | {
     428: "`If-Match` is missing",
 }
 _NEED_TEXTS: Final = {
-    Needs.VERSION: "the ETag of the task as you saw it",
+    Needs.VERSION: "the ETag of what you change, as you saw it",
     Needs.KEY: "a key of your own: a repeat gets the first answer for a day",
 }
 
@@ -49,8 +49,8 @@ def document(routes: Sequence[Route]) -> bytes:
         "info": {
             "title": "Staff API of the health information exchange hub",
             "version": VERSION,
-            "description": "What identity stewards see and decide. Every person shown is on the "
-            "audit trail; every decision can be taken back.",
+            "description": "What stewards and privacy officers see and decide. Every person shown "
+            "is on the audit trail; every decision can be taken back.",
         },
         "servers": [{"url": ADDRESS}],
         "security": [{"bearer": []}],
@@ -63,7 +63,9 @@ def document(routes: Sequence[Route]) -> bytes:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "a token with a scope of "
-                    + ", ".join(f"`staff/{AREA}.{role}`" for role in ROLES),
+                    + ", ".join(
+                        f"`staff/{area}.{role}`" for area, roles in ROLES.items() for role in roles
+                    ),
                 }
             },
         },
@@ -91,7 +93,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def scope(route: Route) -> str:
     """The least scope that opens a route."""
-    return f"staff/{AREA}.{route.role}"
+    return f"staff/{route.area}.{route.role}"
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -144,7 +146,7 @@ def _responses(route: Route) -> dict[str, Any]:
 def _body(fields: Sequence[Field]) -> dict[str, Any]:
     return {
         "type": "object",
-        "additionalProperties": False,
+        "additionalProperties": not fields,  # an object that lists none is taken as it is
         "properties": {each.name: {"description": each.text, **_schema(each)} for each in fields},
         "required": [each.name for each in fields if each.is_required],
     }

@@ -31,9 +31,9 @@ _STYLE: Final = (
     "code,th{background:#2e2e2e}a{color:#73b3e7}}"
 )
 _INTRO: Final = (
-    "<p>What identity stewards see and decide, as JSON over HTTP. Send a bearer token of the role "
-    "named with each operation; who decides must be named in it. Every person shown is put on the "
-    "audit trail before it is shown; every decision can be taken back.</p>"
+    "<p>What stewards and privacy officers see and decide, as JSON over HTTP. Send a bearer token "
+    "of the role named with each operation; who decides must be named in it. Every person shown is "
+    "put on the audit trail before it is shown; every decision can be taken back.</p>"
     "<ul>"
     "<li>Before you decide a task, read it: its <code>ETag</code> goes into <code>If-Match</code>, "
     "so that two stewards never decide one task.</li>"

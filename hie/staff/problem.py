@@ -33,7 +33,7 @@ TABLE: Final[Mapping[Category, Row]] = MappingProxyType(
             400, "invalid", "The request cannot be read", "correct the fields named and repeat"
         ),
         Category.BUSINESS_RULE: Row(
-            422, "rule", "A rule of the index forbids it", "choose another decision"
+            422, "rule", "A rule of the hub forbids it", "see `detail`; choose otherwise"
         ),
         Category.UNSUPPORTED: Row(
             400, "unsupported", "The hub does not do this", "see the list of operations"
@@ -75,10 +75,14 @@ TABLE: Final[Mapping[Category, Row]] = MappingProxyType(
 )
 _HTTP: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
-        404: ("not-found", "no such address in this API"),
-        405: ("not-allowed", "this method is not supported here"),
+        404: ("not-found", "no such address in this API; /staff/v1 lists those there are"),
+        405: ("not-allowed", "this method is not supported here; `Allow` names those that are"),
         413: ("too-large", "the request body is too large"),
-        428: ("version-required", "send `If-Match` with the ETag of the task as you saw it"),
+        417: ("invalid", "`Expect`: only `100-continue` is known"),
+        428: (
+            "version-required",
+            "send `If-Match` with the ETag of what you change, as you saw it",
+        ),
     }
 )
 

@@ -5,7 +5,6 @@ no address names anybody.
 """
 
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -21,7 +20,7 @@ from hie.staff.api import PREFIX, ROUTES
 from hie.staff.edge import Edge
 from hie.staff.model import Answer, Call, Needs, Route
 from hie.staff.once import Once
-from hie.web import REQUEST_ID, bearer_token
+from hie.web import REQUEST_ID, bearer_token, request_id_of
 
 LOG: Final = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 128 * 1024
@@ -42,6 +41,19 @@ class Watcher(Protocol):
         self, *, request_id: str, caller: Caller | None, interaction: str, status: int
     ) -> None:
         """A request ended in 401 or 403."""
+        ...
+
+    async def settled(
+        self,
+        *,
+        request_id: str,
+        caller: Caller | None,
+        interaction: str,
+        type_name: str,
+        resource_id: str,
+        status: int,
+    ) -> None:
+        """A request is about to be answered: it leaves a trace where nothing else of it did."""
         ...
 
 
@@ -97,6 +109,7 @@ class Rim:
                 return await route.handler(self._edge, call)
 
             answer = await (self._once.answer(call, key, content, do) if key else do())
+            await self._settled(request, answer.status)
             body = render.dump(answer.content)
             return _response(answer.status, answer.headers, body, "application/json")
 
@@ -106,7 +119,7 @@ class Rim:
     @web.middleware
     async def answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answers what is raised; names the request in every response."""
-        request_id = request.get(REQUEST_ID) or uuid.uuid4().hex
+        request_id = request.get(REQUEST_ID) or request_id_of("")
         request[REQUEST_ID] = request_id
         try:
             response = await handler(request)
@@ -116,19 +129,31 @@ class Rim:
             told = problem.http_refusal(error.status, request_id)
             response = _response(error.status, _kept(error.headers), told, problem.CONTENT_TYPE)
         except Exception as error:  # noqa: BLE001 - the rim answers whatever happens inside
-            # The text of an unforeseen error may hold data; its type and place do not.
-            about = {"error": type(error).__name__, "frames": frames_of(error)}
-            LOG.error("staff.fault", extra={"request_id": request_id, **about})  # noqa: TRY400 - not its text
-            refused = problem.refusal(HieError(Category.FAULT, "fault"), request_id)
-            response = _response(500, {}, refused.body, problem.CONTENT_TYPE)
+            response = _broken(request_id, error)
         response.headers["X-Request-Id"] = request_id
         for name, value in _PROTECTED.items():
             response.headers.setdefault(name, value)
         return response
 
+    async def _settled(self, request: web.Request, status: int) -> None:
+        await self._watcher.settled(
+            request_id=request[REQUEST_ID],
+            caller=request.get(_CALLER),
+            interaction=request.match_info.handler.__name__,
+            type_name="",
+            resource_id=request.match_info.get("id", ""),
+            status=status,
+        )
+
     async def _refused(
         self, request: web.Request, request_id: str, error: HieError
     ) -> web.Response:
+        try:
+            return await self._told(request, request_id, error)
+        except Exception as broken:  # noqa: BLE001 - what cannot be put on record is not answered
+            return _broken(request_id, broken)
+
+    async def _told(self, request: web.Request, request_id: str, error: HieError) -> web.Response:
         told = problem.refusal(error, request_id)
         if told.status in (401, 403):
             await self._watcher.refused(
@@ -137,6 +162,7 @@ class Rim:
                 interaction=request.match_info.handler.__name__,
                 status=told.status,
             )
+        await self._settled(request, told.status)
         return _response(told.status, told.headers, told.body, problem.CONTENT_TYPE)
 
     async def _call(self, route: Route, request: web.Request) -> tuple[Call, str, bytes]:
@@ -152,7 +178,7 @@ class Rim:
         args = checks.query_of(route, tuple(request.query.items()))
         content = b""
         if request.method == hdrs.METH_POST:
-            content = await _body(request)
+            content = await _body(request, route.most_bytes or MAX_BODY_BYTES)
             args |= checks.body_of(route.body, _parsed(request, route, content))
         call = Call(ctx=ctx, route=route, ids=ids, args=args, version=version)
         return call, key if Needs.KEY in route.needs else "", content
@@ -161,6 +187,14 @@ class Rim:
         caller = await self._checker.check(bearer_token(request))
         request[_CALLER] = caller
         return caller
+
+
+def _broken(request_id: str, error: Exception) -> web.Response:
+    # The text of an unforeseen error may hold data; its type and place do not.
+    about = {"error": type(error).__name__, "frames": frames_of(error)}
+    LOG.error("staff.fault", extra={"request_id": request_id, **about})
+    refused = problem.refusal(HieError(Category.FAULT, "fault"), request_id)
+    return _response(500, {}, refused.body, problem.CONTENT_TYPE)
 
 
 def _given(body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Handler:
@@ -184,16 +218,20 @@ def _parsed(request: web.Request, route: Route, content: bytes) -> Any:
         raise problem.invalid([problem.at("#/body", text)]) from error
 
 
-async def _body(request: web.Request) -> bytes:
-    text = f"the request body is larger than {MAX_BODY_BYTES} bytes"
-    if (request.content_length or 0) > MAX_BODY_BYTES:
+async def _body(request: web.Request, most: int) -> bytes:
+    text = f"the request body is larger than {most} bytes"
+    if (request.content_length or 0) > most:
         raise HieError(Category.TOO_LARGE, text)
     parts, size = [], 0
-    async for part in request.content.iter_chunked(16 * 1024):
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise HieError(Category.TOO_LARGE, text)
-        parts.append(part)
+    try:
+        async for part in request.content.iter_chunked(16 * 1024):
+            size += len(part)
+            if size > most:
+                raise HieError(Category.TOO_LARGE, text)
+            parts.append(part)
+    except web.RequestPayloadError as error:
+        broken = "the body is not compressed as `Content-Encoding` says"
+        raise HieError(Category.INVALID, broken) from error
     return b"".join(parts)
 
 

@@ -1,165 +1,131 @@
-"""The shapes of answers, as JSON Schema 2020-12 (OpenAPI 3.1): what `hie.staff.render` makes."""
+"""The shapes of answers (OpenAPI 3.1): what `hie.staff.render` makes."""
 
-from typing import Any, Final
+from typing import Final
 
-Schema = dict[str, Any]
-_TEXT: Final[Schema] = {"type": "string"}
-_MAYBE: Final[Schema] = {"type": ["string", "null"]}
-_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
-_MAYBE_TIME: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
-_WHOLE: Final[Schema] = {"type": "integer"}
-_REAL: Final[Schema] = {"type": "number"}
-_MAYBE_REAL: Final[Schema] = {"type": ["number", "null"]}
-_FLAG: Final[Schema] = {"type": "boolean"}
-_NUMBER: Final[Schema] = {
-    "type": "string",
-    "pattern": "^[0-9]{1,19}$",
-    "description": "a number of the hub, as text: it has more digits than JavaScript counts",
-}
-_MAYBE_NUMBER: Final[Schema] = {"type": ["string", "null"], "pattern": "^[0-9]{1,19}$"}
-_ANY: Final[Schema] = {"type": "object", "additionalProperties": True}
-_NEXT: Final[Schema] = {
-    "type": ["string", "null"],
-    "description": "address of the next page; null on the last",
-}
-
-
-def _object(text: str = "", /, **members: Schema) -> Schema:
-    """An object of which every member is always there."""
-    about = {"description": text} if text else {}
-    return {"type": "object", **about, "properties": members, "required": sorted(members)}
-
-
-def _some(text: str, members: dict[str, Schema], needed: tuple[str, ...]) -> Schema:
-    """An object of which some members may be missing."""
-    return {
-        "type": "object",
-        "description": text,
-        "properties": members,
-        "required": sorted(needed),
-    }
-
-
-def _list(of: Schema) -> Schema:
-    return {"type": "array", "items": of}
-
-
-def _map(of: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": of}
-
-
-def ref(name: str) -> Schema:
-    """A reference to a schema of the document."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _maybe(name: str) -> Schema:
-    return {"oneOf": [ref(name), {"type": "null"}]}
-
+from hie.staff.privacy import schemas as privacy
+from hie.staff.shapes import (
+    ANY,
+    FLAG,
+    MAYBE,
+    MAYBE_NUMBER,
+    MAYBE_REAL,
+    MAYBE_TIME,
+    NEXT,
+    NUMBER,
+    REAL,
+    TEXT,
+    TIME,
+    WHOLE,
+    Schema,
+    many,
+    mapped,
+    maybe,
+    of,
+    ref,
+    some,
+)
 
 _ROW: Final[dict[str, Schema]] = {
-    "id": _NUMBER,
-    "version": {**_TEXT, "description": "for `If-Match`, in quotes"},
-    "kind": _TEXT,
-    "question": {**_TEXT, "description": "what is asked, in words"},
+    "id": NUMBER,
+    "version": {**TEXT, "description": "for `If-Match`, in quotes"},
+    "kind": TEXT,
+    "question": {**TEXT, "description": "what is asked, in words"},
     "state": {"enum": ["open", "claimed", "closed"]},
-    "priority": {**_WHOLE, "description": "1 is the most urgent"},
-    "person": _TEXT,
-    "record": _MAYBE,
-    "assignee": _MAYBE,
-    "opened_at": _TIME,
-    "due_at": _TIME,
-    "is_overdue": _FLAG,
-    "deferred_until": _MAYBE_TIME,
-    "closed_at": _MAYBE_TIME,
-    "asked_by": _MAYBE_NUMBER,
-    "decided_by": _MAYBE_NUMBER,
+    "priority": {**WHOLE, "description": "1 is the most urgent"},
+    "person": TEXT,
+    "record": MAYBE,
+    "assignee": MAYBE,
+    "opened_at": TIME,
+    "due_at": TIME,
+    "is_overdue": FLAG,
+    "deferred_until": MAYBE_TIME,
+    "closed_at": MAYBE_TIME,
+    "asked_by": MAYBE_NUMBER,
+    "decided_by": MAYBE_NUMBER,
 }
 _PERSON: Final[dict[str, Schema]] = {
-    "id": _TEXT,
+    "id": TEXT,
     "status": {"enum": ["active", "merged", "retired", "unknown"]},
-    "created_at": _MAYBE_TIME,
-    "redirects_to": _MAYBE,
-    "ended_by": _MAYBE_NUMBER,
-    "as_of": _MAYBE_TIME,
-    "golden": {**_ANY, "description": "demographic elements of the golden FHIR Patient"},
+    "created_at": MAYBE_TIME,
+    "redirects_to": MAYBE,
+    "ended_by": MAYBE_NUMBER,
+    "as_of": MAYBE_TIME,
+    "golden": {**ANY, "description": "demographic elements of the golden FHIR Patient"},
     "origins": {
-        **_map(_list(_TEXT)),
+        **mapped(many(TEXT)),
         "description": "per golden value, the records that hold it",
     },
-    "records": _list(ref("Record")),
-    "replaced": _list(_object(id=_TEXT, by=_MAYBE_NUMBER)),
-    "held_apart": _list(_object(records=_list(_TEXT), by=_NUMBER)),
-    "disclosures": _TEXT,
+    "records": many(ref("Record")),
+    "replaced": many(of(id=TEXT, by=MAYBE_NUMBER)),
+    "held_apart": many(of(records=many(TEXT), by=NUMBER)),
+    "disclosures": TEXT,
 }
 _DECISION: Final[dict[str, Schema]] = {
-    "id": _NUMBER,
-    "at": _TIME,
-    "kind": _TEXT,
-    "text": _TEXT,
-    "actor": _TEXT,
-    "on_behalf_of": _MAYBE,
-    "reason": _TEXT,
-    "message": _MAYBE_NUMBER,
-    "model": _MAYBE,
-    "batch": _MAYBE_NUMBER,
-    "takes_back": _MAYBE_NUMBER,
-    "taken_back_by": _list(_NUMBER),
+    "id": NUMBER,
+    "at": TIME,
+    "kind": TEXT,
+    "text": TEXT,
+    "actor": TEXT,
+    "on_behalf_of": MAYBE,
+    "reason": TEXT,
+    "message": MAYBE_NUMBER,
+    "model": MAYBE,
+    "batch": MAYBE_NUMBER,
+    "takes_back": MAYBE_NUMBER,
+    "taken_back_by": many(NUMBER),
 }
 _DONE: Final[dict[str, Schema]] = {
-    "decision": {**_MAYBE_NUMBER, "description": "what to take back to undo it"},
-    "kind": _TEXT,
-    "persons": _list(_TEXT),
-    "moves": _list(_object(record=_TEXT, **{"from": _TEXT, "to": _TEXT})),
-    "resources": {**_map(_WHOLE), "description": "how many followed, by type"},
-    "left_where_they_are": _object(
-        "touched since by something later", records=_list(_TEXT), resources=_list(_TEXT)
+    "decision": {**MAYBE_NUMBER, "description": "what to take back to undo it"},
+    "kind": TEXT,
+    "persons": many(TEXT),
+    "moves": many(of(record=TEXT, **{"from": TEXT, "to": TEXT})),
+    "resources": {**mapped(WHOLE), "description": "how many followed, by type"},
+    "left_where_they_are": of(
+        "touched since by something later", records=many(TEXT), resources=many(TEXT)
     ),
-    "corrections": _object(
-        "disclosures that showed as one what is two", number=_WHOLE, address=_MAYBE
-    ),
+    "corrections": of("disclosures that showed as one what is two", number=WHOLE, address=MAYBE),
 }
 _BATCH: Final[dict[str, Schema]] = {
-    "batch": _MAYBE_NUMBER,
-    "is_done": _FLAG,
-    "items": _list(
-        _some(
+    "batch": MAYBE_NUMBER,
+    "is_done": FLAG,
+    "items": many(
+        some(
             "one item",
             {
-                "item": _TEXT,
-                "refused": _MAYBE,
+                "item": TEXT,
+                "refused": MAYBE,
                 "done": ref("Done"),
-                "task": _NUMBER,
-                "version": _TEXT,
-                "bits": _REAL,
+                "task": NUMBER,
+                "version": TEXT,
+                "bits": REAL,
             },
             ("item", "refused"),
         )
     ),
-    "done": _WHOLE,
-    "refused": _WHOLE,
+    "done": WHOLE,
+    "refused": WHOLE,
 }
 _RATES: Final[dict[str, Schema]] = {
-    "number": _WHOLE,
-    "auto_rate": _REAL,
-    "review_rate": _REAL,
-    "new_rate": _REAL,
+    "number": WHOLE,
+    "auto_rate": REAL,
+    "review_rate": REAL,
+    "new_rate": REAL,
 }
-_VETO: Final = _object(code=_TEXT, text=_TEXT)
+_VETO: Final = of(code=TEXT, text=TEXT)
 SCHEMAS: Final[dict[str, Schema]] = {
-    "Problem": _some(
+    "Problem": some(
         "what went wrong and what to do (RFC 9457)",
         {
-            "type": _TEXT,
-            "title": _TEXT,
-            "status": _WHOLE,
-            "detail": _TEXT,
-            "remedy": _TEXT,
-            "request_id": _TEXT,
-            "errors": _list(
-                _some(
+            "type": TEXT,
+            "title": TEXT,
+            "status": WHOLE,
+            "detail": TEXT,
+            "remedy": TEXT,
+            "request_id": TEXT,
+            "errors": many(
+                some(
                     "one fault",
-                    {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT},
+                    {"pointer": TEXT, "code": TEXT, "detail": TEXT},
                     ("code", "detail"),
                 )
             ),
@@ -167,189 +133,188 @@ SCHEMAS: Final[dict[str, Schema]] = {
         ("type", "title", "status", "detail", "request_id"),
     ),
     "Veto": _VETO,
-    "Candidate": _object(person=_TEXT, bits=_REAL, grade=_TEXT, vetoes=_list(ref("Veto"))),
-    "TaskRow": _object("a task", **_ROW),
-    "TaskLine": _object("a task in the queue", **_ROW, candidates=_list(ref("Candidate"))),
-    "TaskPage": _object(tasks=_list(ref("TaskLine")), next=_NEXT),
-    "TaskCounts": _object(
-        open=_WHOLE,
-        groups=_list(
-            _object(
-                kind=_TEXT,
-                priority=_WHOLE,
-                open=_WHOLE,
-                claimed=_WHOLE,
-                overdue=_WHOLE,
-                deferred=_WHOLE,
-                oldest_at=_TIME,
+    "Candidate": of(person=TEXT, bits=REAL, grade=TEXT, vetoes=many(ref("Veto"))),
+    "TaskRow": of("a task", **_ROW),
+    "TaskLine": of("a task in the queue", **_ROW, candidates=many(ref("Candidate"))),
+    "TaskPage": of(tasks=many(ref("TaskLine")), next=NEXT),
+    "TaskCounts": of(
+        open=WHOLE,
+        groups=many(
+            of(
+                kind=TEXT,
+                priority=WHOLE,
+                open=WHOLE,
+                claimed=WHOLE,
+                overdue=WHOLE,
+                deferred=WHOLE,
+                oldest_at=TIME,
             )
         ),
     ),
-    "Step": _object(
-        "one step of a waterfall", step=_TEXT, text=_TEXT, code=_TEXT, bits=_REAL, total=_REAL
-    ),
-    "Comparison": _object(
+    "Step": of("one step of a waterfall", step=TEXT, text=TEXT, code=TEXT, bits=REAL, total=REAL),
+    "Comparison": of(
         "the two records that fit best, by the model in use",
-        record=_TEXT,
-        with_record=_TEXT,
-        bits=_REAL,
-        mean=_REAL,
-        vetoes=_list(ref("Veto")),
-        rule=_MAYBE,
-        not_compared=_list(_TEXT),
-        waterfall=_list(ref("Step")),
+        record=TEXT,
+        with_record=TEXT,
+        bits=REAL,
+        mean=REAL,
+        vetoes=many(ref("Veto")),
+        rule=MAYBE,
+        not_compared=many(TEXT),
+        waterfall=many(ref("Step")),
     ),
-    "Link": _object(
-        record=_TEXT,
-        person=_TEXT,
-        **{"from": _TIME, "to": _MAYBE_TIME},
-        decided_by=_NUMBER,
-        ended_by=_MAYBE_NUMBER,
-        state=_TEXT,
-        bits=_MAYBE_REAL,
-        grade=_MAYBE,
-        model=_MAYBE,
+    "Link": of(
+        record=TEXT,
+        person=TEXT,
+        **{"from": TIME, "to": MAYBE_TIME},
+        decided_by=NUMBER,
+        ended_by=MAYBE_NUMBER,
+        state=TEXT,
+        bits=MAYBE_REAL,
+        grade=MAYBE,
+        model=MAYBE,
     ),
-    "Record": _object(
+    "Record": of(
         "one source's record",
-        id=_TEXT,
-        source=_TEXT,
-        version=_MAYBE,
-        updated_at=_MAYBE_TIME,
-        patient={**_ANY, "description": "demographic elements of the FHIR Patient"},
-        link=_maybe("Link"),
+        id=TEXT,
+        source=TEXT,
+        version=MAYBE,
+        updated_at=MAYBE_TIME,
+        patient={**ANY, "description": "demographic elements of the FHIR Patient"},
+        link=maybe("Link"),
     ),
     "RecordHistory": {
-        "allOf": [ref("Record"), _object(history=_list(ref("Link")))],
+        "allOf": [ref("Record"), of(history=many(ref("Link")))],
     },
-    "Person": _object("a person with its records", **_PERSON),
-    "ComparedPerson": {"allOf": [ref("Person"), _object(comparison=_maybe("Comparison"))]},
-    "Persons": _object(persons=_list(ref("Person"))),
-    "DecisionRow": _object("a decision", **_DECISION),
-    "DecisionPage": _object(decisions=_list(ref("DecisionRow")), next=_NEXT),
-    "Decision": _object(
+    "Person": of("a person with its records", **_PERSON),
+    "ComparedPerson": {"allOf": [ref("Person"), of(comparison=maybe("Comparison"))]},
+    "Persons": of(persons=many(ref("Person"))),
+    "DecisionRow": of("a decision", **_DECISION),
+    "DecisionPage": of(decisions=many(ref("DecisionRow")), next=NEXT),
+    "Decision": of(
         "a decision with what is sealed of it",
         **_DECISION,
-        words=_MAYBE,
+        words=MAYBE,
         explanation={"type": ["object", "null"]},
-        links=_list(ref("Link")),
+        links=many(ref("Link")),
     ),
-    "Task": _object(
+    "Task": of(
         "a task with both sides of its question",
         **_ROW,
-        candidates=_list(ref("Candidate")),
+        candidates=many(ref("Candidate")),
         held={"type": ["object", "null"], "description": "what an overlay holds back"},
         subject=ref("Person"),
-        others=_list(ref("ComparedPerson")),
-        asked=_maybe("Decision"),
-        choices=_list(_object(decision=_TEXT, effect=_TEXT)),
-        history=_list(_object(at=_TIME, action=_TEXT, actor=_TEXT, note=_MAYBE)),
+        others=many(ref("ComparedPerson")),
+        asked=maybe("Decision"),
+        choices=many(of(decision=TEXT, effect=TEXT)),
+        history=many(of(at=TIME, action=TEXT, actor=TEXT, note=MAYBE)),
     ),
-    "Done": _object("what a decision did", **_DONE),
+    "Done": of("what a decision did", **_DONE),
     "Preview": {
         "description": "what a decision would do; several rejections are listed item by item",
         "oneOf": [
-            _object(**_DONE, before=_map({}), after=_map({})),
+            of(**_DONE, before=mapped({}), after=mapped({})),
             ref("Batch"),
         ],
     },
-    "Batch": _object("what a batch did", **_BATCH),
-    "BatchPreview": _some("what a batch would do", _BATCH, ("items", "done", "refused")),
-    "BatchRun": _object(
+    "Batch": of("what a batch did", **_BATCH),
+    "BatchPreview": some("what a batch would do", _BATCH, ("items", "done", "refused")),
+    "BatchRun": of(
         "how far a batch is",
-        id=_TEXT,
+        id=TEXT,
         state={"enum": ["running", "done", "failed"]},
-        total=_WHOLE,
-        done=_WHOLE,
-        refused=_WHOLE,
-        error=_MAYBE,
+        total=WHOLE,
+        done=WHOLE,
+        refused=WHOLE,
+        error=MAYBE,
         result={"type": ["object", "null"]},
     ),
-    "DisclosurePage": _object(
-        disclosures=_list(
-            _object(
-                id=_TEXT,
-                at=_TIME,
-                action=_TEXT,
-                what=_TEXT,
-                outcome=_TEXT,
-                organization=_MAYBE,
-                user=_MAYBE,
-                purpose=_MAYBE,
-                resource=_MAYBE,
+    "DisclosurePage": of(
+        disclosures=many(
+            of(
+                id=TEXT,
+                at=TIME,
+                action=TEXT,
+                what=TEXT,
+                outcome=TEXT,
+                organization=MAYBE,
+                user=MAYBE,
+                purpose=MAYBE,
+                resource=MAYBE,
             )
         ),
-        next=_NEXT,
+        next=NEXT,
     ),
-    "Uncorrected": _object(decisions=_list(_object(decision=_NUMBER, waiting=_WHOLE))),
-    "Unreviewed": _object(decisions=_list(_NUMBER), next=_NEXT),
-    "Corrected": _object(told={**_WHOLE, "description": "how many were still waiting"}),
-    "Corrections": _object(
-        corrections=_list(
-            _object(
+    "Uncorrected": of(decisions=many(of(decision=NUMBER, waiting=WHOLE))),
+    "Unreviewed": of(decisions=many(NUMBER), next=NEXT),
+    "Corrected": of(told={**WHOLE, "description": "how many were still waiting"}),
+    "Corrections": of(
+        corrections=many(
+            of(
                 "a disclosure that showed two humans as one",
-                id=_NUMBER,
-                event=_TEXT,
-                at=_TIME,
-                person=_TEXT,
-                organization=_MAYBE,
-                user=_MAYBE,
-                purpose=_MAYBE,
-                request=_MAYBE,
-                interaction=_TEXT,
-                is_known=_FLAG,
-                showed_moved=_map(_WHOLE),
-                showed_stayed=_map(_WHOLE),
-                resources=_list(_TEXT),
-                told_at=_MAYBE_TIME,
-                told_by=_MAYBE,
+                id=NUMBER,
+                event=TEXT,
+                at=TIME,
+                person=TEXT,
+                organization=MAYBE,
+                user=MAYBE,
+                purpose=MAYBE,
+                request=MAYBE,
+                interaction=TEXT,
+                is_known=FLAG,
+                showed_moved=mapped(WHOLE),
+                showed_stayed=mapped(WHOLE),
+                resources=many(TEXT),
+                told_at=MAYBE_TIME,
+                told_by=MAYBE,
             )
         )
     ),
-    "Metrics": _object(
-        at=_TIME,
-        duplicates=_object(
-            rate=_REAL,
-            definition=_TEXT,
-            records=_WHOLE,
-            persons=_WHOLE,
-            pairs=_WHOLE,
-            records_in_pairs=_WHOLE,
-            persons_in_pairs=_WHOLE,
+    "Metrics": of(
+        at=TIME,
+        duplicates=of(
+            rate=REAL,
+            definition=TEXT,
+            records=WHOLE,
+            persons=WHOLE,
+            pairs=WHOLE,
+            records_in_pairs=WHOLE,
+            persons_in_pairs=WHOLE,
         ),
-        queue=_object(
-            open=_WHOLE,
-            claimed=_WHOLE,
-            overdue=_WHOLE,
-            deferred=_WHOLE,
-            age_seconds=_map(_object(open=_WHOLE, p50=_REAL, p90=_REAL, oldest=_REAL)),
+        queue=of(
+            open=WHOLE,
+            claimed=WHOLE,
+            overdue=WHOLE,
+            deferred=WHOLE,
+            age_seconds=mapped(of(open=WHOLE, p50=REAL, p90=REAL, oldest=REAL)),
         ),
-        windows=_list(
-            _object(
-                days=_WHOLE,
-                new_records=_object(**_RATES, by_source=_map(_object(**_RATES))),
-                decisions=_map(_WHOLE),
-                answered_tasks=_WHOLE,
-                answer_seconds=_object(p50=_REAL, p90=_REAL),
-                undo_rate=_REAL,
+        windows=many(
+            of(
+                days=WHOLE,
+                new_records=of(**_RATES, by_source=mapped(of(**_RATES))),
+                decisions=mapped(WHOLE),
+                answered_tasks=WHOLE,
+                answer_seconds=of(p50=REAL, p90=REAL),
+                undo_rate=REAL,
             )
         ),
-        full_keys=_list(_object(kind=_TEXT, keys=_WHOLE, refused_records=_WHOLE)),
-        drift=_list(
-            _object(
+        full_keys=many(of(kind=TEXT, keys=WHOLE, refused_records=WHOLE)),
+        drift=many(
+            of(
                 "levels of the newest automatic links beside the model's m",
-                comparison=_TEXT,
-                links=_WHOLE,
-                index={**_REAL, "description": "population stability index"},
-                levels=_list(_object(level=_TEXT, seen=_REAL, expected=_REAL)),
+                comparison=TEXT,
+                links=WHOLE,
+                index={**REAL, "description": "population stability index"},
+                levels=many(of(level=TEXT, seen=REAL, expected=REAL)),
             )
         ),
     ),
-    "Model": _object(
-        version=_TEXT,
-        content_hash=_TEXT,
-        active_from=_TIME,
-        trained_on=_MAYBE,
-        metrics=_MAYBE,
+    "Model": of(
+        version=TEXT,
+        content_hash=TEXT,
+        active_from=TIME,
+        trained_on=MAYBE,
+        metrics=MAYBE,
     ),
+    **privacy.SCHEMAS,
 }

@@ -43,8 +43,8 @@ class Standing(Protocol):
         """The caller with its rights of now; None once its token was revoked or is over."""
         ...
 
-    async def holds(self, token_id: str, /) -> bool:
-        """Whether an access token is good now."""
+    async def bearer(self, token_id: str, /) -> Caller | None:
+        """Who brings an access token that is good now, as it says; None for any other."""
         ...
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hie.kernel.context import Caller
+from hie.proxies.model import is_proxy
 
 
 class Status(StrEnum):
@@ -143,8 +144,17 @@ class Event:
     state: EventState = EventState.WAITING
 
 
+def hears(one: Subscription, listener: Caller) -> bool:
+    """Whether its websocket may tell somebody of its owner's what is decided for who asked."""
+    asked, is_socket = one.caller, one.terms.channel.type is ChannelType.WEBSOCKET
+    is_alike = (asked.user, asked.purpose) == (listener.user, listener.purpose)
+    return is_socket and is_alike and asked.roles <= listener.roles
+
+
 def owner_of(caller: Caller) -> str:
     """Whose a caller's subscriptions are; "" for who may have none."""
+    if is_proxy(caller):
+        return caller.user or ""  # the patient's own tell what is kept from a proxy
     if caller.patient:
         return f"Patient/{caller.patient}"
     return f"Organization/{caller.organization}" if caller.organization else ""

@@ -12,6 +12,8 @@ from hie.db import Database
 from hie.kernel.context import Caller, Scope
 from hie.kernel.ids import OrganizationId, PersonId
 from hie.keystore import KeyKind, KeyStore
+from hie.proxies.model import USER_PREFIX
+from hie.proxies.repository import standing_in
 from hie.subscriptions.model import (
     Channel,
     ChannelType,
@@ -22,10 +24,12 @@ from hie.subscriptions.model import (
     Subscription,
     Terms,
 )
-from hie.subscriptions.tables import subscription, subscription_event
+from hie.subscriptions.tables import subscription, subscription_binding, subscription_event
 
 _S, _E = subscription.c, subscription_event.c
 _LIVE: Final = (Status.REQUESTED.value, Status.ACTIVE.value, Status.ERROR.value)
+# Built once: every write runs it.
+_LIVE_TOPICS: Final = select(_S.topic).where(_S.status.in_(_LIVE), _S.deleted.is_(False)).distinct()
 _OPEN: Final = (EventState.WAITING.value, EventState.TOLD.value)
 
 
@@ -54,6 +58,7 @@ class SubscriptionBook:
             "token_id": caller.token_id,
             "organization": caller.organization,
             "user_name": caller.user,
+            "roles": " ".join(sorted(caller.roles)) or None,
             "patient": caller.patient,
             "purpose": caller.purpose,
             "scopes": " ".join(f"{s.level}/{s.resource}.{s.actions}" for s in caller.scopes),
@@ -95,10 +100,7 @@ class SubscriptionBook:
 
     async def live_topics(self, conn: AsyncConnection) -> set[str]:
         """The topics somebody has a subscription to that is not off."""
-        rows = await conn.execute(
-            select(_S.topic).where(_S.status.in_(_LIVE), _S.deleted.is_(False)).distinct()
-        )
-        return set(rows.scalars())
+        return set((await conn.execute(_LIVE_TOPICS)).scalars())
 
     async def set_status(
         self, conn: AsyncConnection, one: Subscription, status: Status, *, now_us: int, error: str
@@ -325,6 +327,20 @@ class SubscriptionBook:
         return [_event(row) for row in await conn.execute(query)]
 
 
+async def forget_patient(conn: AsyncConnection, person: str) -> None:
+    """Take out the subscriptions of a patient, of whoever stood in, and in whose place they stood.
+
+    Their terms, events and tokens; while it is still known for whom the person stands in.
+    """
+    users = [f"{USER_PREFIX}{one}" for one in await standing_in(conn, person)]
+    theirs = or_(_S.patient == person, _S.owner.in_(users))
+    found = (await conn.execute(select(_S.id, _S.owner).where(theirs))).all()
+    ids, owners = [row.id for row in found], {row.owner for row in found}
+    await conn.execute(delete(subscription_event).where(_E.subscription_id.in_(ids)))
+    await conn.execute(delete(subscription_binding).where(subscription_binding.c.owner.in_(owners)))
+    await conn.execute(delete(subscription).where(_S.id.in_(ids)))
+
+
 def _event(row: Row[Any]) -> Event:
     return Event(
         pk=row.pk,
@@ -344,6 +360,7 @@ def _caller(row: Row[Any]) -> Caller:
         token_id=row.token_id,
         organization=OrganizationId(row.organization) if row.organization else None,
         user=row.user_name,
+        roles=frozenset((row.roles or "").split()),
         patient=PersonId(row.patient) if row.patient else None,
         purpose=row.purpose,
         scopes=tuple(_scopes(row.scopes.split())),

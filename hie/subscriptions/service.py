@@ -28,6 +28,7 @@ from hie.subscriptions.model import (
     Status,
     Subscription,
     Terms,
+    hears,
     owner_of,
 )
 from hie.subscriptions.narrow import MOST_NUMBERS, numbers_of
@@ -222,7 +223,7 @@ class Subscriptions:
         owner = self._owner(ctx)
         async with self._db.transaction() as conn:
             found = await self._book.of_owner(conn, owner)
-            sockets = [o.id for o in found if o.terms.channel.type is ChannelType.WEBSOCKET]
+            sockets = [o.id for o in found if hears(o, ctx.caller)]
             wanted = [name for name in sockets if not names or name in names]
             if {*names} - {*wanted} or not wanted:
                 raise HieError(Category.NOT_FOUND, NOT_FOUND)

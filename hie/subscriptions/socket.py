@@ -20,7 +20,7 @@ from hie.kernel.clock import SECOND_US, Clock
 from hie.kernel.errors import HieError
 from hie.subscriptions.bindings import Binding, Bindings
 from hie.subscriptions.desk import Desk
-from hie.subscriptions.model import ChannelType, Kind, Status, Subscription
+from hie.subscriptions.model import Kind, Status, Subscription, hears
 
 _MOST_SOCKETS: Final = 500
 _MOST_BOUND: Final = 50
@@ -83,6 +83,9 @@ class Sockets:
         if len(self._open) >= _MOST_SOCKETS:
             return web.Response(status=503, text="too many websockets are open\n")
         socket = web.WebSocketResponse(heartbeat=_PING_SECONDS, max_msg_size=_MESSAGE_BYTES)
+        if not socket.can_prepare(request):
+            asked = {"Upgrade": "websocket", "Connection": "Upgrade"}
+            return web.Response(status=426, headers=asked, text="expected a websocket\n")
         await socket.prepare(request)
         session = _Session(socket=socket, since_us=self._clock.now_us())
         self._open.add(session)
@@ -112,7 +115,7 @@ class Sockets:
             return
         async with self._db.reading() as conn:
             binding = await self._bindings.find(conn, token, self._clock.now_us())
-        if binding is None or not await self._desk.standing.holds(binding.token_id):
+        if binding is None or await self._desk.standing.bearer(binding.token_id) is None:
             await _told(session, {"error": _REFUSED})
             return
         async with session.turn:
@@ -142,8 +145,9 @@ class Sockets:
         is_bound = one is not None and one.owner == binding.owner
         if one is None or not is_bound or one.status is Status.OFF:
             return None
-        is_socket = one.terms.channel.type is ChannelType.WEBSOCKET
-        return one if is_socket and await self._desk.standing.holds(binding.token_id) else None
+        listener = await self._desk.standing.bearer(binding.token_id)
+        # Who asks for it may be another by now: somebody else of the owner's may change its terms.
+        return one if listener is not None and hears(one, listener) else None
 
     async def _push(self, session: _Session) -> None:
         """Send what happens until the socket closes, or nothing is bound to it any more."""

@@ -37,6 +37,7 @@ subscription = Table(
     Column("token_id", String(20), nullable=False),
     Column("organization", String(64)),
     Column("user_name", String(200)),
+    Column("roles", String(700)),
     Column("patient", String(32)),
     Column("purpose", String(20), nullable=False),
     Column("scopes", Text, nullable=False),

@@ -16,6 +16,7 @@ class TaskKind(StrEnum):
     CONSENT = "consent"  # a statement about sharing came by HL7 v2: a privacy officer's
     MOVED_RESULT = "moved-result"  # a result came again under another patient
     NOTICE = "notice"  # a receiver could not be told of changes of identity
+    EMERGENCY = "emergency"  # somebody broke the glass: a privacy officer's
     LINK = "link"  # a source asks to link or unlink persons: a steward's
 
 
@@ -38,6 +39,7 @@ class Outcome(StrEnum):
 #: 1 is the most urgent.
 PRIORITIES: Final = {
     TaskKind.CONSENT: 1,
+    TaskKind.EMERGENCY: 1,
     TaskKind.LATE_SOURCE: 2,
     TaskKind.MOVED_RESULT: 2,
     TaskKind.NOTICE: 2,

@@ -378,13 +378,8 @@ class Tasks:
         self, conn: AsyncConnection, key_id: int, sealed: bytes, table: str, column: str, row: int
     ) -> bytes:
         """What is sealed; nothing where the record it belonged to is erased."""
-        try:
-            key = await self._keys.by_id(conn, key_id)
-        except HieError as error:
-            if error.category is not Category.GONE:
-                raise
-            return b""
-        return key.open(sealed, table=table, column=column, row=str(row))
+        key = (await self._keys.kept(conn, [key_id])).get(key_id)
+        return key.open(sealed, table=table, column=column, row=str(row)) if key else b""
 
 
 def _stands(head: repository.Head | None, one: Occurrence) -> bool:

@@ -43,6 +43,19 @@ async def test_migrating_twice_changes_nothing(empty: Database):
     assert await empty.run_sync(differences) == []
 
 
+async def test_rules_about_whoever_asks_go_on_speaking_after_an_upgrade(empty: Database):
+    """0026: no grantee was null, and is "" since; a denial that was lost there would open."""
+    await migrations.upgrade(empty, "0025")
+    columns = "pk, person_id, consent_id, consent_version, path, effect, grantee"
+    rules = "(1, 'p', 'c', 1, '/', 'deny', NULL), (2, 'p', 'c', 1, '/1/', 'permit', 'o')"
+    async with empty.transaction() as conn:
+        await conn.execute(text(f"INSERT INTO consent_rule ({columns}) VALUES {rules}"))
+    await migrations.upgrade(empty)
+    async with empty.reading() as conn:
+        found = await conn.execute(text("SELECT effect, grantee FROM consent_rule ORDER BY pk"))
+        assert [tuple(row) for row in found] == [("deny", ""), ("permit", "o")]
+
+
 def test_migrations_are_numbered_in_the_order_they_follow_each_other():
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))

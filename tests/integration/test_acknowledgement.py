@@ -15,9 +15,10 @@ from adapters.message import Message, State
 from adapters.outbox import Delivery
 from hie.flow.ingest import Prepared
 from tests.support.certificates import Authority
-from tests.support.hub_process import HubProcess, exchange, free_port
+from tests.support.hub_process import HubProcess, exchange
 from tests.support.launcher import ROOT
 from tests.support.mllp_listener import MllpListener
+from tests.support.ports import free_port
 from tests.support.running_hub import RunningHub, running_hub
 
 SOURCE = """
@@ -114,7 +115,7 @@ async def test_a_parked_message_is_told_once_as_an_error(tmp_path: Path):
             await hub.send(message(1, application="AL"))
             await listener.until(1)
             ingest.prepare = prepare  # type: ignore[method-assign]  # put right
-            async with asyncio.timeout(5):  # what was delivered long ago has no row any more
+            async with asyncio.timeout(60):  # what was delivered long ago has no row any more
                 while not await hub.hub.journal.outbox.forget(1 << 60):  # noqa: ASYNC110 - rows come by the clock
                     await asyncio.sleep(0.05)
             async with hub.hub.db.transaction() as conn:
@@ -191,7 +192,7 @@ async def test_a_listener_that_refuses_is_heard(
         async with running_hub(tmp_path / "hub", HIE_CONFIG=config) as hub:
             await hub.send(message(1))
             await listener.until(1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while await state_of(hub, state) != [reason]:  # noqa: ASYNC110 - settled by the hub
                     await asyncio.sleep(0.02)
 
@@ -203,14 +204,14 @@ async def test_what_is_given_up_can_be_tried_again(tmp_path: Path):
         config = config_with(tmp_path, to)
         async with running_hub(tmp_path / "hub", HIE_CONFIG=config) as hub:
             await hub.send(message(1))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not await state_of(hub, Delivery.GIVEN_UP):  # noqa: ASYNC110 - settled by the hub
                     await asyncio.sleep(0.02)
             listener.answer = lambda _message: "AA"
             (row,) = await hub.hub.journal.outbox.listed(10)
             assert await hub.hub.journal.outbox.again([row.message_id]) == 1
             await listener.until(2)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while await hub.hub.journal.outbox.listed(10):  # noqa: ASYNC110 - settled by the hub
                     await asyncio.sleep(0.02)
             assert await hub.hub.journal.outbox.forget(hub.hub.clock.now_us() + 1) == 1
@@ -222,7 +223,7 @@ async def test_an_address_that_is_too_old_is_given_up(tmp_path: Path):
     async with running_hub(tmp_path / "hub", HIE_CONFIG=config) as hub:
         hub.hub.wires.acknowledger._first_seconds = 0.1
         await hub.send(message(1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await state_of(hub, Delivery.GIVEN_UP):  # noqa: ASYNC110 - settled by the hub
                 await asyncio.sleep(0.02)
         (told_reason,) = await state_of(hub, Delivery.GIVEN_UP)
@@ -305,7 +306,7 @@ async def test_a_backlog_stops_all_reading_until_it_is_worked_off(tmp_path: Path
         answered = 0
         for number in range(40):
             writer.write(frame(message(number, "", "")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gate.is_open:  # noqa: ASYNC110 - the gate has no event
                 await asyncio.sleep(0.01)
         async with hub._session.post(

@@ -11,7 +11,7 @@ from adapters.hl7v2.frame import frame
 from adapters.hl7v2.tls import TlsSettings, client_context
 from tests.integration.test_acknowledgement import SOURCE, config_with, message
 from tests.support.certificates import Authority, Certificate
-from tests.support.hub_process import free_port
+from tests.support.ports import free_port
 from tests.support.running_hub import RunningHub, running_hub
 
 

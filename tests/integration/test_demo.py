@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hie.app import Hub
 from hie.demo.handle import DemoHandle
 from hie.demo.run import prepare_tls, run_demo
 from hie.settings import Settings, Tls, load_settings
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -33,14 +33,6 @@ SMALL = {
 }
 
 
-def _free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     config = shutil.copytree(ROOT / "config", tmp_path / "config")
@@ -51,7 +43,7 @@ def settings(tmp_path) -> Settings:
         assert changed == 1, name
     plan.write_text(text, encoding="utf-8")
     home = tmp_path / "home"
-    http, mllp, mllps = _free_ports(3)
+    http, mllp, mllps = free_port(), free_port(), free_port()
     loaded = load_settings(
         {
             "HIE_CONFIG": str(config),

@@ -265,10 +265,11 @@ async def test_a_revoked_token_ends_its_export_and_every_other_has_none_of_it(
     file = manifest["output"][0]["url"]
     absent = f"{world.base}$export/{'0' * 32}"
     await world.token("FOR_PAY", organization=world.own, purpose="HPAYMT")
+    await world.token("NURSE", organization=world.own, roles=("106292003",))
     await world.token(
         "PATIENT", patient=await world.person_of("ALPHA", record), scope="patient/*.rs"
     )
-    for who in ("BETA", "FOR_PAY", "PATIENT"):
+    for who in ("BETA", "FOR_PAY", "NURSE", "PATIENT"):
         for method, place in (("GET", ""), ("DELETE", ""), ("GET", "/Patient-1.ndjson")):
             found = await world.ask(who, method, address + place)
             assert found == await world.ask(who, method, absent + place)
@@ -428,13 +429,16 @@ async def test_a_file_is_compressed_on_wish_and_its_head_discloses_nothing(share
     record = await world.post("ALPHA", somebody())
     person = await world.person_of("ALPHA", record)
     manifest = await complete(
-        world, "ALPHA", await begin(world, "ALPHA", "Patient/$export?_type=Patient")
+        world,
+        "ALPHA",
+        await begin(world, "ALPHA", "Patient/$export?_type=Patient", Accept=NDJSON),
     )
     url = manifest["output"][0]["url"]
     headers = {"Authorization": f"Bearer {world.tokens['ALPHA']}"}
-    async with world.http.head(url, headers=headers) as head:
-        assert head.status == 200
-        assert head.headers["Content-Type"] == NDJSON
+    for accept in (NDJSON, "application/ndjson", "ndjson", "*/*", "application/json"):
+        async with world.http.head(url, headers={**headers, "Accept": accept}) as head:
+            assert head.status == 200, accept
+            assert head.headers["Content-Type"] == NDJSON
     assert not await events(world, person)
     async with world.http.get(
         url, headers={**headers, "Accept-Encoding": "gzip"}, auto_decompress=False

@@ -13,7 +13,7 @@ from hie.app import Hub
 from hie.kernel.ids import SourceId
 from hie.settings import load_settings
 from hie.tasks.model import Outcome, StaffTask, TaskFilter, TaskKind, TaskState
-from tests.support.hub_process import free_port
+from tests.support.ports import free_port
 from tests.support.tree import ROOT
 
 PACE = '\n[expected]\ninterval = "15m"\nquiet_hours = ["22:00-06:00"]\n'

@@ -58,6 +58,16 @@ async def audited(hub: RunningHub) -> list[Any]:
     return [json.loads(line) async for line in hub.hub.audit.export()]
 
 
+def weight(patient: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "valueQuantity": {"value": 70, "unit": "kg"},
+    }
+
+
 def seen_by(events: list[Any], user: str, person: str) -> list[str]:
     """What a user did to a person, by code of the interaction."""
     return [
@@ -99,6 +109,9 @@ async def test_a_task_lives_from_two_messages_to_a_decision_and_back(each: Runni
         redirected = (await kim.get(f"/mpi/persons/{subject['id']}"))["redirects_to"]
         assert redirected == other["id"]
         assert (await kim.get("/mpi/tasks"))["tasks"] == []
+        # Whoever was given the id that led to the merged person still writes with it.
+        status, weighed = await hub.ask(token, "Observation", weight(subject["id"]))
+        assert (status, weighed["subject"]["reference"]) == (201, f"Patient/{other['id']}")
 
         told = await kim.get(f"/mpi/decisions/{done.json['decision']}")
         assert (told["actor"], told["words"]) == ("steward:kim", "the passport was shown")
@@ -238,6 +251,8 @@ async def test_a_bad_request_is_told_every_fault_and_no_value(hub: RunningHub):
         assert (await kim.ask("/mpi/tasks?person=a%00b")).status == 400
         assert (await kim.ask("/mpi/tasks/1")).status == 404
         assert (await kim.ask("/mpi/nothing")).status == 404
+        unpacked = await kim.ask("/mpi/persons/search", {}, **{"Content-Encoding": "gzip"})
+        assert (unpacked.status, "Content-Encoding" in unpacked.json["detail"]) == (400, True)
         assert (await kim.ask("/mpi/tasks?cursor=AAAA")).status == 400
         assert (await kim.ask("/mpi/tasks", Accept="text/csv")).status == 406
         missing = await boss.do("/mpi/batches", {"decision": "link", "reason": " "})

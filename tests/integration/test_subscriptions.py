@@ -234,7 +234,7 @@ async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
 
 
 async def test_a_websocket_hears_of_what_happens_while_it_may(
-    world: World, beta: dict[str, Any]
+    world: World, beta: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     record = await sent(world, patient("A1", "alpha"))
     asked = subscription("observation-available", content="empty")
@@ -244,6 +244,11 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(
     bound = await world.get("BETA", f"Subscription/{name}/$get-ws-binding-token")
     found = {p["name"]: next(v for k, v in p.items() if k != "name") for p in bound["parameter"]}
     assert found["subscription"] == name
+    # What is decided for who asked for it is told to nobody else of the organisation.
+    for terms in ({"user": "Practitioner/d9"}, {"purpose": "HPAYMT"}):
+        await world.token("ELSE", organization=plan(request), **terms)
+        path = f"Subscription/{name}/$get-ws-binding-token"
+        assert await world.status("ELSE", path) == 404, terms
     before = await disclosures(world)
     async with world.http.ws_connect(found["websocket-url"]) as socket:
         await socket.send_str("bind-with-token nonsense")
@@ -261,7 +266,17 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(
         await world.post("ALPHA", observation(other, category=lab))
         second = json.loads((await socket.receive(10)).data)
         assert said(second)["events"] == [2]
-        caller = await world.hub.tokens.check(world.tokens["BETA"])
+        # A colleague makes it theirs: from then on it tells what is decided for them.
+        await world.token("ELSE", organization=plan(request), roles=("106292003",))
+        await world.put("ELSE", f"Subscription/{name}", {**asked, "status": "requested"})
+        closed = await socket.receive(10)
+        assert closed.data == 1008
+    bound = await world.get("ELSE", f"Subscription/{name}/$get-ws-binding-token")
+    found = {p["name"]: next(v for k, v in p.items() if k != "name") for p in bound["parameter"]}
+    async with world.http.ws_connect(found["websocket-url"]) as socket:
+        await socket.send_str(f"bind-with-token {found['token']}")
+        assert said(json.loads((await socket.receive(10)).data))["type"] == "handshake"
+        caller = await world.hub.tokens.check(world.tokens["ELSE"])
         async with world.hub.db.transaction() as conn:
             await world.hub.tokens.revoke(conn, caller.token_id)
         closed = await socket.receive(10)

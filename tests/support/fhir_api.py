@@ -130,12 +130,26 @@ class Refused:
     """Remembers the refusals it is told of."""
 
     told: list[tuple[Caller | None, str, int]] = field(default_factory=list)
+    ended: list[tuple[str, int]] = field(default_factory=list)
 
     async def refused(
         self, *, request_id: str, caller: Caller | None, interaction: str, status: int
     ) -> None:
         assert request_id
         self.told.append((caller, interaction, status))
+
+    async def settled(
+        self,
+        *,
+        request_id: str,
+        caller: Caller | None,
+        interaction: str,
+        type_name: str,
+        resource_id: str,
+        status: int,
+    ) -> None:
+        assert request_id
+        self.ended.append((interaction, status))
 
 
 @dataclass
@@ -186,8 +200,8 @@ class Hub:
 
 
 @asynccontextmanager
-async def running_api(origins: frozenset[str] = frozenset()) -> AsyncIterator[Hub]:
-    """A running API, its door empty."""
+async def running_api(origins: frozenset[str] = frozenset(), **offers: Any) -> AsyncIterator[Hub]:
+    """A running API, its door empty; `offers` as `fhir_server.routes.setup` takes them."""
     door, writer, refused = FakeDoor(INDEX), FakeWriter(), Refused()
     app = web.Application()
     setup(
@@ -204,6 +218,7 @@ async def running_api(origins: frozenset[str] = frozenset()) -> AsyncIterator[Hu
         watcher=refused,
         vocabulary=VOCABULARY,
         judge=JUDGE,
+        **offers,
     )
     async with TestClient(TestServer(app), auto_decompress=False) as http:
         yield Hub(http, door, writer, refused)

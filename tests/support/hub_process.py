@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from adapters.hl7v2.frame import frame
 from tests.support.launcher import Launched, Launcher
+from tests.support.ports import free_port
 
 START_SECONDS = 60
 
@@ -23,13 +23,6 @@ START_SECONDS = 60
 def launcher() -> Launcher:
     """What starts the commands of these tests."""
     return Launcher()
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class HubProcess:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from adapters.hl7v2 import er7
 from adapters.hl7v2.er7 import Message
 from adapters.hl7v2.frame import frame
-from tests.support.hub_process import free_port
+from tests.support.ports import free_port
 
 #: MSA-1 of the answer; or the bytes to send; or None: it hangs up without a word.
 Answer = Callable[[Message], str | bytes | None]

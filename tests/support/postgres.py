@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 20
@@ -62,7 +63,8 @@ def running_server(*, is_durable: bool = False) -> Iterator[Server]:
     """A server from first start to removal of its folder.
 
     Args:
-        is_durable: whether commits reach the disk (fsync); off for speed.
+        is_durable: whether commits reach the disk and the server looks after its tables, as one
+            in production does; off for speed.
     """
     binaries = find_binaries()
     owner = _owner()
@@ -113,17 +115,17 @@ def _group(owner: str | None) -> int | None:
 def _process(
     binaries: Path, folder: Path, owner: str | None, *, is_durable: bool
 ) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
         "unix_socket_directories": str(folder),
         "max_connections": "100",
-        "shared_buffers": "64MB",
+        "shared_buffers": "1GB" if is_durable else "64MB",
         "fsync": "on" if is_durable else "off",
         "synchronous_commit": "on" if is_durable else "off",
         "full_page_writes": "on" if is_durable else "off",
-        "autovacuum": "off",
+        "autovacuum": "on" if is_durable else "off",
         "timezone": "UTC",
     }
     log = folder / "server.log"
@@ -160,12 +162,6 @@ def _process(
 def _die_with_parent() -> None:
     """A test run that is killed leaves no server behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

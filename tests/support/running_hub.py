@@ -14,8 +14,8 @@ from adapters.hl7v2.frame import frame
 from hie.app import Hub
 from hie.kernel.fhir import FhirJson
 from hie.settings import load_settings
-from tests.support.hub_process import free_port
 from tests.support.made_once import config_of, with_tables
+from tests.support.ports import free_port
 
 
 class RunningHub:

@@ -14,7 +14,7 @@ from tests.us_core.elements import at, codes
 from tests.us_core.kit import Param
 
 #: What a hub may store by day alone, and refuse to be asked by the hour (docs/adr/0012).
-BY_DAY = frozenset({"birthdate", "death-date"})
+BY_DAY = frozenset({"birthdate"})
 DATES = frozenset({"date", "dateTime", "Period", "instant"})
 TOKENS = frozenset({"CodeableConcept", "Coding", "code", "Identifier"})
 PREFIX = re.compile(r"(gt|ge|lt|le)?(.+)")

@@ -8,6 +8,7 @@ from adapters.notify_policy import AdtNotices, NotifyPolicy, WebhookNotices
 from adapters.source_files import load_sources
 from adapters.wire_policy import Listener
 from hie.kernel.errors import HieError
+from hie.notify.ways import WebhookWay
 from tests.unit.adapters.test_sources import LEAST
 from tests.unit.adapters.test_wire_policy import source_with
 
@@ -57,6 +58,7 @@ secret_file = "{secret}"
         ('[notify.adt]\nto = "h:1"\nidentifiers = false', "`identifiers` must be true, unless"),
         ('[notify.adt]\nto = "h:1"\ncolour = "red"', "`colour` is not a known key"),
         ('[notify.webhook]\nurl = "http://far.example/x"', "`url` must be an https address"),
+        ('[notify.webhook]\nurl = "https://[::1/x"', "`url` must be an https address"),
         ('[notify.webhook]\nurl = "https://x/"\nsecret_file = "/no"', "`secret_file` must be a"),
     ],
 )
@@ -65,6 +67,16 @@ def test_a_fault_names_file_table_key_and_what_was_expected(tmp_path: Path, more
     with pytest.raises(HieError) as caught:
         load_sources(tmp_path, allow_adhoc=False)
     assert fault in caught.value.text
+
+
+async def test_nothing_is_signed_by_half_a_secret(tmp_path: Path):
+    secret = tmp_path / "secret"
+    way = WebhookWay(WebhookNotices(url="https://127.0.0.1:1/x", secret_file=secret))
+    with pytest.raises(HieError, match="cannot be read"):
+        await way.post("1", 0, b"{}")
+    secret.write_bytes(b"s" * 31)
+    with pytest.raises(HieError, match="32 bytes or more"):
+        await way.post("1", 0, b"{}")
 
 
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path):

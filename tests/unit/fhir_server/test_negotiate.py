@@ -3,6 +3,7 @@
 import pytest
 
 from fhir_server import negotiate
+from fhir_server.operations.export import NDJSON_TYPES
 from hie.kernel.errors import Category, HieError
 
 
@@ -42,6 +43,21 @@ def test_anything_else_is_not_acceptable(accept: str | None, format_param: str |
     with pytest.raises(HieError) as raised:
         negotiate.require_json_accepted(accept, format_param)
     assert raised.value.category is Category.NOT_ACCEPTABLE
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_param"),
+    [
+        ("application/fhir+ndjson", None),
+        ("application/ndjson;q=0.9", None),
+        (None, "application/fhir ndjson"),
+        ("text/html", "ndjson"),
+    ],
+)
+def test_what_an_address_gives_besides_is_taken_from_either(
+    accept: str | None, format_param: str | None
+):
+    negotiate.require_json_accepted(accept, format_param, NDJSON_TYPES)
 
 
 @pytest.mark.parametrize(

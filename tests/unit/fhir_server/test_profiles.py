@@ -267,7 +267,7 @@ def test_official_examples_meet_their_profiles_and_fail_without_what_these_requi
 
 def _required(root: Element, resource: dict[str, Any]) -> Iterator[str]:
     for child in root.children.values():
-        is_there = next(values(resource, child.name, ""), None) is not None
+        is_there = bool(values(resource, child.name, ""))
         if child.min and is_there:
             yield child.name.removesuffix("[x]")
 

@@ -41,6 +41,8 @@ async def hub() -> AsyncIterator[Hub]:
         ("GET", "/fhir/Encounter?identifier=urn:x|", "reader", {}, None, 400, "invalid"),
         ("GET", "/fhir/Patient?family:contains=x", "reader", {}, None, 400, "not-supported"),
         ("GET", "/fhir/Patient?_sort=family", "reader", {}, None, 400, "not-supported"),
+        ("GET", "/fhir/Observation/o1/_history?_count=0", "reader", {}, None, 400, "invalid"),
+        ("GET", "/fhir/Patient/p1/$everything?_count=0", "reader", {}, None, 400, "invalid"),
         ("GET", "/fhir/Observation/o1", None, {}, None, 401, "login"),
         ("GET", "/fhir/Observation/o1", "unknown", {}, None, 401, "login"),
         ("GET", "/fhir/Condition/c1", "narrow", {}, None, 403, "forbidden"),
@@ -61,6 +63,20 @@ async def hub() -> AsyncIterator[Hub]:
         ("PATCH", "/fhir/Observation/o1", "source", {}, b"[]", 415, "not-supported"),
         ("POST", "/fhir/Observation/o1", "source", {}, b"{}", 405, "not-supported"),
         ("POST", "/fhir/AuditEvent", "source", {}, b"{}", 405, "not-supported"),
+        ("POST", "/fhir/Parameters", "source", {}, b"{}", 404, "not-supported"),
+        ("GET", "/fhir/.well-known/smart-configuration", None, {}, None, 404, "not-found"),
+        ("GET", "/fhir/Patient/$match", "reader", {}, None, 405, "not-supported"),
+        ("DELETE", "/fhir/ValueSet/$expand", "source", {}, None, 405, "not-supported"),
+        ("PUT", "/fhir/$export", "source", {}, b"{}", 405, "not-supported"),
+        ("PUT", "/fhir/$nothing", "source", {}, b"{}", 404, "not-supported"),
+        *(
+            # Taken as it is sent: what is missing is the preference.
+            ("GET", "/fhir/$export", "reader", {"Accept": accept}, None, 400, "required")
+            for accept in ("application/fhir+ndjson", "application/ndjson", "application/json")
+        ),
+        ("GET", "/fhir/$export", "reader", {"Accept": "text/csv"}, None, 406, "not-supported"),
+        ("GET", "/fhir/Parameters/p1", "reader", {}, None, 404, "not-supported"),
+        ("GET", "/fhir/Parameters?_id=p1", "reader", {}, None, 404, "not-supported"),
         (
             "GET",
             "/fhir/Observation",
@@ -151,6 +167,7 @@ async def test_a_refusal_has_its_status_and_an_outcome(  # noqa: PLR0917 - a row
     assert reply.status == status
     assert reply.json["issue"][0]["code"] == code
     assert reply.texts
+    assert ("Allow" in reply.headers) == (status == 405)
     assert reply.headers["X-Request-Id"]
     assert hub.writer.taken == []
 
@@ -183,15 +200,17 @@ async def test_an_unforeseen_error_tells_only_the_request_id(
     with caplog.at_level(logging.ERROR):
         reply = await hub.get("/fhir/Patient/p1", **{"X-Request-Id": "r-17"})
     assert reply.status == 500
-    assert reply.json["issue"][0]["diagnostics"] == "r-17"
+    told = reply.headers["X-Request-Id"]
+    assert told.startswith("r-17~")
+    assert reply.json["issue"][0]["diagnostics"] == told
     assert CANARY not in reply.texts
     assert CANARY not in caplog.text
-    assert [record.__dict__["request_id"] for record in caplog.records] == ["r-17"]
+    assert [record.__dict__["request_id"] for record in caplog.records] == [told]
 
 
-async def test_a_request_keeps_its_id_and_gets_one_where_it_has_none(hub: Hub):
+async def test_a_request_has_an_id_that_begins_with_its_own(hub: Hub):
     kept = await hub.get("/fhir/metadata", **{"X-Request-Id": "abc-1.2_3"})
-    assert kept.headers["X-Request-Id"] == "abc-1.2_3"
+    assert kept.headers["X-Request-Id"].startswith("abc-1.2_3~")
     made = await hub.get("/fhir/metadata", **{"X-Request-Id": "a b<script>"})
     assert len(made.headers["X-Request-Id"]) == 32
 

@@ -66,6 +66,13 @@ async def test_versions_are_read_and_listed(hub: Hub):
     assert next_url(rest.json) is None
 
 
+@pytest.mark.parametrize("kind", ["Observation", "ValueSet", "CodeSystem", "Binary"])
+async def test_a_type_has_a_history_also_where_it_is_read_by_its_own_rules(hub: Hub, kind: str):
+    hub.door.put({"resourceType": kind, "id": "v1", "status": "active"})
+    reply = await hub.get(f"/fhir/{kind}/_history")
+    assert (reply.status, reply.json["type"]) == (200, "history")
+
+
 async def test_a_deleted_resource_is_gone_and_its_history_says_so(hub: Hub):
     fill(hub.door, 1)
     hub.door.delete("Observation", "o000")

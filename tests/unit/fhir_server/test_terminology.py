@@ -19,6 +19,7 @@ RACE = "urn:oid:2.16.840.1.113883.6.238"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 SNOMED = "http://snomed.info/sct"
 LOCAL = "https://hub.test/CodeSystem/animals"
+IS_A = {"property": "concept", "op": "is-a", "value": "dog"}
 
 
 @pytest.fixture
@@ -97,6 +98,15 @@ def test_value_sets_that_take_each_other_in_end():
         for name, other in (("urn:a", "urn:b"), ("urn:b", "urn:a"))
     ]
     vocabulary = Vocabulary([], sets)
+    assert vocabulary.codes_of("urn:a") is None
+    assert vocabulary.is_member("urn:a", "urn:x", "y") is None
+
+
+def test_a_value_set_that_takes_itself_in_many_times_ends_at_once():
+    many = {"include": [{"valueSet": ["urn:a"]}] * 100, "exclude": [{"valueSet": ["urn:a"]}] * 100}
+    itself = read_value_set({"id": "a", "url": "urn:a", "compose": many})
+    vocabulary = Vocabulary([], [itself])
+    # Each time it was looked into anew, twelve deep: one request held the hub for ever.
     assert vocabulary.codes_of("urn:a") is None
     assert vocabulary.is_member("urn:a", "urn:x", "y") is None
 
@@ -188,11 +198,34 @@ async def test_a_value_set_sent_along_is_expanded(api):
     assert {"AMB", "IMP", "EMER"} <= {c["code"] for c in answer.json["expansion"]["contains"]}
 
 
+async def test_a_value_set_that_a_source_stored_is_asked_by_its_id(api):
+    genders = "http://hl7.org/fhir/administrative-gender"
+    include = [{"system": genders, "concept": [{"code": "male"}, {"code": "female"}]}]
+    kept = {"resourceType": "ValueSet", "id": "own", "url": "urn:own", "status": "active"}
+    api.door.put(kept | {"compose": {"include": include}})
+    told = (await api.get("/fhir/ValueSet/own/$expand")).json
+    assert [each["code"] for each in told["expansion"]["contains"]] == ["male", "female"]
+    assert (told["id"], told["url"]) == ("own", "urn:own")
+    path = f"/fhir/ValueSet/own/$validate-code?system={genders}&code="
+    for code, is_in in (("male", True), ("other", False)):
+        (result, *_) = (await api.get(path + code)).json["parameter"]
+        assert result == {"name": "result", "valueBoolean": is_in}
+    api.door.put(kept | {"id": "empty"})
+    assert (await api.get("/fhir/ValueSet/empty/$expand")).status == 422
+    assert (await api.get("/fhir/ValueSet/none/$expand")).status == 404
+    api.door.hidden.add("own")
+    assert (await api.get("/fhir/ValueSet/own/$expand")).status == 404
+
+
 async def test_a_value_set_sent_along_has_bounded_parts(api):
     parts = [{"valueSet": [R4 + "languages"]}] * 101
     sent = {"resourceType": "ValueSet", "status": "active", "compose": {"include": parts}}
     answer = await post(api, "ValueSet/$expand", valueSet=("resource", sent))
     assert answer.status == 413
+    for part in ({"valueSet": [R4 + "languages"] * 101}, {"filter": [IS_A] * 101, "system": LOCAL}):
+        sent["compose"] = {"include": [part]}
+        answer = await post(api, "ValueSet/$expand", valueSet=("resource", sent))
+        assert answer.status == 413
     sent["compose"] = {"include": "nonsense"}
     assert (await post(api, "ValueSet/$expand", valueSet=("resource", sent))).status == 400
 

@@ -54,7 +54,7 @@ def logs():
         yield captured
 
 
-async def running(jobs, until, *, seconds=2.0):
+async def running(jobs, until, *, seconds=60.0):
     """Run a schedule until something holds."""
     jobs.start()
     try:

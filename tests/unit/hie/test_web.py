@@ -1,6 +1,7 @@
 """What every HTTP surface shares; nothing of a request's path or query is written anywhere."""
 
 import asyncio
+import re
 import ssl
 
 import pytest
@@ -9,7 +10,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from structlog.testing import capture_logs
 
-from hie.web import MOST_SERIES, REQUEST_ID, SECONDS, Metrics, add_headers, route_of, setup
+from hie.web import (
+    MOST_SERIES,
+    REQUEST_ID,
+    SECONDS,
+    Metrics,
+    add_headers,
+    route_of,
+    setup,
+)
 
 CANARY = "Zzcanary"
 
@@ -58,15 +67,22 @@ def logs():
         yield captured
 
 
-async def test_a_request_keeps_the_id_its_client_gave_it(client):
-    answer = await client.get("/plain/x", headers={"X-Request-Id": "abc-1.2_3"})
-    assert answer.headers["X-Request-Id"] == (await answer.json())["id"] == "abc-1.2_3"
+async def test_a_request_is_known_by_the_id_its_client_gave_it_and_by_no_others(client):
+    sent = {"X-Request-Id": "abc-1.2_3"}
+    answers = [await client.get("/plain/x", headers=sent) for _ in range(2)]
+    given = [answer.headers["X-Request-Id"] for answer in answers]
+    assert given == [(await answer.json())["id"] for answer in answers]
+    assert len(set(given)) == 2
+    for answer, found in zip(answers, given, strict=True):
+        assert re.fullmatch(r"abc-1\.2_3~[0-9a-f]{32}", found)
+        assert answer.headers["X-Correlation-Id"] == "abc-1.2_3"
 
 
-@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "a,b", '"a"'])
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "a,b", '"a"', "a~0123456789abcdef"])
 async def test_a_request_without_a_fit_id_is_given_one(client, sent):
     answer = await client.get("/plain/x", headers={"X-Request-Id": sent})
-    assert len(answer.headers["X-Request-Id"]) == 32
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+    assert "X-Correlation-Id" not in answer.headers
 
 
 async def test_an_id_that_a_surface_set_itself_stays(client, logs):
@@ -98,14 +114,16 @@ async def test_an_address_of_no_route_is_logged_without_it(client, logs):
 
 async def test_a_refusal_raised_is_answered_and_logged_as_such(client, logs):
     answer = await client.get("/plain/teapot", headers={"X-Request-Id": "r"})
-    assert (answer.status, answer.headers["X-Request-Id"]) == (409, "r")
+    assert (answer.status, answer.headers["X-Request-Id"][:2]) == (409, "r~")
     assert logs[0]["status"] == 409
 
 
 async def test_what_nobody_caught_is_a_500_that_says_only_the_request_id(client, logs):
     answer = await client.get("/plain/boom", headers={"X-Request-Id": "r"})
     assert answer.status == 500
-    assert await answer.json() == {"status": "failed", "request_id": "r"}
+    request_id = answer.headers["X-Request-Id"]
+    assert request_id.startswith("r~")
+    assert await answer.json() == {"status": "failed", "request_id": request_id}
     assert [line["event"] for line in logs] == ["request.failed", "request"]
 
 

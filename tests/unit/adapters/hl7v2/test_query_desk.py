@@ -130,6 +130,21 @@ def test_in_production_only_a_sender_that_proves_itself_is_answered():
     ), "a certificate that the source's file does not ask for proves nothing"
 
 
+@pytest.mark.parametrize(("version", "told"), [("2.5", "ERR-8"), ("2.4", "MSA-3")])
+def test_what_the_law_wants_told_stands_beside_the_answer_and_in_no_journal(version, told):
+    laws = ("Not to be passed on: 42 CFR 2.32.", "Nor by state|law & order.")
+    query = pix("ALPHA", "A1^^^ALPHA", header=f"P|{version}")
+    answered, answer, _ = asked(query, Found(identifiers=NUMBERS, notices=laws))
+    assert (answer.get("MSA-1"), answer.get("QAK-2")) == ("AA", "OK")
+    name, _, number = told.partition("-")
+    assert " ".join(one.value(int(number)) for one in answer.all(name)) == " ".join(laws)
+    assert answered.kept.notices == ()
+    if version == "2.5":
+        assert (answer.get("ERR-3"), answer.get("ERR-4")) == ("0", "I")
+    else:
+        assert answer.first("ERR") is None
+
+
 def test_a_source_is_answered_what_its_file_allows_and_nothing_that_would_wait_on_disk():
     assert asked(pix("BETA", "B1^^^BETA"), Found(identifiers=NUMBERS))[1].get("QAK-2") == "OK"
     _, answer, reads = asked(pdq("BETA", "@PID.5.1^QUILL"), Found(patients=(PERSON,)))

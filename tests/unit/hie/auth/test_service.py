@@ -6,11 +6,13 @@ from sqlalchemy import select
 from hie.audit.repository import AuditLog
 from hie.auth.model import Grant
 from hie.auth.service import AuthSettings, TokenService
+from hie.auth.standing import Standing
 from hie.auth.tables import access_token
 from hie.kernel.context import Scope
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import OrganizationId, PersonId, SourceId
 from hie.keystore import KeyStore
+from hie.proxies.model import is_proxy
 
 GHH, STATE = OrganizationId("ghh"), OrganizationId("state")
 
@@ -41,9 +43,17 @@ def log(database, keyring):
     return AuditLog(database, KeyStore(database, keyring))
 
 
+class NoStandIns:
+    """Nobody stands in another's place: `tests/integration/test_proxies.py` has those who do."""
+
+    async def held(self, _conn, caller, _now_us):
+        return None if is_proxy(caller) else caller
+
+
 @pytest.fixture
 def service(database, log, clock, organizations):
-    return TokenService(database, log, organizations, clock, AuthSettings(keep_seconds=60))
+    settings = AuthSettings(keep_seconds=60)
+    return TokenService(database, log, organizations, clock, NoStandIns(), settings)
 
 
 async def issue(service, **terms):
@@ -69,6 +79,28 @@ async def test_a_token_opens_what_was_granted_and_no_more(service):
     assert caller.sources == {SourceId("ghh-adt")}
     assert caller.scopes == (Scope("system", "*", "rs"),)
     assert (caller.patient, caller.is_steward, caller.token_id) == (None, False, issued.token_id)
+
+
+async def test_a_token_says_in_which_roles_its_user_acts(service):
+    issued = await issue(service, organization="urn:npi|1", roles=("nurse", "106292003", "nurse"))
+    assert (await service.check(issued.bearer)).roles == {"nurse", "106292003"}
+    for roles in (("a b",), ("x" * 65,), ("",), ("*",), tuple("abcdefghijk")):
+        with pytest.raises(HieError) as caught:
+            await issue(service, organization="urn:npi|1", roles=roles)
+        assert "roles are at most" in caught.value.text
+    with pytest.raises(HieError, match="acts for an organization"):
+        await issue(service, organization="", patient="p1", scopes="patient/*.rs", roles=("nurse",))
+
+
+async def test_a_role_ends_with_the_sign_in_that_knew_it(service, database, organizations, clock):
+    standing = Standing(database, organizations, clock, NoStandIns())
+    issued = await issue(service, roles=("nurse",), ttl_seconds=10)
+    caller = await service.check(issued.bearer)
+    for waits, roles in ((0, {"nurse"}), (11, set())):
+        clock.step(seconds=waits)
+        left = await standing.now(caller)
+        assert left is not None, "a system asks for itself also after its token's end"
+        assert left.roles == roles
 
 
 async def test_a_patients_token_has_no_organization_and_no_sources(service):

@@ -1,0 +1,1 @@
+"""What the privacy officer and the registration desk see and decide; a part of the staff API."""
