@@ -47,8 +47,8 @@ def search_parameters() -> str:
     parts.append(
         "Beside these: `_id`, `_lastUpdated` and the common parameters of every type. *Blind* "
         "values are stored as keyed hashes: they are found by equality, by the first 12 "
-        "characters (strings) or by year, month and day (dates). *Text* is kept as one keyed hash: "
-        "it is found by its first 24 characters, or whole.\n"
+        "characters (strings) or by year, month and day (dates; `death-date` to the second). "
+        "*Text* is kept as one keyed hash: it is found by its first 24 characters, or whole.\n"
     )
     lacking = [(f"`{name}`", reason) for name, reason in absent.items()]
     parts.append("Of the standard's parameters the hub lacks:\n")
