@@ -8,13 +8,14 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import time as TimeOfDay  # noqa: N812 - as in hie.jobs
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hie import migrations
+from hie import jobs, migrations
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.clock import SECOND_US
@@ -27,6 +28,7 @@ IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
 #: 2026-01-31T09:30:00Z
 START_US = 1_769_851_800 * SECOND_US
 TEMPLATE = "hie_template"
+DAY_SECONDS = 86_400.0
 
 settings.register_profile(
     "short",
@@ -84,6 +86,19 @@ def pytest_configure() -> None:
 def pytest_report_header() -> list[str]:
     """Which form of the properties runs."""
     return ["properties: long, random" if IS_LONG else "properties: short, fixed seed"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_nights() -> Iterator[None]:
+    """What a hub does at an hour of the night happens to no test that is under way just then."""
+    trigger_of = jobs._trigger
+
+    def by_interval(trigger: float | TimeOfDay) -> Any:
+        return trigger_of(DAY_SECONDS if isinstance(trigger, TimeOfDay) else trigger)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "_trigger", by_interval)
+        yield
 
 
 @pytest.fixture

@@ -426,6 +426,7 @@ async def test_a_late_source_is_told_of_and_tells_nothing_of_anybody(chart: Char
     for question in questions:
         assert "outcome" not in json.dumps(await world.get("GAMMA", question))
     now_us = hub.clock.now_us()
+    await hub.jobs.stop()  # the watch would see that nobody stated this source's pace
     async with hub.db.transaction() as conn:
         await watched.add(conn, [late], now_us)
         await watched.set_late(conn, late, now_us)
@@ -452,6 +453,7 @@ async def test_a_late_source_is_told_of_and_tells_nothing_of_anybody(chart: Char
         async with hub.db.transaction() as conn:
             await watched.set_late(conn, late, None)
         hub.partial._read_us = -60 * SECOND_US
+        hub.jobs.start()
     assert "outcome" not in json.dumps(await world.get("GAMMA", questions[0]))
 
 
