@@ -62,7 +62,7 @@ async def test_killed_again_and_again_while_it_labels_it_shows_nothing_by_a_weak
     token = hub.run(
         "token", "--scope", "system/*.rs", "--organization", OTHER, "--purpose", "TREAT"
     ).stdout.split()[-1]
-    for _ in range(100):
+    for _ in range(600):
         if len(before := await asyncio.to_thread(shown, hub, token)) == MESSAGES * EACH:
             break
         await asyncio.sleep(0.2)

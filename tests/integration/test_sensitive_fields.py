@@ -150,17 +150,18 @@ async def test_a_consent_statement_is_a_task_and_never_widens(
         await share(hub)
     before = len(await seen(hub))
     assert before == (1 if is_withheld else 0)
-    con = f"CON|1|001^Release^HL70496|F12|||||||{'|'}{status}||20260101"
+    con = f"CON|1|001^Release^HL70496|FORM-1204|||||||{'|'}{status}||20260101"
     document = "TXA|1|DS|TX|20260101|||||||||D1^SAMC|||||AU"
     await hub.send(
         message("MDM^T02^MDM_T02", pid(), pv1(), document, con, "OBX|1|TX|1^Note||Hello")
     )
     assert await seen(hub) == []
     (task,) = await consent_tasks(hub)
-    assert (task.topic, task.detail["CON-3"], task.detail["CON-11"]) == ("CON", "F12", status)
+    told = (task.topic, task.detail["CON-3"], task.detail["CON-11"])
+    assert told == ("CON", "FORM-1204", status)
     async with hub.hub.db.reading() as conn:
         rows = (await conn.execute(text("SELECT * FROM staff_task"))).all()
-    assert "F12" not in repr(rows)
+    assert "FORM-1204" not in repr(rows)
 
 
 async def test_a_merged_record_takes_over_what_was_raised(hub: RunningHub):

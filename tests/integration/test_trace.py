@@ -1,6 +1,7 @@
 """From a stored resource back to the message it came from, as staff do it."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -31,13 +32,15 @@ def provenance(served, tmp_path_factory):
     assert served.run("send", str(file), "--to", f"127.0.0.1:{served.mllp_port}").returncode == 0
     token = served.run("token", "--organization", "saint-aurelia").stdout.strip()
     url = f"http://127.0.0.1:{served.http_port}/fhir/Provenance"
-    for _ in range(100):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request) as answer:
             entries = json.load(answer).get("entry", [])
         if entries:
             return entries[0]["resource"]
-    raise AssertionError("no Provenance within a hundred requests")
+        time.sleep(0.05)
+    raise AssertionError("no Provenance within a minute")
 
 
 def message_id(provenance):

@@ -25,6 +25,8 @@ SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
 ROLE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 #: Headers that differ from one answer to the next whatever was asked.
 OWN_HEADERS = {"date", "x-request-id"}
+#: States of messages that are not worked off.
+UNSETTLED = {"accepted", "received", "pending"}
 
 
 class World:
@@ -107,11 +109,12 @@ class World:
         answers: list[bytes] = []
         await exchange(self.mllp_port, list(messages), answers)
         assert all(b"MSA|AA|" in answer for answer in answers), answers
-        for _ in range(400):
-            await asyncio.sleep(0.02)
-            states = {m.state for m in await self.hub.overview.messages()}
-            if not states & {"accepted", "received", "pending"}:
-                return
+        async with asyncio.timeout(60):
+            while await self._has_work():  # noqa: ASYNC110 - the worker tells nobody of each
+                await asyncio.sleep(0.02)
+
+    async def _has_work(self) -> bool:
+        return not UNSETTLED.isdisjoint(m.state for m in await self.hub.overview.messages())
 
 
 def patient(number: str, authority: str, **elements: Any) -> Fhir:

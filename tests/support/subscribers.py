@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.support.ports import free_port
+
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 Fhir = dict[str, Any]
 
@@ -29,7 +31,8 @@ class Hook:
         self.bodies: list[bytes] = []
         self.headers: list[Mapping[str, str]] = []
         self.connections = 0
-        self.port = 0
+        # Of no hook before it: what is still owed to one that is gone must not reach this one.
+        self.port = free_port()
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
@@ -45,7 +48,7 @@ class Hook:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen, on the port it had before where it had one."""
+        """Listen, on the same port each time."""
         app = web.Application()
         app.router.add_post("/told", self._told)
         self._runner = web.AppRunner(app)
@@ -59,7 +62,6 @@ class Hook:
 
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse connections."""
