@@ -54,13 +54,18 @@ def logs():
         yield captured
 
 
-async def running(jobs, until, *, seconds=60.0):
+async def becomes(condition, *, seconds=60.0):
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the work knows nothing of events
+            await asyncio.sleep(0.005)
+
+
+async def running(jobs, until):
     """Run a schedule until something holds."""
     jobs.start()
     try:
-        async with asyncio.timeout(seconds):
-            while not until():  # noqa: ASYNC110 - the work knows nothing of events
-                await asyncio.sleep(0.005)
+        await becomes(until)
     finally:
         await jobs.stop()
 
@@ -75,11 +80,12 @@ async def test_a_job_runs_again_and_again_until_the_schedule_stops(work, metrics
 
 
 async def test_a_job_never_runs_twice_at_a_time(work):
-    jobs = Jobs([Job("slow", OFTEN, work, 5.0)])
+    jobs = Jobs([Job("slow", OFTEN, work, 60.0)])
     work.gate.clear()
     jobs.start()
+    await becomes(lambda: work.runs)
     await asyncio.sleep(6 * OFTEN)
-    await jobs.run_once(Job("slow", OFTEN, work, 5.0))  # by hand, while it runs: nothing
+    await jobs.run_once(Job("slow", OFTEN, work, 60.0))  # by hand, while it runs: nothing
     assert (work.runs, work.most_at_once) == (1, 1)
     work.gate.set()
     await jobs.stop()
@@ -105,10 +111,10 @@ async def test_a_run_over_its_limit_is_cancelled(work, metrics):
 
 
 async def test_stopping_waits_for_the_run_under_way(work):
-    jobs = Jobs([Job("slow", OFTEN, work, 5.0)])
+    jobs = Jobs([Job("slow", OFTEN, work, 60.0)])
     work.gate.clear()
     jobs.start()
-    await asyncio.sleep(3 * OFTEN)
+    await becomes(lambda: work.runs)
     stopping = asyncio.create_task(jobs.stop())
     await asyncio.sleep(OFTEN)
     assert not stopping.done()
@@ -119,10 +125,10 @@ async def test_stopping_waits_for_the_run_under_way(work):
 
 async def test_stopping_does_not_wait_for_ever(work, logs, monkeypatch):
     monkeypatch.setattr("hie.jobs.STOP_SECONDS", 0.02)
-    jobs = Jobs([Job("stuck", OFTEN, work, 5.0)])
+    jobs = Jobs([Job("stuck", OFTEN, work, 60.0)])
     work.gate.clear()
     jobs.start()
-    await asyncio.sleep(3 * OFTEN)
+    await becomes(lambda: work.runs)
     await jobs.stop()
     assert [line["event"] for line in logs] == ["jobs.not_finished"]
     work.gate.set()

@@ -204,10 +204,15 @@ def test_an_error_that_names_its_kind_keeps_it():
 
 def test_an_acceptance_takes_microseconds():
     sent = message()
-    begin = time.process_time()
-    for _ in range(2_000):
-        acknowledge(header_of(sent), AckCode.ACCEPT, answer_id="H1", now_us=NOW)
-    assert (time.process_time() - begin) / 2_000 < 100e-6  # some 6 on a quiet machine
+
+    def seconds() -> float:
+        begin = time.process_time()
+        for _ in range(1_000):
+            acknowledge(header_of(sent), AckCode.ACCEPT, answer_id="H1", now_us=NOW)
+        return time.process_time() - begin
+
+    # The best of some: what the tests before have left may be collected in any of them.
+    assert min(seconds() for _ in range(5)) / 1_000 < 100e-6  # some 6 on a quiet machine
 
 
 def test_every_answer_can_be_read_by_our_own_reader():

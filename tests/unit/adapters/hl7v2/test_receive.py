@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class EchoSink:
 
 
 SETTINGS = ReceiverSettings(port=0)
+#: Messages that are not all answered before the listener hears that nobody is there any more.
+MANY = 4_000
 
 
 @pytest.fixture
@@ -166,6 +168,7 @@ async def test_reading_stops_while_too_much_waits(sink: EchoSink):
     async with running(sink, settings) as receiver, connected(receiver) as (reader, writer):
         for _ in range(3_000):  # 30 MB, more than all buffers hold
             writer.write(frame(payload))
+        await until(lambda: len(sink.taken) == 4)
         await asyncio.sleep(0.3)
         assert len(sink.taken) == 4
         assert receiver.counts.messages < 400
@@ -180,6 +183,7 @@ async def test_large_messages_are_held_one_limit_at_a_time(sink: EchoSink):
     async with running(sink, settings) as receiver, connected(receiver) as (reader, writer):
         for _ in range(100):
             writer.write(frame(b"x" * 200_000))
+        await until(lambda: bool(sink.taken))
         await asyncio.sleep(0.3)
         assert receiver.counts.messages <= 5
         sink.gate.set()
@@ -259,7 +263,7 @@ async def test_a_peer_that_vanishes_takes_nobody_with_it(sink: EchoSink):
     async with running(sink) as receiver:
         sink.gate.clear()
         async with connected(receiver) as (_, writer):
-            writer.write(frame(b"gone") * 40)
+            writer.write(frame(b"gone") * MANY)
             await until(lambda: len(sink.taken) == SETTINGS.pipelined)
             writer.transport.abort()
         sink.gate.set()
@@ -268,7 +272,7 @@ async def test_a_peer_that_vanishes_takes_nobody_with_it(sink: EchoSink):
             writer.write(frame(b"here"))
             assert await answers(reader, 1) == [b"re:here"]
     # What was begun is finished; of the rest no more than it takes to notice.
-    assert SETTINGS.pipelined <= sink.taken.count(b"gone") < 40
+    assert SETTINGS.pipelined <= sink.taken.count(b"gone") < MANY
 
 
 async def test_a_browser_is_told_and_sent_away(sink: EchoSink):
@@ -315,19 +319,29 @@ async def test_no_more_connections_than_allowed(sink: EchoSink):
             assert await answers(reader, 1) == [b"re:fourth"]
 
 
-async def test_a_silent_connection_is_closed_a_busy_one_is_not(sink: EchoSink):
+async def only_the_silent_is_closed(sink: EchoSink, patience: float) -> bool:
+    """Whether of two connections the silent one alone was closed."""
     async with (
-        running(sink, replace(SETTINGS, idle_seconds=0.5)) as receiver,
+        running(sink, replace(SETTINGS, idle_seconds=patience)) as receiver,
         connected(receiver) as (idle, _),
         connected(receiver) as (reader, writer),
     ):
-        for _ in range(10):
-            await asyncio.sleep(0.1)
+        until_closed = asyncio.create_task(rest(idle))
+        while not until_closed.done() and not reader.at_eof():
+            await asyncio.sleep(patience / 5)
             writer.write(frame(b"alive"))
-            assert await answers(reader, 1) == [b"re:alive"]
-        assert await rest(idle) == b""
-        assert receiver.counts.connections_idle == 1
-        assert receiver.open_connections == 1
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                assert await answers(reader, 1) == [b"re:alive"]
+        assert await until_closed == b""
+        return (receiver.counts.connections_idle, receiver.open_connections) == (1, 1)
+
+
+async def test_a_silent_connection_is_closed_a_busy_one_is_not(sink: EchoSink):
+    # On a machine that stands still for as long as the listener waits everybody is silent.
+    is_so = [await only_the_silent_is_closed(sink, 0.5)]
+    while not is_so[-1] and len(is_so) < 3:
+        is_so.append(await only_the_silent_is_closed(sink, 0.5 * 6 ** len(is_so)))
+    assert is_so[-1]
 
 
 async def test_a_frame_that_never_ends_is_cut_off_though_bytes_keep_coming(sink: EchoSink):
@@ -359,7 +373,7 @@ async def test_stopping_answers_what_came_whole_and_reads_no_more(sink: EchoSink
     async with connected(receiver) as (reader, writer):
         writer.write(b"".join(frame(b"m%d" % n) for n in range(30)) + b"\x0bhalf")
         await until(lambda: receiver.counts.messages == 30)
-        stopping = asyncio.create_task(receiver.stop(5))
+        stopping = asyncio.create_task(receiver.stop(60))
         await asyncio.sleep(0.05)
         writer.write(b" more\x1c\r" + frame(b"too late"))
         assert not stopping.done()
@@ -525,7 +539,7 @@ async def test_stopping_over_tls_answers_what_came_whole(
     async with connected(receiver, client_of(authority)) as (reader, writer):
         writer.write(frame(b"one") + frame(b"two"))
         await until(lambda: len(sink.taken) == 2)
-        stopping = asyncio.create_task(receiver.stop(5))
+        stopping = asyncio.create_task(receiver.stop(60))
         await asyncio.sleep(0.01)
         sink.gate.set()
         assert await answers(reader, 2) == [b"re:one", b"re:two"]

@@ -313,7 +313,7 @@ async def test_a_peer_that_does_not_speak_tls_is_told_apart(sink: EchoSink, hub:
             async with connected(receiver) as (reader, writer):
                 writer.write(frame(b"MSH|plain, and long enough to be looked at"))
                 await rest(reader)
-            assert receiver.counts.handshakes_refused == 1
+            await until(lambda: receiver.counts.handshakes_refused == 1)
     (line,) = events(logged, "tls.refused")
     assert line["reason"] == "the client does not speak TLS"
 
