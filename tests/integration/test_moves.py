@@ -351,6 +351,18 @@ async def test_every_pair_of_a_message_is_merged(feed: Feed):
     assert await feed.whole("3") == ["Encounter", "Patient"]
 
 
+async def test_a_message_may_merge_several_numbers_into_one(local: Feed):
+    await local.send("A28", pid(JANE, "1"))
+    for number in ("2", "3"):
+        await local.send("A01", pid(JANE, number), pv1(f"V{number}"))
+    moved = pid(JANE, "1").replace("12 ELM ST", "14 ELM ST")
+    await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR", moved, "MRG|3^^^SAMC^MR")
+    assert await local.whole("1") == ["Encounter", "Encounter", "Patient"]
+    assert await local.person("2") == await local.person("3") == await local.person("1")
+    (patient,) = await local.bundle("Patient?identifier=1")
+    assert ["14 ELM ST"] in [address["line"] for address in patient["address"]]
+
+
 async def test_a_merge_that_comes_before_its_messages_holds_for_them(local: Feed):
     await local.send("A40", pid(JANE, "1"), "MRG|2^^^SAMC^MR")
     decision = await local.decision()
