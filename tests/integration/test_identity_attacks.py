@@ -283,7 +283,7 @@ async def test_everybody_told_of_is_on_record_before_a_byte_leaves(sqlite_hub: R
     ):
         assert status == 500
         assert b"Quill" not in body
-        assert b"900776" not in body
+        assert b"90077665" not in body
     async with hub.hub.db.transaction() as conn:
         await conn.execute(text("ALTER TABLE audit_gone RENAME TO audit_event"))
 
