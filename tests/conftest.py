@@ -19,6 +19,7 @@ from hie import jobs, migrations
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.clock import SECOND_US
+from tests.support.draws import repeat_draws
 from tests.support.emptied import Emptied, apart
 from tests.support.made_once import with_tables
 from tests.support.postgres import NoPostgresError, Server, running_server
@@ -48,6 +49,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("long" if IS_LONG else "short")
+if settings().derandomize:
+    repeat_draws()
 
 
 class SteppedClock:

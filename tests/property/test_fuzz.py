@@ -40,6 +40,8 @@ from tests.support.hl7_shapes import SHAPES
 
 ROOT = Path(__file__).parents[2]
 IS_LONG = os.environ.get("HIE_TEST_LONG") == "1"
+#: A build server repeats what it found; fresh seeds are for people, who read what they find.
+IS_FRESH = IS_LONG and os.environ.get("CI") != "true"
 FRAMES = int(os.environ.get("HIE_TEST_FUZZ", "1000000" if IS_LONG else "20000"))
 PROCESSES = min(2, os.cpu_count() or 1)
 WATCHED = frozenset(str(path) for path in (ROOT / "adapters" / "hl7v2").glob("*.py"))
@@ -215,7 +217,7 @@ def hunt(seed: int, count: int) -> str:
 
 def test_any_bytes_get_an_answer_or_a_counted_drop(capsys):
     began = time.monotonic()
-    seed = random.SystemRandom().randrange(1 << 30) if IS_LONG else 7
+    seed = random.SystemRandom().randrange(1 << 30) if IS_FRESH else 7
     share = FRAMES // PROCESSES
     context = multiprocessing.get_context("spawn")
     with context.Pool(PROCESSES) as pool:
