@@ -20,7 +20,16 @@ from hie.db import Database
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
 from hie.flow.related import placement_of
-from hie.flow.relationships import Amended, Change, Standing, Wanted, band_of, values_of, version_of
+from hie.flow.relationships import (
+    Amended,
+    Change,
+    Standing,
+    Wanted,
+    band_of,
+    given,
+    refuse_stale,
+    values_of,
+)
 from hie.kernel.context import Caller, RequestContext
 from hie.kernel.errors import Category, HieError
 from hie.kernel.ids import MessageId, PersonId, SourceId
@@ -83,7 +92,7 @@ class Proxies:
         async with self.db.transaction() as conn:
             persons = await self._persons(conn, found)
             found = replace(found, person=persons[0], proxy=persons[1] if persons[1:] else None)
-            await self.stand_ins.refuse_outgrown(conn, found, ctx.now_us)
+            await self.stand_ins.refuse_outgrown(conn, found, ctx.now_us, is_new=True)
             detail = with_paper(Detail(name=wanted.name, telecom=wanted.telecom), wanted.paper)
             return await self.keep(conn, ctx, found, detail, scan=wanted.scan)
 
@@ -168,14 +177,12 @@ class Proxies:
         """Stop, end, restore, review or amend a relationship; it holds from the next request.
 
         Raises:
-            HieError: NOT_FOUND; STALE when it changed since it was seen; CONFLICT where the
-                change makes no sense.
+            HieError: NOT_FOUND; STALE when it changed since it was seen; CONFLICT where it makes
+                no sense; BUSINESS_RULE for more than an end, where the patient has outgrown it.
         """
         async with self.db.transaction() as conn:
             found = await self.found(conn, relationship, is_locked=True)
-            if version is not None and version != version_of(found.plain):
-                text = "the relationship has changed since you saw it: read it again"
-                raise HieError(Category.STALE, text)
+            refuse_stale(found.plain, version)
             return await self.changed(conn, ctx, found, change, amended)
 
     async def changed(
@@ -188,14 +195,12 @@ class Proxies:
     ) -> Standing:
         """The same in the transaction, the relationship locked."""
         plain = found.plain
-        values = values_of(plain, change, ctx.now_us)
+        values = values_of(plain, change, amended, ctx.now_us)
         if change is Change.REVIEW:
             persons = await self._persons(conn, plain)
             values |= {"person_id": persons[0], "proxy_id": persons[1] if persons[1:] else None}
-        if amended.custody is not None:
-            values["custody"] = amended.custody.value
-        if amended.to_us is not None:
-            values["to_us"] = amended.to_us
+        if (after := given(plain, change, amended, values)) is not None:
+            await self.stand_ins.refuse_outgrown(conn, after, ctx.now_us, is_new=False)
         detail = None
         if amended.paper is not None:
             (shown,) = await self.book.open(conn, [found])

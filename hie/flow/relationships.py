@@ -1,6 +1,7 @@
 """What is asked about a relationship, and what it may become: frozen values (pure)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -63,7 +64,26 @@ class Standing:
     verdict: Verdict
 
 
-def values_of(plain: Relationship, change: Change, now_us: int) -> dict[str, Any]:
+def given(
+    plain: Relationship, change: Change, amended: Amended, values: Mapping[str, Any]
+) -> Relationship | None:
+    """A relationship as its patient's age is asked of it after a change.
+
+    None where the change gives nothing: it ends or stops it, or files the order that ended the
+    rights.
+    """
+    if change in {Change.STOP, Change.END} or amended.custody is Custody.ENDED:
+        return None
+    return replace(
+        plain,
+        person=values.get("person_id", plain.person),
+        proxy=values.get("proxy_id", plain.proxy),
+        vouched_us=values.get("vouched_us", plain.vouched_us),
+        to_us=values.get("to_us", plain.to_us),
+    )
+
+
+def values_of(plain: Relationship, change: Change, amended: Amended, now_us: int) -> dict[str, Any]:
     """The columns that a change sets.
 
     Raises:
@@ -85,7 +105,8 @@ def values_of(plain: Relationship, change: Change, now_us: int) -> dict[str, Any
         Change.REVIEW: {"vouched_us": now_us},
         Change.AMEND: {},
     }
-    return values[change]
+    said = {"custody": amended.custody and amended.custody.value, "to_us": amended.to_us}
+    return values[change] | {name: value for name, value in said.items() if value is not None}
 
 
 def band_of(standing: Standing) -> str:
@@ -93,6 +114,17 @@ def band_of(standing: Standing) -> str:
     if standing.verdict.because is Because.OF_AGE:
         return OF_AGE
     return standing.verdict.rights.band if standing.verdict.rights else ""
+
+
+def refuse_stale(plain: Relationship, version: str | None) -> None:
+    """Refuse a change of what its writer has not seen.
+
+    Raises:
+        HieError: STALE.
+    """
+    if version is not None and version != version_of(plain):
+        text = "the relationship has changed since you saw it: read it again"
+        raise HieError(Category.STALE, text)
 
 
 def version_of(plain: Relationship) -> str:

@@ -33,9 +33,15 @@ class StandIns:
         return judge(found, await self._humans.of(conn, found), self.policy, now_us)
 
     async def refuse_outgrown(
-        self, conn: AsyncConnection, found: Relationship, now_us: int
+        self, conn: AsyncConnection, found: Relationship, now_us: int, *, is_new: bool
     ) -> None:
         """Refuse a relationship of minors to somebody who is of age: it would open nothing.
+
+        Args:
+            conn: an open connection.
+            found: as it would be.
+            now_us: the time of the request.
+            is_new: it is to be recorded; else it is to be changed, and may be taken away alone.
 
         Raises:
             HieError: BUSINESS_RULE, saying what can be done instead.
@@ -44,8 +50,9 @@ class StandIns:
         if is_outgrown(found, human, self.policy, now_us):
             kind, adult = self.policy.kinds[found.kind], self.policy.adult
             rule = f"{self.policy.title}: ends at {adult} years"
-            text = f"`kind`: the patient is of age, and `{kind.name}` is of minors ({rule}): "
-            raise HieError(Category.BUSINESS_RULE, text + kind.instead)
+            text = f"`kind`: the patient is of age, and `{kind.name}` is of minors ({rule})"
+            alone = "" if is_new else ", so that it can only be ended or stopped; instead"
+            raise HieError(Category.BUSINESS_RULE, f"{text}{alone}: {kind.instead}")
 
     async def held(self, conn: AsyncConnection, caller: Caller, now_us: int) -> Caller | None:
         """The caller with the rights of now: less in another's place, None for no right at all.

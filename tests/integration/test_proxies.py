@@ -84,14 +84,25 @@ class Family(World):
 
     async def changed(self, relationship: str, change: str, **more: Any) -> Fhir:
         """What an officer did."""
+        status, told = await self.tried(relationship, change, **more)
+        assert status == 200, told
+        return told
+
+    async def outgrown(self, relationship: str, change: str, **more: Any) -> None:
+        """An officer is refused a change, and told why and what to record instead."""
+        status, refused = await self.tried(relationship, change, **more)
+        assert status == 422, (change, more, refused)
+        for said_so in ("is of age", "only be ended or stopped", "$appoint", "`agent`"):
+            assert said_so in json.dumps(refused), refused
+
+    async def tried(self, relationship: str, change: str, **more: Any) -> tuple[int, Fhir]:
+        """What came of an officer's wish."""
         _, seen = await self.staff("officer", "GET", f"proxies/{relationship}")
         headers = {} if change == "stop" else {"If-Match": f'"{seen["version"]}"'}
         path = f"proxies/{relationship}/{change}"
-        status, told = await self.staff(
-            "officer", "POST", path, {"reason": "order of the court", **more}, **headers
-        )
-        assert status == 200, told
-        return told  # type: ignore[no-any-return]
+        body = {"reason": "order of the court", **more}
+        status, told = await self.staff("officer", "POST", path, body, **headers)
+        return status, told
 
     async def events(self, who: str, address: str) -> tuple[list[int], list[str]]:
         """Numbers and resources of what a subscription told, once there is any."""
@@ -301,6 +312,28 @@ async def test_a_relationship_holds_as_long_as_its_reasons_do(family: Family):
     assert (await family.ask("Nora", "GET", patient_path))[0] == 401
     _, shown = await family.staff("read", "GET", f"persons/{family.ids['Ada']}/proxies")
     assert [one["why_not"] for one in shown["relationships"]] == ["the patient is of age"]
+
+
+async def test_of_a_relationship_that_was_outgrown_only_its_end_is_taken(family: Family):
+    """Nor is that taken back: it would open nothing, and what to record instead is said."""
+    await family.person("Ada", "2013-02-03")
+    await family.person("Nora", "1981-03-08")
+    mother = await family.related("Ada", "Nora")
+    await family.changed(mother, "amend", custody="joint")
+    await family.until(midnight("2031-02-03"))
+    later = {"to": "2040-01-01T05:00:00Z"}
+    for change, more in (("amend", {"custody": "sole"}), ("amend", later), ("review", {})):
+        await family.outgrown(mother, change, **more)
+    await family.changed(mother, "stop")
+    await family.outgrown(mother, "restore")
+    assert (await family.changed(mother, "amend", custody="ended"))["custody"] == "ended"
+    # Of a period that is over it is history, which may be put right.
+    assert (await family.changed(mother, "amend", to="2030-01-01T05:00:00Z"))["to"]
+    await family.outgrown(mother, "amend", **later)
+    await family.changed(mother, "end")
+    _, seen = await family.staff("read", "GET", f"proxies/{mother}")
+    done = [each["action"] for each in seen["history"]]
+    assert done[-4:] == ["stop", "amend", "amend", "end"], "what was refused changed nothing"
 
 
 async def _no_parent_of_an_adult(family: Family) -> None:

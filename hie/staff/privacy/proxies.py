@@ -356,7 +356,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         "merge back restores it without.",
         _WHY,
     ),
-    _change(Change.AMEND, "File a court order: custody, period", "", *_AMEND),
+    _change(
+        Change.AMEND,
+        "File a court order: custody, period",
+        "Once the patient has outgrown it, as for restore and review, only what takes it away is "
+        "taken (422, with what to record instead): custody `ended`, a `to` that has passed.",
+        *_AMEND,
+    ),
     Route(
         method="GET",
         path="/privacy/proxy-policy",
