@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from hie.kernel.errors import Category, HieError, Issue
+from hie.store.index import RenewalError
 
 RETRY_AFTER_SECONDS: Final = 5
 #: What a parameter may be called.
@@ -81,7 +82,10 @@ def refusal(error: HieError, request_id: str) -> Refusal:
     if error.category is Category.FAULT:
         return Refusal(row.status, row.headers, fault(request_id))
     issues = error.issues or (Issue(text=error.text, code=row.code),)
-    return Refusal(row.status, row.headers, operation_outcome(issues))
+    headers = row.headers
+    if isinstance(error, RenewalError):
+        headers = {**headers, "Retry-After": str(error.after_seconds)}
+    return Refusal(row.status, headers, operation_outcome(issues))
 
 
 def fault(request_id: str) -> bytes:

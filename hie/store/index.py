@@ -30,7 +30,7 @@ from hie.store.plans import (
     digest,
 )
 
-__all__ = ["IndexValue", "SearchIndex", "SearchParam", "load_index"]
+__all__ = ["IndexValue", "RenewalError", "SearchIndex", "SearchParam", "load_index"]
 
 PATIENT_REFERENCE: Final = re.compile(r"(^|/)Patient[/?]")
 #: Table of search.toml whose rows are parameters of every type.
@@ -44,6 +44,18 @@ class _Place:
     clinical: tuple[tuple[tuple[str, Walk], ...], ...]
     compartment: tuple[tuple[str, Walk], ...]
     is_supporting: bool
+
+
+class RenewalError(HieError):
+    """A question whose index rows are not all there yet: it may be asked again later.
+
+    Attributes:
+        after_seconds: when that is worth it, as far as can be told.
+    """
+
+    def __init__(self, text: str, after_seconds: int) -> None:
+        super().__init__(Category.BUSY, text)
+        self.after_seconds = after_seconds
 
 
 class SearchIndex:
@@ -64,6 +76,7 @@ class SearchIndex:
         self._directory = directory
         self._rows, self._numbers, self._absent = table
         self._behind: frozenset[tuple[str, int]] = frozenset()
+        self._renewal = ("", 0)
         self.types: tuple[str, ...] = tuple(sorted(types))
         #: Types outside every patient's compartment: what `$everything` adds when referred to.
         self.supporting_type_ids: frozenset[int] = frozenset(
@@ -94,13 +107,19 @@ class SearchIndex:
         """The parameter of that name, None where the type has none.
 
         Raises:
-            HieError: BUSY while its rows are brought up to the table (`hie reindex`): an
-                answer would leave out what is not indexed yet.
+            RenewalError: while its rows are brought up to the table (`hie reindex`). Rows of the
+                old table say something else by the same keys, and stand beside new ones: an
+                answer would leave out what is there, or tell of what is not so.
         """
         param = self._plans[type_name].params.get(name)
         if param and self._behind and not self._is_ready(type_name, param):
-            text = f"`{name}`: the index of {type_name} is being renewed; ask again later"
-            raise HieError(Category.BUSY, text)
+            how_far, after_seconds = self._renewal
+            text = (
+                f"`{name}`: not answered while the index of {type_name} is being renewed{how_far}: "
+                "ask again after the seconds of `Retry-After`, or without this parameter; those "
+                "that did not change are answered"
+            )
+            raise RenewalError(text, after_seconds)
         return param
 
     def _is_ready(self, type_name: str, param: SearchParam) -> bool:
@@ -143,12 +162,17 @@ class SearchIndex:
             for number, made in definitions_of(rows, self._numbers).items()
         }
 
-    def hold_back(self, definitions: Mapping[str, str] | None) -> None:
+    def hold_back(
+        self, definitions: Mapping[str, str] | None, how_far: str = "", after_seconds: int = 5
+    ) -> None:
         """Refuse questions whose rows are not all there yet.
 
         Args:
             definitions: those that the stored rows were written by; None = the present ones.
+            how_far: what whoever asks is told of it, after a space.
+            after_seconds: when to ask again.
         """
+        self._renewal = (how_far, after_seconds)
         behind = () if definitions is None else self.behind(definitions)
         self._behind = frozenset((self._names[kind], number) for kind, number in behind)
 

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.db import Database
 from hie.inserts import insert as insert_rows
+from hie.kernel.clock import SECOND_US
 from hie.store.index import SearchIndex
 from hie.store.loader import ResourceLoader
 from hie.store.rows import IndexRows, Rows, clear_rows
@@ -30,6 +31,10 @@ from hie.store.tables import resource, search_rebuild, search_table
 #: Resources of one transaction: on SQLite others wait for it, some 30 ms.
 PORTION: Final = 50
 _LOCK: Final = "search-rebuild"
+#: Resources a second, until it shows how many it is.
+_RATE: Final = 600
+#: Bounds of when a question that is held back is worth asking again, in seconds.
+_SOONEST, _LATEST = 5, 600
 #: Before a portion is tried again that another transaction stood in the way of, in seconds.
 _PAUSE: Final = 0.05
 
@@ -90,7 +95,7 @@ class IndexRebuild:
             return
         behind = self._index.behind(_definitions(row))
         await self._begin(conn, {kind for kind, _ in behind}, is_anew=False)
-        self._hold_back(row)
+        await self._hold_back(conn, row)
 
     async def again(self) -> None:
         """Begin to read every resource again, whatever the rows were written by."""
@@ -101,7 +106,7 @@ class IndexRebuild:
     async def follow(self, conn: AsyncConnection) -> None:
         """Ask anew what is held back: another process may have come to the end."""
         if self._is_behind:
-            self._hold_back(await self._stored(conn))
+            await self._hold_back(conn, await self._stored(conn))
 
     async def progress(self) -> Progress:
         """How far it is."""
@@ -203,9 +208,15 @@ class IndexRebuild:
         self._is_behind = False
         self._index.hold_back(None)
 
-    def _hold_back(self, row: Any) -> None:
+    async def _hold_back(self, conn: AsyncConnection, row: Any) -> None:
         self._is_behind = row is None or row.digest != self._digest
-        self._index.hold_back(_definitions(row) if self._is_behind else None)
+        if not self._is_behind:
+            self._index.hold_back(None)
+            return
+        job = (await conn.execute(select(search_rebuild))).first()
+        how_far = f" ({job.done} of {job.total} resources done)" if job else ""
+        seconds = _left_seconds(job, self._now_us()) if job else _SOONEST
+        self._index.hold_back(_definitions(row), how_far, seconds)
 
     def _same(self, row: Any) -> bool:
         """Whether a table that differs makes the same rows; of what it no longer has, none."""
@@ -221,6 +232,14 @@ class IndexRebuild:
 def _definitions(row: Any) -> dict[str, str]:
     found: dict[str, str] = json.loads(zlib.decompress(row.definitions)) if row else {}
     return found
+
+
+def _left_seconds(job: Any, now_us: int) -> int:
+    """How long a rebuild goes on, by how long it took so far; within bounds."""
+    elapsed = (now_us - job.started_us) / SECOND_US
+    rate = job.done / elapsed if job.done and elapsed > 0 else _RATE
+    seconds: float = (job.total - job.done) / rate
+    return round(min(max(seconds, _SOONEST), _LATEST))
 
 
 def _is_lock(error: DBAPIError) -> bool:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.kernel.errors import Category, HieError
 from hie.keystore import KeyStore
-from hie.store.index import SearchIndex, load_index
+from hie.store.index import RenewalError, SearchIndex, load_index
 from hie.store.loader import ResourceLoader
 from hie.store.rebuild import PORTION, IndexRebuild
 from hie.store.rows import INDEX_TABLES
@@ -141,9 +141,35 @@ async def test_what_is_not_all_there_is_refused_until_it_is(before: Store, after
     with pytest.raises(HieError, match="`method`") as refused:
         after.index.param("Observation", "method")
     assert refused.value.category is Category.BUSY
+    assert f"(0 of {PORTION + 1} resources done)" in refused.value.text
     assert after.index.param("Observation", "code")
     await after.rebuild.work(60)
     assert after.index.param("Observation", "method")
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "after_seconds", "expected"),
+    [
+        pytest.param(0, 60_000, 0, 100, id="some 600 a second, before it showed how many it is"),
+        pytest.param(10_000, 40_000, 10, 30, id="as fast as so far"),
+        pytest.param(39_999, 40_000, 10, 5, id="no sooner than five seconds"),
+        pytest.param(10_000, 4_000_000, 10, 600, id="no later than ten minutes"),
+    ],
+)
+async def test_when_to_ask_again_follows_how_fast_it_is(
+    before: Store, after: Store, done: int, total: int, after_seconds: int, expected: int
+):
+    await before.start()
+    await before.write(1)
+    await after.start()
+    async with after.database.transaction() as conn:
+        at_us = NOW_US - after_seconds * 1_000_000
+        stands = {"done": done, "total": total, "started_us": at_us}
+        await conn.execute(update(search_rebuild).values(**stands))
+        await after.rebuild.follow(conn)
+    with pytest.raises(RenewalError, match=rf"\({done} of {total} resources done\)") as refused:
+        after.index.param("Observation", "method")
+    assert refused.value.after_seconds == expected
 
 
 async def test_it_goes_on_where_it_was_and_new_writes_need_no_rebuild(
@@ -235,14 +261,16 @@ async def test_an_apps_question_is_refused_with_when_to_come_again(tmp_path: Pat
     async with running_hub(tmp_path) as running:
         token = await running.token("saint-aurelia")
         index = running.hub.config.index
-        index.hold_back({})
+        index.hold_back({}, " (7 of 9 resources done)", 40)
         try:
             search = running.request("GET", "Observation?code=1", None, token)
             async with search as answer:
                 assert answer.status == 503
-                assert int(answer.headers["Retry-After"]) > 0
+                assert answer.headers["Retry-After"] == "40"
                 (issue,) = (await answer.json())["issue"]
                 assert issue["code"] == "transient"
+                for said in ("`code`", "(7 of 9 resources done)", "without this parameter"):
+                    assert said in issue["details"]["text"]
         finally:
             index.hold_back(None)
         assert (await running.ask(token, "Observation?code=1"))[0] == 200
