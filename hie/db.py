@@ -185,6 +185,11 @@ class Database:
         if not self.is_sqlite:
             await conn.execute(_LOCK, {"key": _lock_key(name)})
 
+    async def share(self, conn: AsyncConnection, name: str) -> None:
+        """Run beside others that share the name; whoever would `serialize` by it waits for all."""
+        if not self.is_sqlite:
+            await conn.execute(_SHARED_LOCK, {"key": _lock_key(name)})
+
     async def try_hold(self, conn: AsyncConnection, names: Iterable[str]) -> set[str]:
         """Those of the names nobody else holds; held until the transaction ends.
 
@@ -217,6 +222,7 @@ class Database:
 
 
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
+_SHARED_LOCK: Final = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _TRY_LOCKS: Final = text(
     "SELECT k, pg_try_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) k"
 )

@@ -34,6 +34,8 @@ _CLEAR = ("recorded_us", "person_id", "organization", "action", "outcome", "subt
 _SEALED = tuple(f.name for f in fields(AuditRecord) if f.name not in _CLEAR)
 #: Where a question keeps an id that led nowhere, among the names of its detail.
 _ID = "@id"
+#: What transactions that write questions down share: `AuditLog.asked` waits for them.
+_ASKING = "questions"
 _EVENT_ID = re.compile(r"^[0-7][0-9a-f]{15}$")
 _INSERT = audit_event.insert()
 
@@ -108,12 +110,12 @@ class AuditLog:
         """
         if not records:
             return
+        asked = await self._question_keys(conn, records)
         persons = dict.fromkeys(r.person_id for r in records if r.person_id)
         keys = await self._keys.for_owners(conn, KeyKind.PERSON, persons) if persons else {}
         if any(not record.person_id for record in records):
             keys[""] = await self._keys.for_owner(conn, KeyKind.SYSTEM, NOBODY)
         agents = {r.user: self.agent(r.user) for r in records if r.user}
-        asked = await self._question_keys(conn, records)
         rows = [
             _row(
                 self._db.next_pk(),
@@ -136,11 +138,22 @@ class AuditLog:
         asked = dict.fromkeys(str(q) for r in records if (q := _description(r)) is not None)
         if not asked:
             return {}
+        # INVARIANT: before any other lock here, so that an erasure waits for none of those.
+        await self._db.share(conn, _ASKING)
         owners = {text: f"{self._db.next_pk():016x}" for text in asked}
         made = [self._keys.make(conn, KeyKind.QUESTION, owner) for owner in owners.values()]
         await conn.execute(data_key.insert(), made)
         keys = await self._keys.for_owners(conn, KeyKind.QUESTION, owners.values())
         return {text: keys[owner] for text, owner in owners.items()}
+
+    async def asked(self) -> None:
+        """Return once every question that is being written down now is committed.
+
+        A row that is not committed is seen by nobody: without this a question could come to the
+        trail behind whoever looks through it.
+        """
+        async with self._db.transaction() as conn:
+            await self._db.serialize(conn, _ASKING)
 
     def agent(self, user: str) -> int:
         """What a row carries in clear of who sat at the screen."""

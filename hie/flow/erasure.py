@@ -3,14 +3,15 @@
 First the questions are found that describe the person, whomever they met. Then all keys are
 doomed: every process lets go of what it remembers of them. A moment later one transaction
 destroys them and takes out what they sealed; from its commit on that is noise, in the
-write-ahead log and in the pages of the database file too. What is left are ids, who decided what
-when, and the audit rows, which keep their places in the chain. A list of what was destroyed
-stands beside the key file: a restored backup is held to it at the start.
+write-ahead log and in the pages of the database file too. Who had read the person by then may
+still be writing down what was asked: a last look at the questions takes these out as well. What is
+left are ids, who decided what when, and the audit rows, which keep their places in the chain. A
+list of what was destroyed stands beside the key file: a restored backup is held to it at the start.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,7 +24,8 @@ from hie.audit.repository import AuditLog
 from hie.crypto import KeyRing
 from hie.db import Database
 from hie.erased import Erased, ErasedList
-from hie.flow.questions import Progress, Questions, Sought
+from hie.flow.questions import Describing, Progress, Questions, Sought
+from hie.flow.tried import tried
 from hie.flow.unclaimed import Unclaimed
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
@@ -155,8 +157,7 @@ class Erasure:
         Raises:
             HieError: NOT_FOUND, BUSINESS_RULE as `outlook`; INVALID without a reason.
         """
-        if not reason.strip():
-            raise HieError(Category.INVALID, "`reason`: expected the ground of the erasure")
+        _refuse_groundless(reason)
         async with self._db.transaction() as conn:
             found = await self._outlook(conn, person)
             sought = await self._questions.sought(
@@ -166,8 +167,8 @@ class Erasure:
         unclaimed = await self._unclaimed.about(sought)
         async with self._db.transaction() as conn:
             owners = _owners(found, keeps_trail=keeps_trail)
-            questions = await self._keys.owners_of(conn, KeyKind.QUESTION, asked.doomed)
-            await self._keys.doom(conn, [*owners, *questions], ctx.now_us)
+            await self._keys.doom(conn, owners, ctx.now_us)
+            await self._doomed(conn, asked, ctx.now_us)
         await self._let_go()
         async with self._db.transaction() as conn:
             # Anew: what was filed or merged meanwhile goes too, unless its key is not doomed.
@@ -175,13 +176,41 @@ class Erasure:
             _refuse_late(set(_owners(found, keeps_trail=keeps_trail)) - set(owners))
             unclaimed += await self._unclaimed.since(conn, sought, ctx.now_us)
             about = await self._questions.since(conn, sought, ctx.now_us, asked)
-            questions = await self._keys.owners_of(conn, KeyKind.QUESTION, about.doomed)
+            questions = await self._doomed(conn, about, ctx.now_us)
             theirs = _Theirs(owners=[*owners, *questions], sought=sought, unclaimed=unclaimed)
             key_ids = await self._take_out(conn, found, theirs, ctx.now_us)
             await self._note(conn, ctx, found, reason)
             # Before the commit: should that fail, the next start carries the erasure out.
             await self._erased.add(_line(found, key_ids, ctx.now_us, keeps_trail=keeps_trail))
+        await self._look_again(found, sought, about, ctx.now_us)
         return found
+
+    async def _look_again(
+        self, found: Outlook, sought: Sought, about: Describing, now_us: int
+    ) -> None:
+        """Take out what was asked by readers who were under way when the person was erased."""
+        await asyncio.sleep(self._settle_seconds)
+        await tried(lambda: self._last_look(found, sought, about, now_us))
+
+    async def _last_look(
+        self, found: Outlook, sought: Sought, about: Describing, now_us: int
+    ) -> None:
+        await self._questions.written()
+        async with self._db.transaction() as conn:
+            late = await self._questions.since(conn, sought, now_us, about)
+            if owners := await self._doomed(conn, late, now_us):
+                key_ids = await self._keys.destroy(conn, owners, now_us)
+                # Of questions alone: what else the person had may have come again by now.
+                whom = replace(found, records=())
+                await self._erased.add(_line(whom, key_ids, now_us, keeps_trail=True))
+
+    async def _doomed(
+        self, conn: AsyncConnection, about: Describing, now_us: int
+    ) -> list[tuple[KeyKind, str]]:
+        """The questions whose keys go and are there still, announced to every process."""
+        owners = await self._keys.owners_of(conn, KeyKind.QUESTION, about.doomed)
+        await self._keys.doom(conn, owners, now_us)
+        return owners
 
     async def _note(
         self, conn: AsyncConnection, ctx: RequestContext, found: Outlook, reason: str
@@ -315,6 +344,11 @@ def erasure_of(
         # The relationships last: they say in whose place the person stood.
         forget=(*forget, proxies.forget),
     )
+
+
+def _refuse_groundless(reason: str) -> None:
+    if not reason.strip():
+        raise HieError(Category.INVALID, "`reason`: expected the ground of the erasure")
 
 
 def _refuse_late(owners: Collection[tuple[KeyKind, str]]) -> None:

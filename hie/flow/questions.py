@@ -120,6 +120,10 @@ class Questions:
             if progress is not None:
                 progress(seen)
 
+    async def written(self) -> None:
+        """Return once what is being asked now is on the trail, for `since` to see."""
+        await self._audit.asked()
+
     async def since(
         self, conn: AsyncConnection, sought: Sought, now_us: int, done: Describing
     ) -> Describing:
