@@ -473,7 +473,7 @@ async def test_a_kill_loses_no_notice_and_repeats_none_as_another(tmp_path) -> N
         assert len(answers) == 4
         listener.answer = lambda _message: "AA"
         await asyncio.to_thread(hub.start)
-        await listener.until(3, seconds=40)
+        await listener.until(3)
     finally:
         await asyncio.to_thread(hub.kill)
         await listener.stop()

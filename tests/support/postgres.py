@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support.ports import free_port
 
-START_SECONDS = 30
+START_SECONDS = 90
 STOP_SECONDS = 20
 _PR_SET_PDEATHSIG = 1
 
