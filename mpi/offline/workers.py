@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -43,6 +44,8 @@ def _spread(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) ->
         jobs, mp_context=multiprocessing.get_context("fork"), initializer=_ignore_interrupts
     )
     try:
+        with _interrupts_later():
+            pool.submit(_nothing)  # the first item forks all processes
         yield from _handed_out(pool, items, AHEAD * jobs)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -62,6 +65,20 @@ def _handed_out(pool: ProcessPoolExecutor, items: Iterable[Any], ahead: int) -> 
 
 def _work(item: Any) -> Any:
     return _INHERITED[0](item)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back: a process that has just begun would take it, too, and show a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _ignore_interrupts() -> None:
