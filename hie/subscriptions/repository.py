@@ -169,8 +169,13 @@ class SubscriptionBook:
                     and_(
                         _S.status.in_(_LIVE),
                         or_(waits, _S.heartbeat_us <= now_us),
-                        # A failed handshake is asked for again by the subscriber.
-                        or_(_S.status != Status.ERROR.value, _S.failing_us.is_not(None)),
+                        # A failed handshake is asked for again by the subscriber. Where what
+                        # failed was withdrawn since, no try is counted and what comes is tried.
+                        or_(
+                            _S.status != Status.ERROR.value,
+                            _S.failing_us.is_not(None),
+                            _S.attempts == 0,
+                        ),
                     ),
                 ),
             )

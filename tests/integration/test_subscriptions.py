@@ -218,7 +218,7 @@ async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
     await standing(world, "BETA", name, "active")
     hook.answer = 503
     await world.post("ALPHA", encounter(record))
-    await until(lambda: len(hook.headers) >= 3)
+    await standing(world, "BETA", name, "error")
     await world.post("ALPHA", consent(record, deny(beta)))
     # A try that was under way is answered as those before it; there is no other.
     await settled(world, name)
@@ -228,6 +228,7 @@ async def test_a_withdrawn_consent_and_token_hold_from_the_next_delivery(
     (event,) = await hook.heard(1)
     # The one that left before keeps its number; it is told no more, nor by `$events`.
     assert said(event)["events"] == [2]
+    await standing(world, "BETA", name, "active")
     events = await world.get("BETA", f"Subscription/{name}/$events")
     assert said(events)["events"] == [2]
     # A revoked token ends what it asked for.
@@ -293,6 +294,10 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(
         closed = await socket.receive(60)
         assert closed.data == 1008  # the binding's token was revoked
     assert await disclosures(world) == before + 2
+    # One that is posted has nothing to bind; its owner is told so.
+    posted = subscription("encounter-start", endpoint="http://127.0.0.1:9/")
+    other = await world.post("BETA", posted)
+    assert await world.status("BETA", f"Subscription/{other}/$get-ws-binding-token") == 422
 
 
 async def disclosures(world: World) -> int:
