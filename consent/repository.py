@@ -12,6 +12,7 @@ from consent.model import Code, Directive, Effect
 from consent.rules import RuleRow, directives_of
 from consent.tables import consent_basis, consent_code, consent_rule
 from hie.db import Database
+from hie.padding import padded
 from hie.store.residual import WHOEVER
 
 _CHUNK = 500
@@ -23,12 +24,6 @@ def _rules_of(count: int) -> Select[Any]:
     persons = [bindparam(f"person_{n}", type_=String) for n in range(count)]
     found = select(consent_rule).where(consent_rule.c.person_id.in_(persons))
     return found.order_by(consent_rule.c.pk)
-
-
-def _padded(persons: Sequence[str]) -> list[str]:
-    """The last one repeated until their number is a power of two: so there are few statements."""
-    length = 1 << (len(persons) - 1).bit_length()
-    return [*persons, *([persons[-1]] * (length - len(persons)))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +106,7 @@ class ConsentRepository:
         found: dict[str, list[RuleRow]] = {}
         for start in range(0, len(wanted), _CHUNK):
             persons = wanted[start : start + _CHUNK]
-            listed = {f"person_{n}": person for n, person in enumerate(_padded(persons))}
+            listed = {f"person_{n}": person for n, person in enumerate(padded(persons))}
             rows = (await conn.execute(_rules_of(len(listed)), listed)).all()
             is_coded = any(row.code_set is not None for row in rows)
             sets = await self._code_sets(conn, persons) if is_coded else {}

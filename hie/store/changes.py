@@ -12,8 +12,8 @@ from sqlalchemy import Row, SmallInteger, String, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.keystore import KeyKind, KeyStore
+from hie.padding import padded
 from hie.store.index import SearchIndex
-from hie.store.predicate import padded
 from hie.store.tables import resource, resource_log
 
 _CHUNK: Final = 500

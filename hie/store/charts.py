@@ -29,10 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.padding import padded
 from hie.store.fences import first_in, no_place, no_range, records_of
 from hie.store.index import SearchIndex
 from hie.store.portion import Marks, Portion
-from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
+from hie.store.predicate import Shape, Visibility, bound, shape_of
 from hie.store.query import Served
 from hie.store.residual import Residual
 from hie.store.rows import FORMER, SUPPORTING

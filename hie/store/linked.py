@@ -19,9 +19,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.padding import padded
 from hie.store.fences import first_in, no_place, records_of
 from hie.store.index import SearchIndex
-from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
+from hie.store.predicate import Shape, Visibility, bound, shape_of
 from hie.store.query import Include, Served
 from hie.store.residual import Residual
 from hie.store.serving import ResourceServer

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy import exists as sql_exists
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.padding import padded_length
 from hie.store.criteria import At, Criteria
 from hie.store.fences import in_records
 from hie.store.index import SearchIndex
@@ -103,7 +104,7 @@ class Listing:
 
         A resource of several persons is named once; `person_id` says whose it is first.
         """
-        query = self._statements.of_persons(shape_of(residual), types, _width(persons))
+        query = self._statements.of_persons(shape_of(residual), types, padded_length(persons))
         return await self._fetched(conn, residual, query, span, _named("p", persons))
 
     async def tombstones(
@@ -115,7 +116,7 @@ class Listing:
         persons: Sequence[str],
     ) -> Rows:
         """What of these persons was there at `since` and was deleted until the moment."""
-        query = self._statements.tombstones(shape_of(residual), types, _width(persons))
+        query = self._statements.tombstones(shape_of(residual), types, padded_length(persons))
         return await self._fetched(conn, residual, query, span, _named("p", persons))
 
     async def nobodys(  # noqa: PLR0913 - of what, for whom, where to go on
@@ -145,7 +146,7 @@ class Listing:
         """What these resources refer to outside every compartment, whenever it changed."""
         found: list[Row[Any]] = []
         for some in _chunks(pks):
-            query = self._statements.referred(shape_of(residual), types, _width(some))
+            query = self._statements.referred(shape_of(residual), types, padded_length(some))
             values = _named("k", some)
             found += await self._fetched(conn, residual, query, span.whole, values)
         return found
@@ -192,7 +193,7 @@ class Listing:
     ) -> list[Row[Any]]:
         found: list[Row[Any]] = []
         for some in _chunks(pks):
-            query = make(shape_of(residual), _width(some))
+            query = make(shape_of(residual), padded_length(some))
             found += await self._fetched(conn, residual, query, span, _named("k", some))
         return found
 
@@ -360,14 +361,9 @@ def _pks(width: int) -> list[Any]:
     return [bindparam(f"k_{n}", type_=BigInteger) for n in range(width)]
 
 
-def _width(values: Sequence[Any]) -> int:
-    """The next power of two: lists are padded, so that there are few statements."""
-    return 1 << (len(values) - 1).bit_length()
-
-
 def _named(prefix: str, values: Sequence[Any]) -> dict[str, Any]:
     last = len(values) - 1
-    return {f"{prefix}_{n}": values[min(n, last)] for n in range(_width(values))}
+    return {f"{prefix}_{n}": values[min(n, last)] for n in range(padded_length(values))}
 
 
 def _chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:

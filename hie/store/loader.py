@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import DataKey
 from hie.kernel.fhir import FhirJson
 from hie.keystore import KeyStore
+from hie.padding import padded
 from hie.store.body import Opened, decode, persons_named
 from hie.store.index import SearchIndex
-from hie.store.predicate import padded
 from hie.store.statements import current
 from hie.store.tables import compartment, resource, resource_version
 

@@ -23,9 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import DataKey
 from hie.kernel.fhir import FhirJson
 from hie.keystore import KeyStore
+from hie.padding import padded
 from hie.store.body import decode, persons_named
 from hie.store.index import SearchIndex
-from hie.store.predicate import padded
 from hie.store.residual import DOCUMENT_TYPES
 from hie.store.tables import resource, resource_version, sp_ref, sp_token
 

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Row, String, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.padding import padded
 from hie.store.index import SearchIndex
-from hie.store.predicate import padded
 from hie.store.tables import resource_redirect, source_move, source_move_item
 
 _CHUNK = 500

@@ -7,13 +7,14 @@ for each request it cost 100 ms; as text it costs nothing. Only the repository u
 """
 
 # ruff: noqa: S608 - the text is made of constants, aliases and whole numbers; values are bound
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, String, TextClause, bindparam, text
 
+from hie.padding import padded
 from hie.store.index import SearchIndex
 from hie.store.owed import NUMBERS, Owed, bound_of, gained, owed_by
 from hie.store.residual import (
@@ -26,7 +27,6 @@ from hie.store.residual import (
 )
 from hie.store.speaking import ASKED, exists, lifted, speaks
 
-T = TypeVar("T")
 #: The type that is seen with the documents which refer to it.
 CONTENT: Final = "Binary"
 #: The type that is seen with what it is of.
@@ -44,9 +44,7 @@ _LISTS: Final = ("v_grantees", "v_purposes", "v_own_sources", "v_only_persons")
 
 #: What of a residual decides the predicate's text: own sources, what is withheld of the own
 #: record (None = asks for none), steward, hard bits, defaults, whether it is about some persons
-#: only, which denials count, what is pending, and how long its lists are. Lists
-#: are padded, so that there are few lengths; an IN list of open length would make the driver
-#: rewrite the whole text for every request.
+#: only, which denials count, what is pending, and how long its padded lists are.
 Shape = tuple[
     *tuple[bool, int | None, bool, tuple[int, ...], tuple[DefaultRule, ...]],
     *tuple[bool, Denials, Owed | None, tuple[int, ...]],
@@ -66,12 +64,6 @@ def shape_of(residual: Residual) -> Shape:
         owed_by(residual),
         tuple(len(values) for values in _lists(residual)),
     )
-
-
-def padded(values: Sequence[T]) -> list[T]:
-    """The values, the last one repeated until their number is a power of two."""
-    length = 1 << (len(values) - 1).bit_length()
-    return [*values, *([values[-1]] * (length - len(values)))]
 
 
 def _lists(residual: Residual) -> list[list[str]]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
 from hie.keystore import KeyStore
+from hie.padding import padded
 from hie.store.chronicle import Chronicle
 from hie.store.criteria import Criteria
 from hie.store.index import SearchIndex
@@ -21,7 +22,7 @@ from hie.store.loader import Rows
 from hie.store.masking import Masking
 from hie.store.order import After, Key, bound_after
 from hie.store.origins import VersionOrigin
-from hie.store.predicate import Visibility, bound, padded, shape_of
+from hie.store.predicate import Visibility, bound, shape_of
 from hie.store.query import Query, Served
 from hie.store.residual import Residual
 from hie.store.searches import Built, SearchStatements

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hie.crypto import KeyRing
 from hie.inserts import Values, insert
 from hie.kernel.fhir import FhirJson, objects, split_reference
+from hie.padding import padded
 from hie.store import blind
 from hie.store.index import IndexValue, SearchIndex
-from hie.store.predicate import padded
 from hie.store.tables import (
     sp_composite,
     sp_date,

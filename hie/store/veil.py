@@ -13,9 +13,10 @@ from typing import Any, Final
 from sqlalchemy import Integer, Select, String, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hie.padding import padded
 from hie.store.index import SearchIndex
 from hie.store.masking import Masking, named_in
-from hie.store.predicate import Shape, Visibility, bound, padded, shape_of
+from hie.store.predicate import Shape, Visibility, bound, shape_of
 from hie.store.query import Served
 from hie.store.residual import Residual
 from hie.store.tables import resource

@@ -30,9 +30,9 @@ from hie.inserts import Values, insert
 from hie.kernel.fhir import FhirJson
 from hie.kernel.ids import PersonId, SourceRecordId
 from hie.keystore import KeyKind, KeyStore
+from hie.padding import padded
 from hie.store.body import encode, filed
 from hie.store.index import SearchIndex
-from hie.store.predicate import padded
 from hie.store.relink import Relinker
 from hie.store.residual import DOCUMENT_TYPES
 from hie.store.rows import FORMER, SUPPORTING, IndexRows, Rows, clear_rows
