@@ -45,8 +45,9 @@ _SEQUENCE_BITS = 21  # per millisecond: 9 random bits per process, 12 bits of co
 class KeySource:
     """63-bit primary keys in order of time, without asking the database.
 
-    Layout: milliseconds since 1970 (42 bits) | process tag (9) | counter (12). Two processes
-    with the same tag in the same millisecond meet a primary-key violation, never a lost row.
+    Layout: milliseconds since 1970 (42 bits) | process tag (9) | counter (12). Two processes of
+    one hub that drew one tag count from places of their own in each millisecond, so that they
+    seldom meet; then it is a primary-key violation, never a lost row.
 
     Args:
         clock: source of the milliseconds.
@@ -56,8 +57,10 @@ class KeySource:
 
     def __init__(self, clock: Clock, tag: int | None = None) -> None:
         self._clock = clock
-        drawn = random.SystemRandom().getrandbits(9) if tag is None else tag
-        self._tag = drawn << 12
+        chance = random.SystemRandom()
+        self._tag = (chance.getrandbits(9) if tag is None else tag) << 12
+        # In the lower half: the upper one alone holds more than a millisecond's rows.
+        self._first = chance.getrandbits(11) if tag is None else 0
         self._last_ms = 0
         self._counter = 0
 
@@ -65,9 +68,9 @@ class KeySource:
         """A key larger than any this process gave before."""
         now_ms = max(self._clock.now_us() // 1000, self._last_ms)
         if now_ms > self._last_ms:
-            self._last_ms, self._counter = now_ms, 0
+            self._last_ms, self._counter = now_ms, self._first
         elif self._counter == 4095:
-            self._last_ms, self._counter = self._last_ms + 1, 0
+            self._last_ms, self._counter = self._last_ms + 1, self._first
         else:
             self._counter += 1
         return (self._last_ms << _SEQUENCE_BITS) | self._tag | self._counter
