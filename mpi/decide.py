@@ -7,6 +7,7 @@ and the next person must be clearly weaker. Records are never chained together.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 from hie.kernel.ids import PersonId, SourceRecordId
@@ -134,7 +135,8 @@ def judge_person(
     is_denied: bool = False,
 ) -> PersonScore:
     """A person's score from those of its records, of which `unscored` were not compared."""
-    total = sum(pair.strength for pair in pairs) + unscored * thresholds.unscored
+    # Exact, since rounding would make the mean hang on the order of the records.
+    total = fsum(pair.strength for pair in pairs) + unscored * thresholds.unscored
     return PersonScore(
         person_id=person_id,
         pairs=tuple(sorted(pairs, key=lambda pair: (-pair.strength, pair.record_id))),

@@ -43,7 +43,11 @@ def fold(text: str) -> str:
 
     `O'Brien-Núñez` gives `obrien nunez`; letters of other scripts stay.
     """
-    plain = unicodedata.normalize("NFKD", text[:MOST_TEXT].casefold()).translate(_LETTERS)
+    plain = unicodedata.normalize("NFKD", text[:MOST_TEXT].casefold())
+    if not text.isascii():
+        # A letter in another style is decomposed into one of either case.
+        plain = unicodedata.normalize("NFKD", plain.casefold())
+    plain = plain.translate(_LETTERS)
     kept = (
         char if char.isalnum() else "" if char in "'’`." else " "  # noqa: RUF001 - typed as apostrophe
         for char in plain

@@ -1,6 +1,7 @@
 """Decisions: per person, never per record; margin, mean and vetoes before the score."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_a_record_is_linked_only_when_everything_speaks_for_it(
     assert (decision.outcome, decision.reason) == (outcome, reason)
     assert (decision.person_id is not None) is (outcome is Outcome.LINK)
     assert decide(reversed(persons), THRESHOLDS) == decision
+
+
+@pytest.mark.parametrize("bits", sorted(permutations((28.9, 3.7, -32.6))))
+def test_the_order_of_a_persons_records_does_not_decide(bits: tuple[float, ...]):
+    # Added one after the other they come to 0, or to a little less than that.
+    assert decide([person("p", *bits)], THRESHOLDS).reason == "mean"
 
 
 def test_a_second_person_that_fits_is_reported_as_a_duplicate():

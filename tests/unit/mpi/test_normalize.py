@@ -34,6 +34,8 @@ def name(family: str = "", *given: str, **more: object) -> Demographics:
         ("STRASSE", "strasse"),
         ("Straße", "strasse"),
         ("王小明", "王小明"),
+        ("ＱＵＩＮＬＡＮ", "quinlan"),  # noqa: RUF001 - as some keyboards type it
+        ("\U0001d410\u210d\u1d2c", "qha"),  # capitals in other styles
         ("a\x00b\x1fc", "a b c"),
         ("", ""),
     ],
