@@ -198,7 +198,7 @@ class _Weighing:
     def _silent(self) -> Iterator[Reason]:
         for directive in self._directives:
             if not self._asked[directive.consent_id]:
-                note = directive.ignored or _misfit(directive.rules, self._residual)
+                note = directive.ignored or _unasked(directive.rules, self._residual)
                 yield Reason(
                     kind=ReasonKind.SILENT,
                     consent_id=directive.consent_id,
@@ -219,6 +219,14 @@ def _in_question(directive: Directive, residual: Residual) -> list[Rule]:
         if rule.effect is not Effect.DENY
         or (is_named and (rule.purposes is not None or bool(rule.note)))
     ]
+
+
+def _unasked(rules: Sequence[Rule], residual: Residual) -> str:
+    """Why no rule of a consent is in question, as a note."""
+    # A denial about this request always is, but for an emergency access that goes before it.
+    if any(rule.effect is Effect.DENY and applies(residual, rule) for rule in rules):
+        return "overridden"
+    return _misfit(rules, residual)
 
 
 def _misfit(rules: Sequence[Rule], residual: Residual) -> str:

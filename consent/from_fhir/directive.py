@@ -82,8 +82,9 @@ class ConsentReader:
         is_r5 = isinstance(provision, list) or "decision" in consent
         root = provision if isinstance(provision, dict) else {}
         nested = provision if isinstance(provision, list) else root.get("provision")
-        base = root.get("type") or consent.get("decision") or (policy.effect if policy else "deny")
-        effect, note = _effect(base)
+        said = {root.get("type"), consent.get("decision")} - {None}
+        base = said.pop() if said else policy.effect if policy else "deny"
+        effect, note = _effect("" if said else base)  # two that differ say neither
         # A rejected policy narrows nothing: all of it is refused, and more than it.
         agreed = policy if effect is Effect.PERMIT else None
         wish = read.wish(root, self._base(consent, agreed, _at_odds(policies), read))
@@ -283,7 +284,7 @@ def _unread(provisions: Any) -> str:
     """Why the provisions cannot be read; "" when they can."""
     if provisions is not None and not isinstance(provisions, (dict, list)):
         return "unreadable"
-    return "too-many" if _depth(provisions) > DEPTH_LIMIT else ""
+    return "too-deep" if _depth(provisions) > DEPTH_LIMIT else ""
 
 
 def _depth(provisions: Any) -> int:

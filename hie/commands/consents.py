@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.fhir.body import Limits, parse_json
 from consent.casefile import Filed, Files, filed, read_request
 from consent.dry_run import DryRun
 from consent.evaluate import Law
@@ -25,8 +26,9 @@ from hie.settings import REGIME, Settings
 from hie.store.index import load_index
 
 REGIME_VARIABLE: Final = "HIE_REGIME"
-#: A file above it is none of the dry run's.
-_MOST_BYTES: Final = 50_000_000
+#: A file beyond them is none of the dry run's. A Consent nested deeper than the hub reads is no
+#: fault of the file: it denies.
+_LIMITS: Final = Limits(body_bytes=50_000_000, depth=200)
 
 
 def register(group: Group) -> None:
@@ -103,7 +105,11 @@ def _filed(folder: Path) -> list[Filed]:
 def _files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise HieError(Category.INVALID, f"`{folder}`: expected a folder")
-    yield from sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == ".json":
+            yield path
+        else:  # a denial in it would not count
+            print(f"`{path.name}`: not read: no file named `.json`", file=sys.stderr)
 
 
 def _json(path: Path) -> Any:
@@ -114,16 +120,15 @@ def _json(path: Path) -> Any:
     """
     if not path.is_file():
         raise HieError(Category.INVALID, f"`{path.name}`: expected a file that is there")
-    if path.stat().st_size > _MOST_BYTES:
-        text = f"`{path.name}`: expected a file of at most {_MOST_BYTES} bytes"
+    if path.stat().st_size > _LIMITS.body_bytes:
+        text = f"`{path.name}`: expected a file of at most {_LIMITS.body_bytes} bytes"
         raise HieError(Category.INVALID, text)
+    # As strictly as the hub reads a body: of a property given twice nobody knows which is meant.
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise HieError(Category.INVALID, f"`{path.name}`: {place}: expected JSON") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise HieError(Category.INVALID, f"`{path.name}`: expected JSON in UTF-8") from None
+        return parse_json(path.read_bytes(), _LIMITS)
+    except HieError as error:
+        where = "".join(f" at `{place}`" for issue in error.issues for place in issue.expression)
+        raise HieError(Category.INVALID, f"`{path.name}`: {error.text}{where}") from None
 
 
 async def rebuild(settings: Settings) -> int:

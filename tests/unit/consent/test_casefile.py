@@ -220,6 +220,14 @@ def test_an_emergency_needs_its_reason():
     assert decided(purpose="BTG", breakGlass={"reason": " "})["decision"] == "deny"
 
 
+def test_a_denial_that_an_emergency_overrides_is_told_as_such():
+    asked = {"purpose": "BTG", "breakGlass": {"reason": "unconscious"}}
+    _, silent = decided(consent(provision("deny")), **asked)["reasons"]
+    assert "An emergency access goes before what it denies." in silent
+    _, silent = decided(consent(provision("deny", purposes=["TREAT"])), **asked)["reasons"]
+    assert "It is for other purposes." in silent
+
+
 def test_a_disclosure_of_part_2_records_carries_its_notice():
     lifting = consent(
         provision("permit", purposes=["TREAT", "HPAYMT", "HOPERAT"], labels=["SUD", "OPIOIDUD"])

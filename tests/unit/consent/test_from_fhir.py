@@ -469,7 +469,15 @@ def test_a_consent_nested_beyond_reason_denies_everything():
     for _ in range(60):
         innermost["provision"] = [provision("permit")]
         innermost = innermost["provision"][0]
-    assert rules(consent(root)) == (Rule(path="/", effect=Effect.DENY, note="too-many"),)
+    assert rules(consent(root)) == (Rule(path="/", effect=Effect.DENY, note="too-deep"),)
+
+
+@pytest.mark.parametrize(("decision", "kind"), [("deny", "permit"), ("permit", "deny")])
+def test_a_decision_and_a_type_that_differ_say_neither(decision, kind):
+    (found,) = rules({**consent(provision(kind)), "decision": decision})
+    assert (found.effect, found.note) == (Effect.DENY, "unknown-type")
+    (found,) = rules({**consent(provision(kind)), "decision": kind})
+    assert (found.effect, found.note) == (Effect(kind), "")
 
 
 # -- lifts of hard rules

@@ -69,11 +69,19 @@ def test_a_deny_is_a_decision_too(folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("request.json", "{", "`request.json`: line 1, column 2: expected JSON"),
+        ("request.json", "{", "`request.json`: the body is not JSON at line 1, column 2"),
         ("request.json", '{"patient": "Patient/p1"}', "`request.json`: `purpose`: expected"),
         ("consents/c.json", "[]", "`c.json`: `resourceType`: expected one FHIR resource"),
         ("consents/d.json", json.dumps(CONSENT), "`d.json`: `id`: expected another than in"),
-        ("consents/c.json", "\xff", "`c.json`: line 1, column 1: expected JSON"),
+        ("consents/c.json", "\xff", "`c.json`: the body is not JSON at line 1, column 1"),
+        ("consents/c.json", '{"n": ' + "9" * 5_000 + "}", "`c.json`: the body is nested too deep"),
+        ("consents/c.json", '{"id": "\\ud800"}', "half a surrogate pair at `$this.id`"),
+        ("consents/c.json", "[" * 300 + "]" * 300, "`c.json`: a body may be nested 200 deep"),
+        (
+            "consents/c.json",
+            '{"resourceType": "Consent", "provision": {"type": "deny", "type": "permit"}}',
+            "`c.json`: an object names a property twice at `Consent.provision`",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named_and_nothing_is_decided(folder, capsys, file, content, told):
@@ -82,6 +90,16 @@ def test_what_cannot_be_used_is_named_and_nothing_is_decided(folder, capsys, fil
     shown = capsys.readouterr()
     assert told in shown.err
     assert shown.out == ""
+
+
+def test_a_file_that_is_not_read_is_named(folder, capsys):
+    deny = {**CONSENT, "id": "d", "provision": {"type": "deny"}}
+    (folder / "consents" / "d.JSON").write_text(json.dumps(deny))
+    assert decide(folder) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["decision"] == "deny", "whatever the case of the suffix"
+    assert "`notes.txt`: not read" in shown.err
+    assert "d.JSON" not in shown.err
 
 
 def test_a_purpose_nobody_knows_is_decided_about_and_remarked_on(folder, capsys):
