@@ -56,9 +56,10 @@ async def readable(hub: RunningHub) -> list[str]:
 
 
 async def until_somebody_waits(hub: RunningHub) -> None:
-    """Until one transaction waits for the lock that another holds."""
+    """Until one transaction waits for the lock that another shares."""
     waits = (
-        "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory' "
+        "SELECT 1 FROM pg_locks w JOIN pg_locks h USING (locktype, database, classid, objid) "
+        "WHERE locktype = 'advisory' AND NOT w.granted AND h.granted AND h.mode = 'ShareLock' "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     for _ in range(1_500):
