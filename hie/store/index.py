@@ -116,8 +116,8 @@ class SearchIndex:
             how_far, after_seconds = self._renewal
             text = (
                 f"`{name}`: not answered while the index of {type_name} is being renewed{how_far}: "
-                "ask again after the seconds of `Retry-After`, or without this parameter; those "
-                "that did not change are answered"
+                f"ask again in {after_seconds} s, or without this parameter; those that did not "
+                "change are answered"
             )
             raise RenewalError(text, after_seconds)
         return param

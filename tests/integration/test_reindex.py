@@ -269,7 +269,7 @@ async def test_an_apps_question_is_refused_with_when_to_come_again(tmp_path: Pat
                 assert answer.headers["Retry-After"] == "40"
                 (issue,) = (await answer.json())["issue"]
                 assert issue["code"] == "transient"
-                for said in ("`code`", "(7 of 9 resources done)", "without this parameter"):
+                for said in ("`code`", "(7 of 9 resources done)", "in 40 s, or without this"):
                     assert said in issue["details"]["text"]
         finally:
             index.hold_back(None)
