@@ -58,7 +58,7 @@ def seal(place: Place, sealer: Sealer, caller: Caller, address: str) -> str:
     """
     plain = orjson.dumps([place.position, place.params, place.at_us, place.is_lenient])
     sealed = sealer.seal(plain, table="cursor", column=address, row=_bound_to(caller))
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+    return _written(sealed)
 
 
 def open_token(token: str, sealer: Sealer, caller: Caller, address: str) -> Place:
@@ -68,14 +68,24 @@ def open_token(token: str, sealer: Sealer, caller: Caller, address: str) -> Plac
         HieError: INVALID when it was changed, or made for another caller or address.
     """
     try:
-        sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        plain = sealer.open(sealed, table="cursor", column=address, row=_bound_to(caller))
+        plain = sealer.open(_read(token), table="cursor", column=address, row=_bound_to(caller))
         position, params, at_us, is_lenient = orjson.loads(plain)
     except (HieError, binascii.Error, ValueError) as error:
         text = f"`{CURSOR_PARAM}`: expected a page link of this hub, as given to this caller"
         raise HieError(Category.INVALID, text) from error
     asked = tuple((name, value) for name, value in params)
     return Place(position=position, params=asked, at_us=at_us, is_lenient=is_lenient)
+
+
+def _written(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+
+def _read(token: str) -> bytes:
+    sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    if _written(sealed) != token:
+        raise ValueError("there are bits behind the last byte")
+    return sealed
 
 
 def _bound_to(caller: Caller) -> str:

@@ -63,8 +63,11 @@ def test_what_is_no_token_is_refused(token: str):
 
 
 def test_a_token_that_was_changed_is_refused():
-    token = seal(PLACE, SEALER, CALLER, "Patient")
-    for at in range(0, len(token), 7):
-        changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-        with pytest.raises(HieError):
-            open_token(changed, SEALER, CALLER, "Patient")
+    for longer in ("", "1", "12"):  # of each length modulo 3: the last letter may have spare bits
+        place = replace(PLACE, position=PLACE.position + longer)
+        token = seal(place, SEALER, CALLER, "Patient")
+        for at in (*range(0, len(token), 7), len(token) - 1):
+            for letter in {"A", "B", "Q", "_"} - {token[at]}:
+                changed = token[:at] + letter + token[at + 1 :]
+                with pytest.raises(HieError):
+                    open_token(changed, SEALER, CALLER, "Patient")
