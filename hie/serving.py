@@ -1,12 +1,13 @@
 """The HTTP site of the hub: FHIR, HL7 v2 over HTTP, health and metrics on one port."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from adapters.fhir.body import Limits as BodyLimits
@@ -49,6 +50,8 @@ _STAFF_FORM: Final = Form(
 )
 #: Who sends no HTTP most often meant FHIR.
 REFUSALS: Final = Refusals({routes.PREFIX: _FHIR_FORM, PREFIX: _STAFF_FORM}, unread=_FHIR_FORM)
+#: How long a client may go on sending what was answered already.
+_READ_ON_SECONDS: Final = 10
 _log = structlog.get_logger(__name__)
 
 
@@ -58,8 +61,11 @@ class Connection(web.RequestHandler):
     __slots__ = ("_refusals",)
 
     def __init__(self, server: web.Server, refusals: Refusals) -> None:
-        unlogged: dict[str, Any] = {"access_log": None}  # addresses name patients
-        super().__init__(server, loop=asyncio.get_running_loop(), **unlogged)
+        options: dict[str, Any] = {
+            "access_log": None,  # addresses name patients
+            "lingering_time": 0,  # see `_read_on`
+        }
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._refusals = refusals
 
     def handle_error(
@@ -87,7 +93,35 @@ class Connection(web.RequestHandler):
         """Send an answer; what aiohttp raised before any middleware is worded first."""
         if isinstance(resp, web.HTTPException):
             resp = self._refusals.answer(request.path, resp)
-        return await super().finish_response(request, resp, start_time)
+        if _is_left_packed(request):
+            resp.force_close()  # of such a body the parser may see no end
+        sent = await super().finish_response(request, resp, start_time)
+        if not request.content.is_eof():
+            await self._read_on(request.content)
+        return sent
+
+    async def _read_on(self, body: StreamReader) -> None:
+        """Read what is left of a body after the answer, and drop it.
+
+        Closed at once, the client might lose the answer; aiohttp itself calls a body that is
+        not compressed as it says an error of the server's. What does not end is closed by it.
+        """
+        try:
+            for _ in range(_READ_ON_SECONDS):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        while not body.is_eof():
+                            await body.readany()
+                if body.is_eof() or self.transport is None:
+                    return
+        except web.RequestPayloadError:
+            self.force_close()
+
+
+def _is_left_packed(request: web.BaseRequest) -> bool:
+    """Whether a body of another encoding was not read, or not to its end."""
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    return encoding.strip().lower() != "identity" and not request.content.is_eof()
 
 
 def _status(status: int, exc: BaseException | None) -> int:
