@@ -106,12 +106,12 @@ class Family(World):
 
     async def events(self, who: str, address: str) -> tuple[list[int], list[str]]:
         """Numbers and resources of what a subscription told, once there is any."""
-        for _ in range(200):
-            told = said(await self.get(who, f"{address}/$events"))
-            if told["events"]:
-                return told["events"], told["focus"]
-            await asyncio.sleep(0.02)
-        raise TimeoutError("nothing was told")
+        async with asyncio.timeout(60):
+            while True:
+                told = said(await self.get(who, f"{address}/$events"))
+                if told["events"]:
+                    return told["events"], told["focus"]
+                await asyncio.sleep(0.02)
 
     async def until(self, at_us: int) -> None:
         """Move on; who works here signs in again."""
