@@ -105,10 +105,14 @@ class SubscriptionBook:
     async def set_status(
         self, conn: AsyncConnection, one: Subscription, status: Status, *, now_us: int, error: str
     ) -> None:
-        """A step of its status, which makes a version; nothing when it stands there already."""
+        """A step of its status, which makes a version; nothing when it stands there already.
+
+        Nor when its owner changed it meanwhile: what was found out is not about the new terms.
+        """
+        is_step = or_(_S.status != status.value, _S.error != error)
         await conn.execute(
             update(subscription)
-            .where(_S.id == one.id, or_(_S.status != status.value, _S.error != error))
+            .where(_S.id == one.id, _S.version == one.version, is_step)
             .values(status=status.value, error=error, version=_S.version + 1, updated_us=now_us)
         )
 
@@ -212,7 +216,7 @@ class SubscriptionBook:
         """Try again later, what waits behind waits with it."""
         await conn.execute(
             update(subscription)
-            .where(_S.id == one.id)
+            .where(_S.id == one.id, _S.version == one.version)
             .values(due_us=due_us, failing_us=func.coalesce(_S.failing_us, now_us))
         )
 

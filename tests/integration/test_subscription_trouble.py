@@ -149,6 +149,23 @@ async def test_secrets_are_kept_and_never_told(world: World) -> None:
         assert b"canary-secret" not in file.read_bytes()
 
 
+async def test_what_is_asked_for_anew_meanwhile_begins_with_a_handshake(world: World) -> None:
+    """What comes of a notification that is on its way says nothing about the new terms."""
+    async with Hook() as hook:
+        asked = subscription("encounter-start", endpoint=hook.url)
+        name = await world.post("BETA", asked)
+        await standing(world, "BETA", name, "active")
+        record = await world.post("ALPHA", patient("A1", "alpha"))
+        hook.answers.clear()
+        await world.post("ALPHA", encounter(record))
+        await until(lambda: len(hook.headers) == 2)
+        await world.put("BETA", f"Subscription/{name}", {**asked, "reason": "to be told more"})
+        hook.answers.set()
+        await hook.heard(2, "handshake")
+        await standing(world, "BETA", name, "active")
+        assert len(await hook.heard(1)) == 1
+
+
 async def test_what_was_queued_outlives_a_killed_hub(tmp_path: Path) -> None:
     """Events that were answered for are told after kill -9, in order, each at least once."""
     hub = HubProcess(tmp_path / "home", HIE_REGIME="hipaa-treatment")

@@ -17,7 +17,14 @@ from hie.subscribing import Subscribing
 from hie.subscriptions.policy import Delivery
 from hie.web import Metrics
 from tests.support.asked_hub import World, actor, consent, deny, observation, patient, zebulon
-from tests.support.subscribers import Hook, encounter, said, subscription, until
+from tests.support.subscribers import (
+    PATIENCE_SECONDS,
+    Hook,
+    encounter,
+    said,
+    subscription,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,7 +95,7 @@ async def sent(world: World, body: dict[str, Any]) -> str:
 
 async def standing(world: World, who: str, name: str, wanted: str) -> dict[str, Any]:
     """The subscription, once it has a status."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             one = await world.get(who, f"Subscription/{name}")
             if one["status"] == wanted:
@@ -128,7 +135,7 @@ async def test_a_subscriber_is_told_of_an_admission_it_may_see(world: World, hoo
 
 async def settled(world: World, name: str = "") -> None:
     """Wait until no event waits for a subscription any more, or for any."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             async with world.hub.db.reading() as conn:
                 left = await world.hub.subscriptions.counts(conn)
@@ -264,11 +271,11 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(
     before = await disclosures(world)
     async with world.http.ws_connect(found["websocket-url"]) as socket:
         await socket.send_str("bind-with-token nonsense")
-        assert "unknown" in (await socket.receive(60)).data
+        assert "unknown" in (await socket.receive(PATIENCE_SECONDS)).data
         await socket.send_str(f"bind-with-token {found['token']}")
-        handshake = json.loads((await socket.receive(60)).data)
+        handshake = json.loads((await socket.receive(PATIENCE_SECONDS)).data)
         assert said(handshake)["type"] == "handshake"
-        first = json.loads((await socket.receive(60)).data)
+        first = json.loads((await socket.receive(PATIENCE_SECONDS)).data)
         assert said(first)["events"] == [1]
         assert "topic" not in said(first)
         assert len(first["entry"]) == 1
@@ -276,22 +283,24 @@ async def test_a_websocket_hears_of_what_happens_while_it_may(
         await world.post("ALPHA", observation(record, category=lab))
         other = await sent(world, zebulon("A2", "alpha"))
         await world.post("ALPHA", observation(other, category=lab))
-        second = json.loads((await socket.receive(60)).data)
+        second = json.loads((await socket.receive(PATIENCE_SECONDS)).data)
         assert said(second)["events"] == [2]
         # A colleague makes it theirs: from then on it tells what is decided for them.
         await world.token("ELSE", organization=plan(request), roles=("106292003",))
         await world.put("ELSE", f"Subscription/{name}", {**asked, "status": "requested"})
-        closed = await socket.receive(60)
+        closed = await socket.receive(PATIENCE_SECONDS)
         assert closed.data == 1008
     bound = await world.get("ELSE", f"Subscription/{name}/$get-ws-binding-token")
     found = {p["name"]: next(v for k, v in p.items() if k != "name") for p in bound["parameter"]}
     async with world.http.ws_connect(found["websocket-url"]) as socket:
         await socket.send_str(f"bind-with-token {found['token']}")
-        assert said(json.loads((await socket.receive(60)).data))["type"] == "handshake"
+        assert (
+            said(json.loads((await socket.receive(PATIENCE_SECONDS)).data))["type"] == "handshake"
+        )
         caller = await world.hub.tokens.check(world.tokens["ELSE"])
         async with world.hub.db.transaction() as conn:
             await world.hub.tokens.revoke(conn, caller.token_id)
-        closed = await socket.receive(60)
+        closed = await socket.receive(PATIENCE_SECONDS)
         assert closed.data == 1008  # the binding's token was revoked
     assert await disclosures(world) == before + 2
     # One that is posted has nothing to bind; its owner is told so.
