@@ -10,12 +10,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.audit.chain import (
+    NOT_OURS,
     ChainedRow,
     ChainState,
     SignedHead,
     StoredRow,
     TreeHead,
-    row_hash,
+    hash_found,
 )
 from hie.audit.merkle import HASH_BYTES, Frontier
 from hie.audit.tables import audit_event, audit_head, audit_lease
@@ -57,10 +58,16 @@ class ChainTable:
         await conn.execute(make(audit_lease).values(row).on_conflict_do_nothing())
 
     async def lease(self, conn: AsyncConnection, *, is_locked: bool = False) -> Lease | None:
-        """The lease; locked, no other process changes it until the transaction ends."""
+        """The lease; locked, no other process changes it until the transaction ends.
+
+        One that cannot be read is none: beside rows that are chained nobody builds on that.
+        """
         query = select(audit_lease).where(audit_lease.c.name == _LEASE)
         row = (await conn.execute(query.with_for_update() if is_locked else query)).first()
-        return _lease(row) if row else None
+        try:
+            return _lease(row) if row else None
+        except NOT_OURS:
+            return None
 
     async def save_lease(self, conn: AsyncConnection, lease: Lease) -> None:
         """Replace the lease."""
@@ -147,7 +154,7 @@ def _chained(row: Row[Any]) -> ChainedRow:
     stored = StoredRow(**{column.name: getattr(row, column.name) for column in _STORED})
     return ChainedRow(
         seq=-1 if row.chain_seq is None else row.chain_seq,
-        actual=row_hash(stored),
+        actual=hash_found(stored),
         stored=row.row_hash,
         chain_hash=row.chain_hash,
         recorded_us=row.recorded_us,

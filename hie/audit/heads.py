@@ -82,5 +82,5 @@ def _parse(line: bytes) -> SignedHead | None:
             chain_hash=bytes.fromhex(content["chain"]),
         )
         return SignedHead(head=head, signature=base64.b64decode(content["signature"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from hie.audit.chain import (
     HEAD_SLACK_US,
@@ -363,6 +363,57 @@ async def test_an_edit_of_any_column_is_found_at_its_place(chained):
         assert await chained.fault() == Tamper(seq=3, kind=TamperKind.EDITED), values
         await chained.do(at_three.values(**{name: getattr(whole, name) for name in values}))
     assert await chained.fault() is None
+
+
+async def written_over(trail, table, where, **values):
+    """Values of any kind, as SQLite takes them; PostgreSQL takes numbers out of bounds alone."""
+    sets = ", ".join(f"{name} = {value}" for name, value in values.items())
+    await trail.do(text(f"UPDATE {table} SET {sets} WHERE {where}"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("key_id = -1", "recorded_us = 'soon'", "recorded_us = 1.5", "sealed = 'x'"),
+        *("agent = 'bob'", "person_id = x'ff'", "outcome = x'3100'", "row_hash = 'zz'"),
+        "question = 'why'",
+    ],
+)
+async def test_a_value_the_hub_never_writes_is_found_at_its_place(chained, value):
+    name, _, written = value.partition(" = ")
+    if name != "key_id" and not chained.db.is_sqlite:
+        pytest.skip("PostgreSQL does not take it")
+    await written_over(chained, "audit_event", "chain_seq = 3", **{name: written})
+    assert await chained.fault() == Tamper(seq=3, kind=TamperKind.EDITED)
+    await written_over(chained, "audit_event", "chain_seq = 3", chain_seq="NULL")
+    fault = await chained.fault()
+    assert fault == Tamper(seq=3, kind=TamperKind.DELETED), "and beyond the chain"
+
+
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        *[("audit_head", v) for v in ("at_us = -1", "signature = 'x'", "root = 'x'")],
+        *[("audit_lease", v) for v in ("tree_size = -1", "tree_size = 'x'", "peaks = 'x'")],
+    ],
+)
+async def test_a_head_the_hub_never_writes_is_forged(chained, table, value):
+    name, _, written = value.partition(" = ")
+    if "'" in written and not chained.db.is_sqlite:
+        pytest.skip("PostgreSQL does not take it")
+    column = "tree_size" if table == "audit_head" else "name"
+    where = f"{column} = (SELECT max({column}) FROM {table})"
+    await written_over(chained, table, where, **{name: written})
+    assert await chained.fault() == Tamper(seq=9, kind=TamperKind.FORGED_HEAD)
+
+
+async def test_a_line_of_a_heads_file_that_is_beyond_reading_is_found(chained):
+    for line in (
+        "[" * 100_000,
+        '{"size": -1, "at_us": 1, "root": "", "chain": "", "signature": ""}',
+    ):
+        chained.file.write_text(f"{line}\n")
+        assert await chained.fault() is not None
 
 
 async def test_an_edit_that_repairs_its_row_hash_is_found(chained):
