@@ -256,7 +256,7 @@ class Criteria:
         return not_(has) if c.is_missing else has
 
     def _last_updated(self, at: At, c: q.LastUpdated) -> Expr:
-        now = at.r.c.last_updated_us
+        now = at.r.c.last_updated_us if at.persons is None else no_place(at.r.c.last_updated_us)
         return or_(*(ranges(now, now + 1, v.prefix, v.lo_us, v.hi_us) for v in c.values))
 
     def _rows(
@@ -278,7 +278,8 @@ class Criteria:
             listed = at.listed
             found = listed(r.c.pk, theirs) if listed else r.c.pk.in_(theirs.correlate(r))
         elif at.is_sought and not is_not:
-            found = r.c.pk.in_(rows.correlate(None))
+            sought = rows.correlate(None)
+            found = at.listed(r.c.pk, sought) if at.listed else r.c.pk.in_(sought)
         elif at.persons is not None or at.is_of_few:
             found = is_there(rows.where(table.c.resource_pk == r.c.pk).correlate(r))
         else:

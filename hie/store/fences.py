@@ -8,7 +8,7 @@ written anyway.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -36,6 +36,12 @@ from hie.store.tables import compartment, resource
 #: The name of the list that `among` is bound by.
 AMONG: Final = "among"
 Rows = Select[Any] | CompoundSelect[Any]
+#: Conditions on an alias of `resource`.
+Asked = Callable[[Any], Sequence[ColumnElement[bool]]]
+
+
+def _whatever(_: Any) -> Sequence[ColumnElement[bool]]:
+    return ()
 
 
 def in_records(r: Any, persons: Sequence[Any]) -> ColumnElement[bool]:
@@ -48,13 +54,20 @@ def in_records(r: Any, persons: Sequence[Any]) -> ColumnElement[bool]:
     return found
 
 
-def records_of(r: Any, persons: Sequence[Any], *, is_own: bool = False) -> Rows:
+def records_of(
+    r: Any, persons: Sequence[Any], *, is_own: bool = False, asked: Asked = _whatever
+) -> Rows:
     """The keys of what is about these persons, or (`is_own`) their own alone.
 
-    `r`: the alias whose statement it is to stand in.
+    Args:
+        r: the alias whose statement it is to stand in.
+        persons: whom it is about.
+        is_own: leave out what is another's own.
+        asked: of their own, what is asked of each before it is in the list; of the few that
+            are about others as well, nothing is.
     """
     own = resource.alias(f"{r.name}_own")
-    theirs = select(own.c.pk).where(own.c.person_id.in_(persons))
+    theirs = select(own.c.pk).where(own.c.person_id.in_(persons), *asked(own))
     if is_own:
         return theirs
     shared = select(compartment.c.resource_pk).where(compartment.c.person_id.in_(persons))

@@ -9,6 +9,7 @@ from typing import Final
 
 from hie.store import query as q
 from hie.store.guarded import Guarded
+from hie.store.index import SearchIndex
 
 #: The parameter whose values the hub's own labels are, too.
 SECURITY: Final = "_security"
@@ -25,7 +26,7 @@ _LEADING: Final[dict[type, int]] = {
 }
 #: Where to begin a search of some persons' resources, the best first.
 _OF_PERSONS: Final[dict[type, int]] = {
-    kind: rank for rank, kind in enumerate((q.Keyed, q.Text, q.Token, q.Date))
+    kind: rank for rank, kind in enumerate((q.Keyed, q.Text, q.Reference, q.Token, q.Date))
 }
 #: What finds few by itself, or in an order of its own.
 _FOUND_OTHERWISE: Final = (q.Ids, q.LastUpdated, q.About)
@@ -51,7 +52,9 @@ def lead(criteria: Sequence[q.Criterion]) -> q.Criterion | None:
     return criteria[min(led)[1]] if led else None
 
 
-def first_of(criteria: Sequence[q.Criterion], guarded: Guarded) -> q.Criterion | None:
+def first_of(
+    criteria: Sequence[q.Criterion], guarded: Guarded, index: SearchIndex
+) -> q.Criterion | None:
     """The criterion whose index rows are a list of some persons' resources; None = no such."""
     ranked = [
         (_OF_PERSONS[type(c)], n)
@@ -59,6 +62,7 @@ def first_of(criteria: Sequence[q.Criterion], guarded: Guarded) -> q.Criterion |
         if type(c) in _OF_PERSONS
         and not getattr(c, "is_not", False)
         and (not isinstance(c, q.Token) or is_plain(c, guarded))
+        and (not isinstance(c, q.Reference) or _is_within_charts(c, index))
     ]
     return criteria[min(ranked)[1]] if ranked else None
 
@@ -88,6 +92,17 @@ def codes(query: q.Query, guarded: Guarded) -> list[q.Token]:
         and all(v.code is not None for v in c.values)
         and 0 < len(c.values) * len(c.param_ids) <= _MOST_VALUES
     ]
+
+
+def _is_within_charts(c: q.Reference, index: SearchIndex) -> bool:
+    """Whether a reference leads to what is one patient's - a visit, an order: few refer to it.
+
+    To a patient a whole chart refers; to who and where, half a hub.
+    """
+    return all(
+        value.types and all(t != "Patient" and index.is_of_patients(t) for t in value.types)
+        for value in c.values
+    )
 
 
 def _rank(criterion: q.Criterion) -> int | None:

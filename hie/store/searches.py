@@ -30,7 +30,17 @@ from hie.store.leading import first_of, lead, leading
 from hie.store.order import Order, of_persons, of_resources
 from hie.store.predicate import Shape as Sight
 from hie.store.predicate import Visibility, shape_of
-from hie.store.query import About, Chain, Criterion, Has, Ids, Missing, Query
+from hie.store.query import (
+    About,
+    Chain,
+    Criterion,
+    Has,
+    Ids,
+    LastUpdated,
+    Missing,
+    Query,
+    Reference,
+)
 from hie.store.residual import Residual
 from hie.store.shapes import Slot, shape_of_query, with_slots
 from hie.store.statements import current
@@ -160,17 +170,33 @@ class SearchStatements:
         if any(isinstance(c, Ids) for c in query.criteria):
             met = (self._criteria.expression(each, c) for c in query.criteria)
             return [r.c.type_id == type_id, r.c.deleted.is_(False), is_theirs, *met]
-        begun = first_of(query.criteria, self._criteria.guarded)
-        each = replace(each, listed=also_in)
-        first = replace(each, listed=first_in)
+        begun = first_of(query.criteria, self._criteria.guarded, self._index)
+        first = replace(each, listed=first_in, type_id=type_id)
         if begun is None:
-            is_theirs = first_in(r.c.pk, records_of(r, persons, is_own=query.is_own))
+            is_theirs = self._theirs(each, query, type_id)
+        # What refers to one visit is few, each looked at; what is of a code may be a whole chart.
+        is_few = isinstance(begun, Reference)
+        each = (
+            replace(each, persons=None, is_of_few=True) if is_few else replace(each, listed=also_in)
+        )
         return [
             no_place(r.c.type_id) == type_id,
             r.c.deleted.is_(False),
             is_theirs,
             *(self._criteria.expression(first if c is begun else each, c) for c in query.criteria),
         ]
+
+    def _theirs(self, each: At, query: Query, type_id: int) -> Any:
+        """Begins at the list of what is theirs, of the type and the time that is asked for."""
+
+        def asked(own: Any) -> list[Any]:
+            at = replace(each, r=own)
+            times = [c for c in query.criteria if isinstance(c, LastUpdated)]
+            met = (self._criteria.expression(at, c) for c in times)
+            return [own.c.type_id == type_id, *met]
+
+        rows = records_of(each.r, each.persons or (), is_own=query.is_own, asked=asked)
+        return first_in(each.r.c.pk, rows)
 
     def _on(self, sight: Sight) -> Visible:
         return lambda r, type_name: self._visible(sight, r.name, type_name=type_name)

@@ -31,6 +31,7 @@ from hie.store.searches import SearchStatements
 from hie.store.tables import compartment, resource, sp_date, sp_ref, sp_token
 from hie.store.walks import Pace, Walks
 from tests.integration.test_search_plans import query_of
+from tests.support.consents import NOW_US
 from tests.support.said import noted
 from tests.support.search_worlds import INDEX, World, store
 
@@ -62,6 +63,8 @@ OF_ONE = (
     f"Observation?patient=person3&code={CODE}&_sort=-date",
     "Observation?patient=person3&date=ge2020",
     "Observation?patient=person3&encounter.status=finished",
+    "Observation?patient=person3&encounter=Encounter/x25&status=final",
+    "Observation?patient=person3&_lastUpdated=ge2020",
     "Observation?subject=Patient/person3&value-string=positive",
 )
 OF_NOBODY = (
@@ -74,6 +77,16 @@ OF_NOBODY = (
 )
 #: Of five pages even here: read from end to end as soon as by an index.
 SMALL = "compartment"
+#: Resources of one large chart, ten a visit: a tenth Conditions, a twentieth of today.
+LARGE = 600
+#: What may be looked at for a few of them, beside the chart's own rows in an index.
+OF_FEW = 400
+NARROW = {
+    "Observation?patient=large&encounter=Encounter/v7": OF_FEW,
+    "Observation?patient=large&encounter=Encounter/v7&status=final": OF_FEW,
+    "Condition?patient=large": OF_FEW,
+    "Observation?patient=large&_lastUpdated=ge2026": LARGE + OF_FEW,
+}
 Ask = Callable[[Any], Awaitable[Any]]
 
 
@@ -151,6 +164,69 @@ async def test_no_question_looks_at_more_in_a_larger_hub(
     # The same page by the statement that looks at all: else nothing is shown above.
     first, whole = pages(keyring)
     assert await work(database, whole) > 3 * await work(database, first)
+
+
+async def test_of_a_large_chart_the_narrowest_list_is_looked_at(
+    database: Database, keyring: KeyRing
+) -> None:
+    await store(database, World(20260107), keyring)
+    await survey(database, "ANALYZE")
+    await large_chart(database)
+    statements = SearchStatements(INDEX, visibility_of(INDEX), Criteria(INDEX, keyring))
+    whole = "Observation?patient=large&performer=Practitioner/d1"
+    for state in STATES[database.is_sqlite]:
+        await survey(database, state)
+        of_all = await work(database, partial(asked_whole, statements, whole))
+        for search, most in NARROW.items():
+            looked = await work(database, partial(asked_whole, statements, search))
+            assert looked <= (of_all / 2 if database.is_sqlite else most), (state, search, of_all)
+
+
+async def asked_whole(statements: SearchStatements, written: str, conn: Any) -> None:
+    """Rows alone, as of a page: the chart has no bodies."""
+    query = query_of(written)
+    built = statements.page(query, ASKED, is_after=False)
+    await conn.execute(built.statement, {**built.values, **bound(ASKED), "count": query.count + 1})
+
+
+async def large_chart(database: Database) -> None:
+    observation, condition = INDEX.type_id("Observation"), INDEX.type_id("Condition")
+    encounter = INDEX.type_id("Encounter")
+    referring, status = (INDEX.param("Observation", name) for name in ("encounter", "status"))
+    assert referring is not None
+    assert status is not None
+    kept: list[dict[str, Any]] = [held(9_999, encounter, "v7")]
+    refs, tokens = [], []
+    for n in range(LARGE):
+        one = held(
+            10_000 + n, observation if n % 10 else condition, f"large{n}", is_new=n % 20 == 1
+        )
+        kept.append(one)
+        of = {"resource_pk": one["pk"], "type_id": one["type_id"]}
+        visit = {"target_type_id": encounter, "target_id": f"v{n // 10}"}
+        refs.append({**of, **visit, "param_id": referring.param_ids[0]})
+        final = {"system": "s", "code": "final", "person_id": "large"}
+        tokens.append({**of, **final, "param_id": status.param_ids[0]})
+    async with database.transaction() as conn:
+        for table, rows_of in ((resource, kept), (sp_ref, refs), (sp_token, tokens)):
+            await conn.execute(insert(table), rows_of)
+
+
+def held(pk: int, type_id: int, key: str, *, is_new: bool = False) -> dict[str, Any]:
+    return {
+        "pk": pk,
+        "type_id": type_id,
+        "id": key,
+        "person_id": "large",
+        "source_id": "s",
+        "version": 1,
+        "body_version": 1,
+        "deleted": False,
+        "message_id": 1,
+        "label_mask": 0,
+        "content_hash": b"",
+        "last_updated_us": NOW_US if is_new else 0,
+    }
 
 
 def pages(ring: KeyRing) -> tuple[Ask, Ask]:
