@@ -272,7 +272,8 @@ async def test_a_command_writes_an_accounting_for_its_owner_alone(case: Case, tm
     rows = [*csv.DictReader(io.StringIO(out.read_text()))]
     assert {"ALPHA", "BETA"} <= {row["Recipient"] for row in rows}
     assert out.stat().st_mode & 0o777 == 0o600
-    assert capsys.readouterr().out == f"{len(rows)} lines\n"
+    # Beside what the hub of this process may log.
+    assert f"{len(rows)} lines" in capsys.readouterr().out.splitlines()
 
 
 async def test_looking_at_the_trail_is_on_record_itself(case: Case):
