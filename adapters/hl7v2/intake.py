@@ -7,6 +7,7 @@ asked for no such answer, the connection is closed instead: silence would say th
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -29,6 +30,7 @@ from adapters.sources import Source
 from hie.kernel.clock import Clock
 from hie.kernel.envelope import AckCode, Finding
 from hie.kernel.errors import Category, HieError
+from hie.kernel.ids import SourceId
 
 _MSH_13: Final = Place("MSH", 1, 13)
 _REMARKED: Final = frozenset({Kind.MISSING, Kind.UNREADABLE, Kind.GAP, Kind.DUPLICATE})
@@ -67,6 +69,7 @@ class Hl7Intake:
         self._store_seconds = store_seconds
         self._numbers = count()
         self._pace = Pace()
+        self._turns: defaultdict[SourceId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._links = Links(journal)
         self._gate = gate or Gate()
         self._desk = desk
@@ -102,11 +105,16 @@ class Hl7Intake:
         policy = source.wire
         if policy.per_second <= 0:
             return
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         seconds = self._pace.delay(source.id, now, per_second=policy.per_second, burst=policy.burst)
         if seconds > 0:
             self._meters.waited(source.id, seconds)
-            await asyncio.sleep(seconds)
+        # In turn: where the process stood still, one that need not wait would overtake those
+        # that did.
+        async with self._turns[source.id]:
+            if (left := now + seconds - loop.time()) > 0:
+                await asyncio.sleep(left)
 
     async def _numbered(
         self, payload: bytes, peer: Peer, verdict: Verdict, source: Source

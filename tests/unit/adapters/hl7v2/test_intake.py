@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -614,6 +615,20 @@ async def test_a_source_that_hurries_waits_and_loses_nothing(
     assert asyncio.get_running_loop().time() - began >= 0.19
     assert [er7.parse(answer).get("MSA-2") for answer in answers] == [f"C-{n}" for n in range(6)]
     assert [entry.control_id for entry in journal.entries] == [f"C-{n}" for n in range(6)]
+
+
+async def test_a_message_that_waits_is_not_overtaken(wired: Hl7Intake, journal: MemoryJournal):
+    def sent(number: int) -> asyncio.Task[bytes]:
+        payload = adt(sender="LENIENT|HOSP", control_id=f"C-{number}")
+        return asyncio.create_task(taken(wired, payload))
+
+    waiting = [sent(number) for number in range(4)]
+    await asyncio.sleep(0)
+    # The process stands still past the time of those that wait, and of the one that then comes.
+    time.sleep(0.3)  # noqa: ASYNC251
+    waiting.append(sent(4))
+    await asyncio.gather(*waiting)
+    assert [entry.control_id for entry in journal.entries] == [f"C-{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize(
