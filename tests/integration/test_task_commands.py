@@ -35,7 +35,8 @@ def rows(served: HubProcess, *arguments: str) -> list[list[str]]:
 
 def waited(served: HubProcess, count: int, *arguments: str) -> list[list[str]]:
     """The tasks once there are so many; the hub works messages off after it answered."""
-    for _ in range(40):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         found = rows(served, "task", "list", *arguments)
         if len(found) == count:
             return found
