@@ -1,7 +1,8 @@
 """One Patient of several source records: the golden view, built from what its reader may see.
 
-Pure, and blind to the order of the records: they are ranked by trust, then by time, then by
-id. Which value survives is a rule per element, written in `config/mpi/survivorship.toml`.
+Pure, and blind to the order of the records: those that their source has merged away come
+last, the others by trust, then by time, then by id. Which value survives is a rule per
+element, written in `config/mpi/survivorship.toml`.
 Nothing is invented: every value stands in one of the records given.
 Spec: https://hl7.org/fhir/R4/patient.html
 """
@@ -99,10 +100,14 @@ class Survivorship:
         return found
 
     def _ranked(self, patients: Sequence[FhirJson]) -> list[FhirJson]:
-        """Trusted sources first, then the newest, then in an order of their contents."""
+        """Trusted sources first, then the newest, then in an order of their contents.
+
+        What was merged away was written last, by the merge; it is the last to be believed.
+        """
         ranked = sorted(patients, key=_canonical)
         ranked.sort(key=lambda p: str((p.get("meta") or {}).get("lastUpdated", "")), reverse=True)
         ranked.sort(key=self._trust)
+        ranked.sort(key=_is_merged_away)
         return ranked
 
     def _trust(self, patient: FhirJson) -> int:
@@ -147,6 +152,11 @@ class Survivorship:
         real = [d for d in dates if not self._defaults.birth_date.matches(d)] or dates
         exact = [d for d in real if len(d) == max(map(len, real))]
         return {element: _most_held(exact)} if exact else {}
+
+
+def _is_merged_away(patient: FhirJson) -> bool:
+    links = patient.get("link") if patient.get("active") is False else None
+    return any(link.get("type") == "replaced-by" for link in links or [] if isinstance(link, dict))
 
 
 def _holders(element: str, value: Any, ranked: Sequence[FhirJson]) -> tuple[str, ...]:

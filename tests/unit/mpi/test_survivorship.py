@@ -201,6 +201,19 @@ def test_a_trusted_source_comes_before_a_newer_one():
     assert golden(records, "p" * 16)["maritalStatus"] == {"text": "S"}
 
 
+def test_a_record_that_was_merged_away_is_believed_last_though_the_merge_wrote_it_last():
+    kept = {"address": [{"city": "Concord"}], "maritalStatus": {"text": "M"}}
+    gone = {"address": [{"city": "Salem"}], "maritalStatus": {"text": "S"}, "active": False}
+    link = [{"type": "replaced-by", "other": {"reference": "Patient/record00000000000001"}}]
+    made = of(record(1, 1, **kept), record(2, 2, **gone, link=link))
+    assert (made["address"], made["maritalStatus"]) == (
+        [{"city": "Concord"}, {"city": "Salem"}],
+        {"text": "M"},
+    )
+    # One that is only inactive is as good as another.
+    assert of(record(1, 1, **kept), record(2, 2, **gone))["maritalStatus"] == {"text": "S"}
+
+
 def test_a_rule_that_does_not_exist_is_refused_by_name():
     rules = replace(SETTINGS.survivorship, elements=MappingProxyType({"name": "nicest"}))
     with pytest.raises(HieError, match="`nicest`: expected one of active, birth-date"):
