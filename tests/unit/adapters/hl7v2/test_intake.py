@@ -625,7 +625,7 @@ async def test_a_message_that_waits_is_not_overtaken(wired: Hl7Intake, journal: 
     waiting = [sent(number) for number in range(4)]
     await asyncio.sleep(0)
     # The process stands still past the time of those that wait, and of the one that then comes.
-    time.sleep(0.3)  # noqa: ASYNC251
+    time.sleep(0.3)  # noqa: ASYNC251 - nothing else is to run meanwhile
     waiting.append(sent(4))
     await asyncio.gather(*waiting)
     assert [entry.control_id for entry in journal.entries] == [f"C-{n}" for n in range(5)]
