@@ -15,6 +15,7 @@ from adapters.fhir.json_patch import MEDIA_TYPE as JSON_PATCH
 from adapters.fhir.plan import (
     DIRECTORY_TYPES,
     READ_ONLY_TYPES,
+    URN,
     Condition,
     Fault,
     Method,
@@ -247,8 +248,9 @@ def _planned(
     entry: _Entry, method: Method, address: _Address, resource: FhirJson | None
 ) -> PlannedWrite:
     own_name = address.own_id or (resource or {}).get("id")
-    names = (entry.full_url, f"{address.type}/{own_name}" if own_name else "")
     is_directory = resource is not None and address.type in DIRECTORY_TYPES
+    url = entry.full_url if is_directory or not entry.full_url.startswith(URN) else ""
+    names = (url, f"{address.type}/{own_name}" if own_name else "")
     return PlannedWrite(
         position=entry.position,
         method=method,

@@ -19,6 +19,8 @@ DIRECTORY_TYPES: Final = frozenset({"Organization", "Practitioner", "Location"})
 READ_ONLY_TYPES: Final = frozenset({"AuditEvent"})
 #: What operations are asked with and answer: R4 gives it no address to be stored at.
 NEVER_STORED: Final = frozenset({"Parameters"})
+#: What names a resource in its Bundle; beyond it only what is of the directory.
+URN: Final = ("urn:uuid:", "urn:oid:")
 
 
 class PlanKind(StrEnum):
@@ -90,7 +92,10 @@ class PlannedWrite:
         patch: operations of a JSON Patch (a list) or the Parameters of a FHIRPath Patch.
         settled: references that stay as they are, because a patch left them.
         expression: FHIRPath of the resource in the request.
-        aliases: what the source may call the resource in later requests.
+        full_url: what other entries of the transaction may call it.
+        aliases: what the source may call the resource in later requests too. A URN only where
+            it is of the directory, sent ahead of those that refer to it: the same one may
+            stand in every Bundle of a template, whoever these are about.
         identifiers: (system, value) of a directory resource, the deciding one first.
     """
 

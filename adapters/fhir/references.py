@@ -1,9 +1,9 @@
 """The references of a FHIR write: what they name, and their rewriting to hub ids (pure).
 
 A reference may name another entry of the same transaction, something the source sent before
-(by fullUrl or by its own id), an id of the hub, or a business identifier. What stays: `#id`
-of a contained resource, the address of another server, and identifiers of others than the
-subject.
+(by its address there or by its own id), an id of the hub, or a business identifier. What
+stays: `#id` of a contained resource, the address of another server, and identifiers of others
+than the subject.
 Spec: https://hl7.org/fhir/R4/references.html, https://hl7.org/fhir/R4/bundle.html#references
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Final
 from adapters.fhir.body import member
 from adapters.fhir.condition import condition_of, identifiers_of
 from adapters.fhir.plan import (
+    URN,
     Fault,
     Identified,
     Matching,
@@ -36,8 +37,6 @@ _LINK: Final = re.compile(r'((?:href|src)=")([^"]+)(")')
 _CONDITIONAL: Final = re.compile(r"^([A-Z][A-Za-z]+)\?(.+)$")
 _ELSEWHERE: Final = re.compile(r"^https?://.+/([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}$")
 _WEB: Final = re.compile(r"^https?://[^\s/]+/\S+$")
-_URN: Final = ("urn:uuid:", "urn:oid:")
-
 _UNKNOWN: Final = "the reference leads to nothing in the request or among what the source sent"
 _UNKNOWN_IN_BATCH: Final = f"{_UNKNOWN}; entries of a batch cannot refer to each other"
 _NO_REFERENCE: Final = (
@@ -133,8 +132,9 @@ class References:
         for write in self._plan.writes:
             if write.method is Method.DELETE or write.resource is None:
                 continue
-            for name in write.aliases:
-                self._by_name.setdefault(name, write)
+            for name in (write.full_url, *write.aliases):
+                if name:
+                    self._by_name.setdefault(name, write)
             for system, value in identifiers_of(write.resource):
                 for known_system in (system, None):
                     key = Identified(write.type, known_system, value)
@@ -189,7 +189,7 @@ class References:
             if reference.startswith(f"{base}/"):
                 reference = reference[len(base) + 1 :]
                 break
-        if RELATIVE.match(reference) or reference.startswith(_URN):
+        if RELATIVE.match(reference) or reference.startswith(URN):
             return reference, True
         if _WEB.match(reference):
             # Another server's resource may be pointed to; another server's patient may not.

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.fhir.plan import Identified, Matching, Method, Named, PlannedWrite, Target
+from adapters.fhir.plan import URN, Identified, Matching, Method, Named, PlannedWrite, Target
 from adapters.fhir.references import HubId
 from hie.crypto import KeyRing
 from hie.flow.directory import Directory
@@ -78,7 +78,12 @@ class Resolver:
         """
         wanted = list(targets)
         names = {t.name: t for t in wanted if isinstance(t, Named)}
-        aliases = await self._writer.aliases(conn, origin.source_id, names)
+        aliases = {
+            name: hub_id
+            for name, hub_id in (await self._writer.aliases(conn, origin.source_id, names)).items()
+            # Earlier versions remembered every URN.
+            if not name.startswith(URN) or self._index.is_directory(hub_id[0])
+        }
         found: dict[Target, HubId] = {names[name]: hub_id for name, hub_id in aliases.items()}
         rest = {name: target for name, target in names.items() if name not in aliases}
         found |= await self._hub_ids(conn, origin, rest, aimed)

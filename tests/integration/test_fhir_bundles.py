@@ -132,6 +132,23 @@ async def test_a_patient_batches_reads_and_sees_what_single_reads_show(aurelia: 
     assert status == 403
 
 
+async def test_a_urn_names_nothing_beyond_its_bundle(aurelia: Source):
+    """Bundles made from one template bear the same ones, whoever they are about."""
+    urn = "urn:uuid:9d1f6a52-0000-4000-8000-000000000001"
+    first = entry("POST", "Patient", patient("U1"), fullUrl=urn)
+    status, _ = await aurelia.transact(first, entry("POST", "Observation", weight(urn)))
+    assert status == 200
+    status, told = await aurelia.transact(entry("POST", "Observation", weight(urn)))
+    assert (status, told["issue"][0]["expression"]) == (422, ["Bundle.entry[0].resource.subject"])
+    # Entries of a batch do not know each other, and none of them is an earlier patient's.
+    _, answer = await aurelia.transact(
+        entry("POST", "Patient", patient("U2"), fullUrl=urn),
+        entry("POST", "Observation", weight(urn)),
+        kind="batch",
+    )
+    assert statuses(answer) == ["201 Created", "422 Unprocessable Entity"]
+
+
 async def test_one_resource_under_two_names_is_written_once_in_a_transaction(aurelia: Source):
     her = await aurelia.make(patient("B5"))
     own = weight(f"Patient/{her['id']}", id="w-1")

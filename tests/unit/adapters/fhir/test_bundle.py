@@ -76,12 +76,18 @@ def test_entries_are_processed_delete_post_put_and_answered_in_their_order():
     made.require_sound()
 
 
-def test_a_create_is_new_whatever_id_it_carries_and_is_remembered_under_both_names():
-    write = only_write(
-        plan({**entry("POST", "Patient", resource(id="x1")), "fullUrl": "urn:uuid:x1"})
-    )
+@pytest.mark.parametrize(
+    ("url", "remembered"),
+    [
+        ("https://feed.example/Patient/x1", ("https://feed.example/Patient/x1", "Patient/x1")),
+        # It names within its Bundle alone; what is of the directory, later too.
+        ("urn:uuid:x1", ("Patient/x1",)),
+    ],
+)
+def test_a_create_is_new_whatever_id_it_carries_and_is_remembered_by_its_names(url, remembered):
+    write = only_write(plan({**entry("POST", "Patient", resource(id="x1")), "fullUrl": url}))
     assert (write.key, write.target, write.draft().mode) == ((), None, WriteMode.UPSERT)
-    assert write.aliases == ("urn:uuid:x1", "Patient/x1")
+    assert (write.full_url, write.aliases) == (url, remembered)
     assert write.expression == "Bundle.entry[0].resource"
 
 
