@@ -21,7 +21,7 @@ from adapters.fhir.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from adapters.fhir.plan import Plan, WriteRequest
 from adapters.port import JournalEntry, JournalPort, Wire
 from hie.kernel.context import RequestContext
-from hie.kernel.errors import Category, HieError
+from hie.kernel.errors import Category, HieError, Issue
 from hie.kernel.ids import MessageId, SourceId
 
 _JSON_TYPES: Final = frozenset({"application/fhir+json", "application/json", "text/json"})
@@ -171,6 +171,7 @@ def read_plan(call: FhirCall, planner: Planner) -> Plan:
     resource = None
     if call.method == "PATCH":
         resource = parse_json(call.body, planner.settings.limits)
+        _require_declared(call, resource)
     elif call.method != "DELETE":
         resource = parse_body(call.body, planner.settings.limits)
     return planner.plan(
@@ -193,14 +194,32 @@ def require_json(call: FhirCall) -> None:
     """
     if call.method == "DELETE":
         return
-    declared = Message()
-    declared["content-type"] = call.content_type
+    declared = _declared(call)
     charset = declared.get_param("charset", "utf-8")
     is_utf8 = isinstance(charset, str) and charset.lower() in _CHARSETS
     taken = _JSON_TYPES | {JSON_PATCH, MERGE_PATCH} if call.method == "PATCH" else _JSON_TYPES
     if declared.get_content_type() not in taken or not is_utf8:
         text = "the hub takes `application/fhir+json` in UTF-8"
         raise HieError(Category.UNSUPPORTED_MEDIA, text)
+
+
+def _declared(call: FhirCall) -> Message:
+    declared = Message()
+    declared["content-type"] = call.content_type
+    return declared
+
+
+def _require_declared(call: FhirCall, patch: object) -> None:
+    """Refuse a patch that is not of the kind it is declared as: it would mean something else."""
+    kind = _declared(call).get_content_type()
+    if kind == JSON_PATCH and not isinstance(patch, list):
+        text = f"`{JSON_PATCH}` is a list of operations; an object is `{MERGE_PATCH}`"
+    elif kind == MERGE_PATCH and not isinstance(patch, dict):
+        text = f"`{MERGE_PATCH}` is an object of the elements that change"
+    else:
+        return
+    issue = Issue(text=text, code="structure", expression=("$this",))
+    raise HieError(Category.INVALID, text, [issue])
 
 
 def _entry(call: FhirCall, source_id: SourceId, *, is_accepted: bool) -> JournalEntry:

@@ -31,6 +31,7 @@ from mpi.service import Mpi
 
 _FOREIGN = "another source's file says that it issues these identifiers; only it may feed them"
 _NO_SURVIVOR = "the patient that replaces this one is not known: send it first"
+_ITSELF = "a patient is not replaced by itself: name the number that stays"
 _INVERSE = "the patient named was itself replaced by this one: take that merge back first"
 
 
@@ -186,8 +187,10 @@ class IdentityFeed:
             where = f"{write.expression}.link[{place}].other"
             record, survivor = await self._survivor(conn, origin, plan, resource, place, where)
             if record == await self._mpi.record_named(conn, origin.source_id, retired):
-                issue = Issue(text=_INVERSE, code="conflict", expression=(where,))
-                raise HieError(Category.CONFLICT, _INVERSE, [issue])
+                is_same = (survivor.system, survivor.value) == (retired.system, retired.value)
+                text = _ITSELF if is_same else _INVERSE
+                issue = Issue(text=text, code="conflict", expression=(where,))
+                raise HieError(Category.CONFLICT, text, [issue])
             link = {"other": {"reference": f"Patient/{record}"}, "type": "replaced-by"}
             resource["link"][place] = link
             found.append(Merge(write=write, survivor=survivor, retired=retired))

@@ -38,6 +38,7 @@ from hie.subscriptions.told import basic
 from hie.subscriptions.topics import Topic, Topics
 
 _TYPE: Final = "Subscription"
+_NO_SOCKET: Final = "a websocket is bound to subscriptions whose `channel.type` is `websocket`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,11 +219,15 @@ class Subscriptions:
         """The Parameters of `$get-ws-binding-token`, for these or all of the caller's.
 
         Raises:
-            HieError: NOT_FOUND for one that is not a websocket subscription of the caller's.
+            HieError: NOT_FOUND for what is no subscription of the caller's; BUSINESS_RULE for
+                one of another channel.
         """
         owner = self._owner(ctx)
         async with self._db.transaction() as conn:
             found = await self._book.of_owner(conn, owner)
+            posted = {o.id for o in found if o.terms.channel.type is not ChannelType.WEBSOCKET}
+            if posted.intersection(names):
+                raise HieError(Category.BUSINESS_RULE, _NO_SOCKET)
             sockets = [o.id for o in found if hears(o, ctx.caller)]
             wanted = [name for name in sockets if not names or name in names]
             if {*names} - {*wanted} or not wanted:

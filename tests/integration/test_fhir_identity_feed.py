@@ -163,7 +163,8 @@ async def test_a_merge_that_makes_no_sense_is_refused_with_its_place(sqlite_feed
     told = await feed.put("2", active=False, link=[link], expect=(422,))
     assert told["issue"][0]["expression"] == ["Patient.link[0].other"]
     link["other"] = {"identifier": {"system": MRN, "value": "2"}}
-    await feed.put("2", active=False, link=[link], expect=(409,))
+    told = await feed.put("2", active=False, link=[link], expect=(409,))
+    assert "not replaced by itself" in told["issue"][0]["details"]["text"]
     await feed.merge("2", "1", **MARRIED)
     link["other"] = {"identifier": {"system": MRN, "value": "2"}}
     await feed.put("1", active=False, link=[link], expect=(409,))

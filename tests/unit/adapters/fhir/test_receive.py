@@ -215,6 +215,21 @@ async def test_a_delete_needs_no_content_type(receiver, flow):
     assert (await receiver.take(gone, SOURCE, CONTEXT)).status == 201
 
 
+@pytest.mark.parametrize(
+    ("declared", "body", "hint"),
+    [
+        ("application/json-patch+json", b'{"status":"final"}', "a list of operations"),
+        ("application/merge-patch+json", b'[{"op":"remove","path":"/a"}]', "an object"),
+    ],
+)
+def test_a_patch_is_of_the_kind_it_is_declared_as(declared, body, hint):
+    with pytest.raises(HieError, match=hint) as caught:
+        read_plan(
+            call(method="PATCH", target="Patient/a", content_type=declared, body=body), PLANNER
+        )
+    assert caught.value.category is Category.INVALID
+
+
 def test_what_is_journaled_can_be_planned_again():
     sent = call(method="PUT", target="Patient/a", body=b'{"resourceType":"Patient","id":"a"}')
     again = FhirCall.from_payload(sent.payload())
