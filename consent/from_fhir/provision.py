@@ -8,7 +8,7 @@ Spec: https://hl7.org/fhir/R4/consent-definitions.html#Consent.provision
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any, Final, Protocol
 
@@ -127,7 +127,7 @@ class ProvisionReader:
         self._directory = directory
         self._readers: Mapping[str, Callable[[list[FhirJson]], dict[str, Stated]]] = {
             "actor": self._actors,
-            "purpose": lambda found: {"purposes": _each(found, self._purpose, "unknown-purpose")},
+            "purpose": lambda found: {"purposes": self._purposes(found)},
             "action": lambda found: {"actions": _each(found, self._action, "unknown-action")},
             "class": lambda found: {"types": _each(found, self._type, "unknown-class")},
             "resourceType": lambda found: {"types": _each(found, self._type, "unknown-class")},
@@ -239,6 +239,12 @@ class ProvisionReader:
     def _feeds(self, reference: FhirJson) -> set[str]:
         grantee = self._directory.grantee(reference)
         return set(self._directory.sources(grantee)) if grantee else set()
+
+    def _purposes(self, found: Iterable[FhirJson]) -> Stated:
+        """The codes; those that nobody knows are understood by no denial."""
+        stated = _each(found, self._purpose, "unknown-purpose")
+        is_known = (stated.values or frozenset()) <= self._settings.purposes.known()
+        return stated if is_known else replace(stated, note="unknown-purpose")
 
     def _purpose(self, coding: FhirJson) -> set[str]:
         code, system = _text(coding, "code"), _text(coding, "system")

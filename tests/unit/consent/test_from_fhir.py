@@ -3,7 +3,9 @@
 Spec: https://hl7.org/fhir/R4/consent.html, https://hl7.org/fhir/R5/consent.html
 """
 
+import json
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from consent.model import Effect, Rule, Target, TargetKind
 from tests.support.consents import (
     ACT_CODE,
     ACT_REASON,
+    CONFIG,
     DIRECTORY,
     FEEDS,
     LOINC,
@@ -219,6 +222,32 @@ def test_access_use_and_disclosure_are_one_action_to_a_reader(code):
 def test_a_purpose_of_another_system_keeps_its_system():
     found = rule(provision("permit", purpose=coded("urn:purposes", "FooBar")))
     assert found.purposes == {"urn:purposes|FooBar"}
+
+
+@pytest.mark.parametrize("system", [ACT_REASON, "urn:purposes"])
+def test_a_purpose_nobody_knows_is_permitted_alone_and_denied_as_any(system):
+    code = "TREATT" if system == ACT_REASON else f"{system}|TREATT"
+    both = [*coded(ACT_REASON, "HPAYMT"), *coded(system, "TREATT")]
+    assert rule(provision("permit", purpose=both)).purposes == {"HPAYMT", code}
+    found = rule(provision("deny", purpose=both))
+    assert (found.purposes, found.note) == (None, "unknown-purpose")
+
+
+def every(concepts):
+    """Concepts of a code system with all below them."""
+    for one in concepts:
+        yield one
+        yield from every(one.get("concept", []))
+
+
+def test_every_purpose_of_the_code_system_is_known():
+    lines = (CONFIG / "fhir" / "terminology" / "fhir-r4.ndjson").read_text().splitlines()
+    (line,) = [line for line in lines if '"CodeSystem","id":"v3-ActReason"' in line]
+    concepts: list[dict[str, Any]] = [{"code": "", **json.loads(line)}]
+    below = {one["code"]: one.get("concept", []) for one in every(concepts)}
+    codes = {one["code"] for one in every(below["PurposeOfUse"])}
+    assert codes > {"HMARKT", "CAREMGT", "POPHLTH"}
+    assert codes <= law().settings.purposes.known()
 
 
 def test_an_actor_may_be_named_by_identifier():
