@@ -199,7 +199,7 @@ class Site:
         self._previews = Previews(services.office.parts)
         self._auditing = Auditing(services)
         self._breaking = Breaking(services, metrics)
-        self.once = Once(services.db, services.clock)
+        self.once = Once(services.db, services.clock, services.ring)
         self.port = services.settings.listen.http_port
 
     async def start(self) -> None:

@@ -1,7 +1,7 @@
 """Requests that must not happen twice: answers by idempotency key.
 
-Answers hold ids and counts, nobody's data. `key_hash` is of the caller's name and key,
-`content_hash` of the request, so that one key is not used for two requests.
+Answers may name people and are sealed, as base64. `key_hash` is of the caller's name and key,
+`content_hash` a keyed one of the request, so that one key is not used for two requests.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
