@@ -34,12 +34,15 @@ class Verification:
         size: rows found whole, from the first on.
         unchained: rows that still wait for the sequencer.
         heads: signed heads compared, in the database and in the file.
+        missing: published heads that only files still have. Each is in the database before it
+            is in a file, so somebody removed them; the trail itself is proved all the same.
         tamper: the first fault; None when the trail is whole.
     """
 
     size: int
     unchained: int
     heads: int
+    missing: int
     tamper: Tamper | None
 
     @property
@@ -55,12 +58,14 @@ class _Evidence:
     Attributes:
         heads: genuine ones of the database.
         exported: genuine ones found outside it.
+        missing: how many of those the database no more has.
         faults: what is wrong with heads, and with rows not yet chained.
         size: rows that the largest genuine head covers.
     """
 
     heads: tuple[TreeHead, ...]
     exported: tuple[TreeHead, ...]
+    missing: int
     faults: tuple[Tamper, ...]
     size: int
     chained: int
@@ -104,6 +109,7 @@ class Verifier:
             size=checker.state.size,
             unchained=evidence.unchained,
             heads=len(evidence.heads) + len(evidence.exported),
+            missing=evidence.missing,
             tamper=_gravest(
                 [found] if found else [],
                 evidence.faults,
@@ -145,6 +151,7 @@ class Verifier:
         return _Evidence(
             heads=tuple(genuine),
             exported=tuple(outside),
+            missing=len({head.size for head in outside} - {one.head.size for one in published}),
             faults=tuple(faults),
             size=size,
             chained=chained,

@@ -111,6 +111,8 @@ async def verify(settings: Settings, arguments: argparse.Namespace) -> int:
     async with Services(settings) as hub:
         found = await hub.verifier.verify(arguments.heads, arguments.clock_from)
     print(f"{found.size} rows whole, {found.unchained} unchained, {found.heads} heads compared")
+    if found.missing:
+        print(f"REMARK: the database lacks {found.missing} signed heads that a file has")
     if found.tamper is None:
         print("the audit trail is whole")
         return 0

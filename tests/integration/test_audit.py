@@ -485,6 +485,22 @@ async def test_a_tail_truncated_together_with_its_heads_is_found_by_the_file(cha
     assert (await in_database_only.verify()).is_whole  # which is why the file exists
 
 
+async def test_heads_deleted_alone_are_told_though_the_trail_is_whole(chained):
+    told = await chained.verifier.verify()
+    assert (told.missing, told.is_whole) == (0, True)
+    first = audit_head.c.tree_size == 6
+    for wish, missing in ((delete(audit_head).where(first), 1), (delete(audit_head), 2)):
+        await chained.do(wish)
+        told = await chained.verifier.verify(also=[chained.file])
+        assert (told.missing, told.is_whole) == (missing, True), "however many files have them"
+    await chained.record(1)
+    await chained.another_sequencer(0).chain(NOW_US + 60 * SECOND_US)
+    told = await chained.verifier.verify()
+    assert (told.missing, told.is_whole) == (2, True), (
+        "the hub's next head does not bring them back"
+    )
+
+
 async def test_a_database_emptied_of_its_trail_is_found_by_the_file(chained):
     await chained.do(delete(audit_event), delete(audit_head), delete(audit_lease))
     fault = await chained.fault()

@@ -5,7 +5,9 @@ Spec: RFC 9162 section 2.1.3
 
 import asyncio
 import base64
+import contextlib
 import json
+import sqlite3
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -92,6 +94,19 @@ def test_an_accounting_of_no_time_at_all_is_refused(home, tmp_path, capsys):
     whose = ("--person", "p", "--since", "2026-02-01", "--until", "2026-01-01")
     code, _, told = printed(capsys, "accounting", *whose, "--out", str(tmp_path / "a.csv"))
     assert (code, "begins before it ends" in told) == (2, True)
+
+
+def test_heads_that_only_the_file_has_are_remarked_upon(home, capsys):
+    _, told, _ = printed(capsys, "verify")
+    assert "REMARK" not in told
+    with contextlib.closing(sqlite3.connect(home / "hub.db")) as database, database:
+        database.execute("DELETE FROM audit_head")
+    code, told, _ = printed(capsys, "verify")
+    assert code == 0
+    assert told.splitlines()[1:] == [
+        "REMARK: the database lacks 2 signed heads that a file has",
+        "the audit trail is whole",
+    ]
 
 
 def test_a_copy_of_the_heads_finds_what_the_folder_alone_does_not(home, capsys):
