@@ -42,6 +42,7 @@ from fhir_server.summary.plan import NO_SUMMARY, SummaryPlan
 from fhir_server.table import ROUTES, Route
 from fhir_server.terminology.vocabulary import Vocabulary
 from fhir_server.trail import Accountings, AuditTrail
+from hie.db import AWAY, is_away
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError, Issue
@@ -250,6 +251,10 @@ class Rim:
     def _broken(request: web.Request, request_id: str, error: Exception) -> web.Response:
         # The text of an unforeseen error may hold data; its type and place do not.
         told = {"error": type(error).__name__, "frames": frames_of(error)}
+        if is_away(error):
+            LOG.warning("fhir.database_away", extra={"request_id": request_id, **told})
+            refusal = outcome.refusal(HieError(Category.BUSY, AWAY), request_id)
+            return refused(request, refusal.status, refusal.headers, refusal.body)
         LOG.error("fhir.fault", extra={"request_id": request_id, **told})
         return refused(request, 500, {}, outcome.fault(request_id))
 

@@ -8,14 +8,14 @@ import asyncio
 import hashlib
 import os
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import BigInteger, Integer, MetaData, event, text
+from sqlalchemy import BigInteger, Integer, MetaData, event, exc, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -231,16 +231,35 @@ _TRY_LOCKS: Final = text(
 )
 #: SQLSTATE of a transaction that lost against another: deadlock, serialization, lock timeout.
 _LOST: Final = frozenset({"40P01", "40001", "55P03"})
+#: SQLSTATE of a server that stops, starts, takes nobody in, or has too many in already.
+_AWAY: Final = frozenset({"53300", "55000", "57P01", "57P02", "57P03"})
+#: What whoever asked in vain is told.
+AWAY: Final = (
+    "the database cannot be reached; send it again in some seconds. Whether a write was kept shows "
+    "when it is read"
+)
+_SQLITE_HELD: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether an error is the database's and not the data's: it was away, or lost a race."""
-    if isinstance(error, IntegrityError | OperationalError):
+    if isinstance(error, exc.IntegrityError | exc.OperationalError):
         return True  # the same row written first by another, a lock, a lost connection
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-        return bool(error.connection_invalidated) or state in _LOST
-    return isinstance(error, ConnectionError | TimeoutError)
+    return is_away(error) or (isinstance(error, exc.DBAPIError) and _state_of(error) in _LOST)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database could not be reached in time; what was just written may be there."""
+    if isinstance(error, exc.DBAPIError):
+        is_held = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_HELD
+        state = _state_of(error)
+        is_lost = error.connection_invalidated or state in _AWAY or state.startswith("08")
+        return bool(is_held or is_lost)
+    return isinstance(error, ConnectionError | TimeoutError | exc.TimeoutError)
+
+
+def _state_of(error: exc.DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
 
 def _lock_key(name: str) -> int:

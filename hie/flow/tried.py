@@ -5,6 +5,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
 from hie.db import is_passing
 from hie.kernel.errors import Category, HieError
 
@@ -21,6 +23,8 @@ async def tried(once: Callable[[], Awaitable[T]]) -> T:
     for attempt in range(_TRIES):
         try:
             return await once()
+        except NoConnectionFree:
+            raise  # the wait for a connection was long enough
         except Exception as error:
             if not is_passing(error):
                 raise

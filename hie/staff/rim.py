@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import hdrs, web
 
+from hie.db import AWAY, is_away
 from hie.kernel.clock import Clock
 from hie.kernel.context import Caller, RequestContext, TokenChecker
 from hie.kernel.errors import Category, HieError
@@ -192,9 +193,13 @@ class Rim:
 def _broken(request_id: str, error: Exception) -> web.Response:
     # The text of an unforeseen error may hold data; its type and place do not.
     about = {"error": type(error).__name__, "frames": frames_of(error)}
-    LOG.error("staff.fault", extra={"request_id": request_id, **about})
-    refused = problem.refusal(HieError(Category.FAULT, "fault"), request_id)
-    return _response(500, {}, refused.body, problem.CONTENT_TYPE)
+    if is_away(error):
+        LOG.warning("staff.database_away", extra={"request_id": request_id, **about})
+        refused = problem.refusal(HieError(Category.BUSY, AWAY), request_id)
+    else:
+        LOG.error("staff.fault", extra={"request_id": request_id, **about})
+        refused = problem.refusal(HieError(Category.FAULT, "fault"), request_id)
+    return _response(refused.status, refused.headers, refused.body, problem.CONTENT_TYPE)
 
 
 def _given(body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Handler:
