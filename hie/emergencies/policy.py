@@ -68,11 +68,12 @@ class EmergencyPolicy:
         cause = self.causes.get(stated.code) if stated else None
         if stated is None or cause is None:
             known = ", ".join(f"`{code}`" for code in self.causes)
-            raise _unstated(f"`reason`: expected a code of `{self.system}`: {known}")
+            code = "required" if stated is None else "value"
+            raise _unstated(f"`reason`: expected a code of `{self.system}`: {known}", code)
         if cause.needs_words and not stated.words.strip():
             raise _unstated(f"`reason`: `{cause.code}` needs `text`, the reason in your words")
         if len(stated.words) > LONGEST_WORDS:
-            raise _unstated(f"`reason`: `text` has at most {LONGEST_WORDS} characters")
+            raise _unstated(f"`reason`: `text` has at most {LONGEST_WORDS} characters", "value")
         return cause
 
 
@@ -128,6 +129,7 @@ def _cause(each: ConfigTable) -> Cause:
     )
 
 
-def _unstated(text: str) -> HieError:
-    issue = Issue(text=text, code="required", expression=("Parameters.parameter",))
+def _unstated(text: str, code: str = "required") -> HieError:
+    place = "Parameters.parameter.where(name = 'reason')"
+    issue = Issue(text=text, code=code, expression=(place,))
     return HieError(Category.INVALID, text, [issue])

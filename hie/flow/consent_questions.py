@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from adapters.fhir.body import Limits
@@ -60,14 +61,15 @@ class ConsentQuestions:
 
     async def _draft(self, ctx: RequestContext, body: bytes) -> list[FhirJson]:
         """The Consent that a filled-in form would be, and what it says."""
-        name, values = _filled_in(parameters(body, Limits()))
+        asked = parameters(body, Limits())
+        name, values = _filled_in(asked)
+        paper = Paper(form=name, values=values, signature=Signature(on=instant(ctx.now_us)))
         async with self._parts.db.reading() as conn:
             person = await self._parts.mpi.resolve(conn, PersonId(str(ctx.caller.patient)))
-            consent = await self._staff.consent_of(
-                conn,
-                person,
-                Paper(form=name, values=values, signature=Signature(on=instant(ctx.now_us))),
-            )
+            try:
+                consent = await self._staff.consent_of(conn, person, paper)
+            except HieError as refused:
+                raise _placed(refused, asked) from refused
             names = await names_in(self._parts, conn, [consent])
         said = lines(consent, names, self._words, is_over=False)
         return [{"name": "consent", "resource": consent}, *_texts("said", said)]
@@ -124,15 +126,37 @@ def _form(form: Form) -> FhirJson:
 def _filled_in(told: FhirJson) -> tuple[str, dict[str, list[str]]]:
     """The name of a form, and what was filled in by field."""
     name, values = "", dict[str, list[str]]()
-    listed: Any = told.get("parameter")
-    for each in listed if isinstance(listed, list) else ():
-        named = str(each.get("name", "")) if isinstance(each, dict) else ""
+    for named, each in _named(told):
         value = next((v for n, v in each.items() if n.startswith("value")), "") if named else ""
         if named == _FORM:
             name = str(value)
         elif named:
             values.setdefault(named, []).append(str(value))
     return name, values
+
+
+def _named(told: FhirJson) -> list[tuple[str, FhirJson]]:
+    """The parameters in their order, each with its name; nameless where it is none."""
+    listed: Any = told.get("parameter")
+    found = listed if isinstance(listed, list) else []
+    return [(str(e.get("name", "")), e) if isinstance(e, dict) else ("", {}) for e in found]
+
+
+def _placed(refused: HieError, told: FhirJson) -> HieError:
+    """A refusal in the words of the staff API, with its places in the Parameters that were sent.
+
+    What was not sent has no position; its name is the form's then, never the sender's.
+    """
+    sent = {named: position for position, (named, _) in enumerate(_named(told))}
+
+    def place(pointer: str) -> str:
+        name = pointer.removeprefix("#/body/").removeprefix("fields/")
+        if name in sent:
+            return f"Parameters.parameter[{sent[name]}]"
+        return f"Parameters.parameter.where(name = '{name}')"
+
+    issues = [replace(one, expression=tuple(map(place, one.expression))) for one in refused.issues]
+    return HieError(refused.category, refused.text, issues)
 
 
 def _texts(name: str, texts: Iterable[str]) -> list[FhirJson]:

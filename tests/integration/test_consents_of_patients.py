@@ -246,8 +246,16 @@ async def test_a_portal_fills_in_a_form_shows_what_it_says_and_then_what_it_come
     assert (status, "share-for-treatment" in names) == (200, True)
     asked = [{"name": "form", "valueCode": "exclude-organization"}]
     told = {"resourceType": "Parameters", "parameter": asked}
-    status, refused = await hub.ask(token, "Consent/$consent-draft", told)
-    assert status == 400, refused
+    for more, code, place in (
+        ([], "required", ".where(name = 'recipients')"),
+        ([{"name": "recipients", "valueString": "nobody"}], "not-found", "[1]"),
+        ([{"name": "form", "valueCode": "absent"}], "value", "[1]"),
+    ):
+        wrong = {**told, "parameter": [*asked, *more]}
+        status, refused = await hub.ask(token, "Consent/$consent-draft", wrong)
+        assert status == 400, refused
+        faults = [(one["code"], one["expression"]) for one in refused["issue"]]
+        assert (code, [f"Parameters.parameter{place}"]) in faults, faults
     asked.append({"name": "recipients", "valueString": organization("bayside-general")})
     status, draft = await hub.ask(token, "Consent/$consent-draft", told)
     assert status == 200, draft

@@ -43,19 +43,24 @@ def test_an_access_is_open_from_its_opening_to_its_end(found, now_us, state):
 
 
 @pytest.mark.parametrize(
-    "stated",
+    ("stated", "code"),
     [
-        None,
-        Stated(code=""),
-        Stated(code="curiosity"),
-        Stated(code="abuse-suspected", words=" \n"),
-        Stated(code="unresponsive", words="x" * 2_001),
+        (None, "required"),
+        (Stated(code=""), "value"),
+        (Stated(code="curiosity"), "value"),
+        (Stated(code="abuse-suspected", words=" \n"), "required"),
+        (Stated(code="unresponsive", words="x" * 2_001), "value"),
     ],
 )
-def test_a_reason_that_is_none_is_refused_without_being_repeated(policy, stated):
+def test_a_reason_that_is_none_is_refused_without_being_repeated(policy, stated, code):
     with pytest.raises(HieError) as refused:
         policy.require(stated)
     assert "curiosity" not in str(refused.value)
+    (issue,) = refused.value.issues
+    assert (issue.code, issue.expression) == (
+        code,
+        ("Parameters.parameter.where(name = 'reason')",),
+    )
 
 
 def test_every_reason_has_words_for_staff_and_for_the_patient(policy):
