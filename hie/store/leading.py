@@ -28,6 +28,8 @@ _LEADING: Final[dict[type, int]] = {
 _OF_PERSONS: Final[dict[type, int]] = {
     kind: rank for rank, kind in enumerate((q.Keyed, q.Text, q.Reference, q.Token, q.Date))
 }
+#: What stands in compartments and is referred to about many patients all the same.
+_OF_MANY: Final = frozenset({"Patient", "Device", "Group", "Schedule"})
 #: What finds few by itself, or in an order of its own.
 _FOUND_OTHERWISE: Final = (q.Ids, q.LastUpdated, q.About)
 
@@ -97,10 +99,10 @@ def codes(query: q.Query, guarded: Guarded) -> list[q.Token]:
 def _is_within_charts(c: q.Reference, index: SearchIndex) -> bool:
     """Whether a reference leads to what is one patient's - a visit, an order: few refer to it.
 
-    To a patient a whole chart refers; to who and where, half a hub.
+    To a patient a whole chart refers; to who and where, and to an analyser, half a hub.
     """
     return all(
-        value.types and all(t != "Patient" and index.is_of_patients(t) for t in value.types)
+        value.types and all(t not in _OF_MANY and index.is_of_patients(t) for t in value.types)
         for value in c.values
     )
 
