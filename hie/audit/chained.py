@@ -23,6 +23,7 @@ from hie.audit.tables import audit_event, audit_head, audit_lease
 from hie.db import Database
 
 _LEASE = "chain"
+_BEHIND_ALL = 2**63 - 1
 _STORED = tuple(audit_event.c[f.name] for f in fields(StoredRow))
 
 
@@ -153,12 +154,19 @@ class ChainTable:
 def _chained(row: Row[Any]) -> ChainedRow:
     stored = StoredRow(**{column.name: getattr(row, column.name) for column in _STORED})
     return ChainedRow(
-        seq=-1 if row.chain_seq is None else row.chain_seq,
+        seq=_place(row.chain_seq),
         actual=hash_found(stored),
         stored=row.row_hash,
         chain_hash=row.chain_hash,
         recorded_us=row.recorded_us,
     )
+
+
+def _place(found: Any) -> int:
+    """A row's number; -1 = none yet. What is no number sorts behind all, and so is its place."""
+    if found is None:
+        return -1
+    return found if isinstance(found, int) else _BEHIND_ALL
 
 
 def _head(row: Row[Any]) -> SignedHead:

@@ -390,6 +390,15 @@ async def test_a_value_the_hub_never_writes_is_found_at_its_place(chained, value
     assert fault == Tamper(seq=3, kind=TamperKind.DELETED), "and beyond the chain"
 
 
+@pytest.mark.parametrize("place", ["'x'", "x'00'", "9.5"])
+@pytest.mark.parametrize("seq", [3, 9])
+async def test_a_place_the_hub_never_gives_is_none(chained, seq, place):
+    if not chained.db.is_sqlite:
+        pytest.skip("PostgreSQL does not take it")
+    await written_over(chained, "audit_event", f"chain_seq = {seq}", chain_seq=place)
+    assert await chained.fault() == Tamper(seq=seq, kind=TamperKind.DELETED)
+
+
 @pytest.mark.parametrize(
     ("table", "value"),
     [
