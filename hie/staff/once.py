@@ -1,7 +1,8 @@
 """Requests that happen once: a repeat with the same key gets the first answer.
 
 An answer may name people. It is sealed under a key made of the hub's and of the request's own,
-which is stored nowhere: with the database alone, or once somebody is erased, nobody opens it.
+which is stored nowhere: for a day it opens for whoever was answered and repeats the request, and
+for nobody else.
 
 Spec: the HTTP header field `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header)
 """
