@@ -6,7 +6,8 @@ deny narrower or a permit wider, and never raises.
 A provision takes over every element it does not state from the one above it; what it states
 replaces that, except `period`, which only narrows. Its `type` is taken literally. The base
 decision is the type of the root provision, else `decision` (R5), else the strictest of the policies
-the Consent names, else deny. Without types (R5), each level is the opposite of the one above.
+the Consent names, else deny. Without types (R5), each level is the opposite of the one above, and a
+deny below one that is not understood.
 
 Spec: https://hl7.org/fhir/R4/consent.html, https://hl7.org/fhir/R5/consent.html
 """
@@ -89,7 +90,9 @@ class ConsentReader:
         agreed = policy if effect is Effect.PERMIT else None
         wish = read.wish(root, self._base(consent, agreed, _at_odds(policies), read))
         yield from self._rule("/", effect, note, wish)
-        yield from self._nested(nested, "/", effect if is_r5 else None, wish, read)
+        # To what nobody understood there is no opposite: an exception to it would be a permit.
+        above = effect if is_r5 and not note else None
+        yield from self._nested(nested, "/", above, wish, read)
 
     def _nested(
         self,
@@ -107,9 +110,8 @@ class ConsentReader:
             effect, note = _effect(kind)
             wish = read.wish(provision, outer)
             yield from self._rule(below, effect, note, wish)
-            yield from self._nested(
-                provision.get("provision"), below, effect if above else None, wish, read
-            )
+            known = effect if above and not note else None
+            yield from self._nested(provision.get("provision"), below, known, wish, read)
 
     def _policies(self, consent: FhirJson) -> list[Policy]:
         """The policies it names that are known, in its order."""

@@ -509,6 +509,24 @@ def test_a_decision_and_a_type_that_differ_say_neither(decision, kind):
     assert (found.effect, found.note) == (Effect(kind), "")
 
 
+@pytest.mark.parametrize(
+    "found",
+    [
+        *({**consent(provision("permit")), "decision": "deny"}, {"decision": "perhaps"}),
+        {"decision": "permit", "provision": [{"type": "perhaps"}]},
+    ],
+)
+def test_an_exception_to_what_nobody_understands_permits_nothing(found):
+    research = {"purpose": coded(ACT_REASON, "HRESCH")}
+    root = found.get("provision") or [{}]
+    one = root[0] if isinstance(root, list) else root
+    nested = {**one, "provision": [{**research, "provision": [research]}]}
+    provisions = [nested] if isinstance(root, list) else nested
+    below = rules({"status": "active", **found, "provision": provisions})[1:]
+    assert len(below) >= 2
+    assert {(r.effect, r.note) for r in below} == {(Effect.DENY, "unknown-type")}
+
+
 # -- lifts of hard rules
 
 
