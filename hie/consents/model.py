@@ -7,6 +7,8 @@ from typing import Final
 
 from hie.kernel.ids import SourceId
 
+#: How places of the hub's own begin; every other place is a source.
+OWN: Final = "hie:"
 #: Consents that are a patient's own word, told in the portal or signed on paper: the place is
 #: `hie:patient:<record>`, one for each record, so that nobody's names meet another's.
 PATIENT_PLACE: Final = "hie:patient:"

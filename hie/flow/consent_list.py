@@ -11,7 +11,7 @@ from consent.from_fhir.moments import span
 from consent.service import Standing
 from hie.consents import repository as receipts
 from hie.consents.content import period_of, superseded_by
-from hie.consents.model import Act, Done, Receipt, is_patients_word
+from hie.consents.model import OWN, Act, Done, Receipt, is_patients_word
 from hie.consents.plain import PlainWords, lines, organizations_of
 from hie.flow.consent_parts import Parts
 from hie.flow.consent_rules import CONSENT
@@ -36,7 +36,7 @@ class Shown:
         why: that in plain words.
         recorded_by: `patient`, `office`, or the source.
         said: the Consent in plain words.
-        acts: what was done about it, oldest first.
+        acts: what was done about it, oldest first; what a source sent, too.
         receipts: of its versions, those owed too.
         updated_us: of the current version.
     """
@@ -135,6 +135,11 @@ class ConsentList:
         ids = [one.id for one in found]
         known = await self._parts.verifications.known(conn, ids)
         acts = await self._parts.acts.of(conn, ids)
+        sent = [one for one in found if not one.source_id.startswith(OWN)]
+        origins = await self._parts.repository.origins_of(conn, CONSENT, [one.id for one in sent])
+        for one in sent:
+            brought = brought_by(one, origins.get(one.id, []))
+            acts[one.id] = sorted([*brought, *acts.get(one.id, [])], key=lambda act: act.at_us)
         owed = await receipts.receipts(conn, ids)
         heads = await self._parts.repository.versions_of(conn, [(CONSENT, one) for one in ids])
         names = await names_in(self._parts, conn, [one.resource for one in found])
@@ -188,6 +193,27 @@ class ConsentList:
         if read.ignored:
             return read.ignored
         return _by_time(stored.resource, now_us, self._parts.consent.law.settings.regime.time_zone)
+
+
+def brought_by(stored: Stored, origins: Iterable[VersionOrigin]) -> list[Done]:
+    """What a source did about a Consent of its own, read off the versions it sent.
+
+    Nobody's hand was in it here, so there is no row of it. Versions that came of something else
+    (a merge told by another, an identity steward's word) are not its doing.
+    """
+    return [
+        Done(
+            id=0,
+            consent_id=stored.id,
+            version=one.version,
+            act=Act.RECORDED if one.version == 1 else Act.CHANGED,
+            at_us=one.last_updated_us,
+            actor=f"source:{one.source_id}",
+            record_id=stored.source_record_id or "",
+        )
+        for one in origins
+        if one.source_id == stored.source_id and (one.version == 1 or one.message_id)
+    ]
 
 
 def _by_time(consent: FhirJson, now_us: int, zone: tzinfo) -> str:

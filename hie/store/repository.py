@@ -6,8 +6,9 @@ wants a resource asks the door.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hie.kernel.ids import MessageId, PersonId, SourceId
@@ -35,6 +36,9 @@ from hie.store.walks import Pace, Walks
 MAX_VERSION = 2**31 - 1
 #: Source records in one IN list.
 _PERSONS_AT_ONCE = 256
+#: Resources in one, and versions looked at of each beside its first.
+_AT_ONCE = 256
+_LATEST = 100
 _PACE = Pace()
 _NEWEST = select(func.max(resource.c.pk))
 
@@ -148,16 +152,30 @@ class ResourceRepository(ResourceServer):
             .order_by(v.version.desc())
             .limit(limit)
         )
-        return [
-            VersionOrigin(
-                version=row.version,
-                last_updated_us=row.last_updated_us,
-                source_id=SourceId(row.source_id),
-                message_id=MessageId(row.message_id),
-                person_id=PersonId(row.person_id) if row.person_id else None,
+        return [_origin(row) for row in rows]
+
+    async def origins_of(
+        self, conn: AsyncConnection, type_name: str, resource_ids: Sequence[str]
+    ) -> dict[str, list[VersionOrigin]]:
+        """The same of several, oldest first: of each the first version and the latest ones.
+
+        Versions of which the words are an earlier one's (a merge, a move) are left out.
+        """
+        r, v = resource.c, resource_version.c
+        found: dict[str, list[VersionOrigin]] = {}
+        for start in range(0, len(resource_ids), _AT_ONCE):
+            some = padded(resource_ids[start : start + _AT_ONCE])
+            rows = await conn.execute(
+                select(r.id, v.version, v.last_updated_us, v.source_id, v.message_id, r.person_id)
+                .join(resource, r.pk == v.resource_pk)
+                .where(r.type_id == self._index.type_id(type_name), r.id.in_(some))
+                .where(or_(v.version == 1, v.version > r.version - _LATEST))
+                .where(v.body_version == v.version)
+                .order_by(r.id, v.version)
             )
-            for row in rows
-        ]
+            for row in rows:
+                found.setdefault(row.id, []).append(_origin(row))
+        return found
 
     async def search(
         self, conn: AsyncConnection, residual: Residual, query: Query, after: After | None = None
@@ -252,3 +270,13 @@ class ResourceRepository(ResourceServer):
         query = self._statements.patient_persons(shape_of(residual), 1)
         rows = await conn.execute(query, {"record_0": record, **bound(residual)})
         return next((str(row.person_id) for row in rows if row.source_id in sources), None)
+
+
+def _origin(row: Any) -> VersionOrigin:
+    return VersionOrigin(
+        version=row.version,
+        last_updated_us=row.last_updated_us,
+        source_id=SourceId(row.source_id),
+        message_id=MessageId(row.message_id),
+        person_id=PersonId(row.person_id) if row.person_id else None,
+    )

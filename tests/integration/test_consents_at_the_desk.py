@@ -196,9 +196,24 @@ async def test_staff_leave_alone_what_a_source_recorded_and_say_whether_it_may_o
     assert (reply.status, await seen(hub, me)) == (200, 1)
     shown = await office.get(path)
     assert [one["recorded_by"] for one in shown["versions"]] == ["saint-aurelia"]
+    acts = shown["consent"]["acts"]
+    assert [one["act"] for one in acts] == ["recorded", "awaited", "rejected", "verified"]
+    assert acts[0] == {
+        "act": "recorded",
+        "version": 1,
+        "at": shown["versions"][0]["at"],
+        "actor": "source:saint-aurelia",
+        "note": {},
+    }
     assert shown["resource"]["provision"] == {"type": "permit"}
     again = await office.do(f"{path}/verify", {"verdict": "verify", "reason": "it was"})
     assert again.status == 409
+    told = {**consent(me, "deny"), "id": made["id"]}
+    assert (await hub.ask(source, f"Consent/{made['id']}", told, "PUT"))[0] == 200
+    (one,) = (await office.get(f"/privacy/persons/{me}/consents"))["consents"]
+    assert [(act["act"], act["version"], act["actor"]) for act in one["acts"][4:]] == [
+        ("changed", 2, "source:saint-aurelia")
+    ]
 
 
 async def test_an_officers_own_restriction_is_not_the_patients_to_take_back(hub, session) -> None:
