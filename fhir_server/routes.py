@@ -339,6 +339,8 @@ class Rim:
         except web.RequestPayloadError as error:
             text = "the body is not compressed as `Content-Encoding` says"
             raise HieError(Category.INVALID, text) from error
+        except OSError as error:  # whoever sends went away; the database did not
+            raise HieError(Category.INVALID, "the body broke off") from error
         return b"".join(parts)
 
 

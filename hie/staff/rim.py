@@ -237,6 +237,8 @@ async def _body(request: web.Request, most: int) -> bytes:
     except web.RequestPayloadError as error:
         broken = "the body is not compressed as `Content-Encoding` says"
         raise HieError(Category.INVALID, broken) from error
+    except OSError as error:  # whoever sends went away; the database did not
+        raise HieError(Category.INVALID, "the body broke off") from error
     return b"".join(parts)
 
 
