@@ -153,6 +153,10 @@ class SourceRegistry:
         """The sources that have a file, in the order of their ids."""
         return tuple(self._by_id[name] for name in sorted(self._by_id))
 
+    def record_systems(self) -> frozenset[str]:
+        """The identifier systems that sources number their patients by."""
+        return frozenset(s.own_authority for s in self._by_id.values() if s.own_authority)
+
     def domains(self) -> frozenset[str]:
         """The identifier systems that source files name: those of each source's authorities."""
         return frozenset(

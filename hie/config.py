@@ -87,7 +87,7 @@ class Config:
         self.queries: QueryTables = load_query_tables(folder / "hl7v2" / "queries.toml")
         refuse(self._query_faults())
         self._read_law(folder, settings.regime, settings.home / COMPILED)
-        self.mpi = load_mpi_settings(folder / "mpi")
+        self.mpi = load_mpi_settings(folder / "mpi", self.sources.record_systems())
         self.words: Words = load_words(folder / "mpi")
         self.topics: Topics = self._known_topics(folder / "fhir" / "topics")
         self.subscriptions: Policy = load_policy(folder, is_production=settings.is_production)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jellyfish
 
-from mpi.demographics import Demographics
+from mpi.demographics import Demographics, Identifier
 from mpi.household import household
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
 from mpi.names import GivenNames, is_close, joint, last, middle
@@ -83,11 +83,18 @@ class Comparer:
     Args:
         names: what is known of given names.
         single_types: kinds of identifier that an authority gives a person one of.
+        record_systems: where one without a type is of such a kind.
     """
 
-    def __init__(self, names: GivenNames, single_types: Collection[str]) -> None:
+    def __init__(
+        self,
+        names: GivenNames,
+        single_types: Collection[str],
+        record_systems: Collection[str] = frozenset(),
+    ) -> None:
         self._names = names
         self._single_types = single_types
+        self._record_systems = record_systems
 
     def compare(self, one: Demographics, other: Demographics) -> Comparison:
         """The levels of every field; which record comes first makes no difference."""
@@ -144,11 +151,14 @@ class Comparer:
         ours = {(i.system, i.value) for i in one.identifiers}
         if any((i.system, i.value) in ours for i in other.identifiers):
             return Same.SAME
-        single = {i.system for i in one.identifiers if i.type in self._single_types}
-        conflict = any(
-            i.system in single and i.type in self._single_types for i in other.identifiers
-        )
+        single = {i.system for i in one.identifiers if self._is_single(i)}
+        conflict = any(i.system in single and self._is_single(i) for i in other.identifiers)
         return Same.DIFFERS if conflict else None
+
+    def _is_single(self, identifier: Identifier) -> bool:
+        if identifier.type:
+            return identifier.type in self._single_types
+        return identifier.system in self._record_systems
 
 
 def _is_child(demographics: Demographics) -> bool:

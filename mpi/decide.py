@@ -86,7 +86,11 @@ class Matcher:
     def __init__(self, settings: MpiSettings, shares: Shares | None = None) -> None:
         self._model = settings.model
         self._pack = Pack(settings.model.combinations, settings.forms)
-        self._comparer = Comparer(GivenNames(settings.given_names), settings.forms.single_types)
+        self._comparer = Comparer(
+            GivenNames(settings.given_names),
+            settings.forms.single_types,
+            settings.record_systems,
+        )
         self._scorer = Scorer(settings.model, shares)
         self._sieve = Sieve(settings.model, self._comparer, self._pack)
 

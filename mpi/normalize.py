@@ -33,6 +33,8 @@ _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _HOUSE = re.compile(r"(\d+(?:[a-z]|-\d+)?) (.+)")
 _EXTENSION = re.compile(r"(?:x|ext\.?|extension) *\d+ *$", re.IGNORECASE)
 _MOTHERS_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
+#: What no number is sent as: one that its source has merged away.
+_RETIRED = "retired"
 _USES = {"official": 0, "usual": 1, "": 2, "maiden": 3, "old": 4, "nickname": 5}
 _PARENTS = frozenset({"MTH", "PRN", "GUARD", "NMTH", "N", "parent", "guardian", "mother"})
 
@@ -369,5 +371,5 @@ def retired(demographics: Demographics) -> Demographics:
 
     Its numbers still say who it was, but contradict no other number of their authority.
     """
-    plain = tuple(replace(identifier, type="") for identifier in demographics.identifiers)
+    plain = tuple(replace(identifier, type=_RETIRED) for identifier in demographics.identifiers)
     return replace(demographics, identifiers=plain)

@@ -208,17 +208,18 @@ class SurvivorshipRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MpiSettings:
-    """All of `config/mpi/`."""
+    """All of `config/mpi/`; and the systems that sources number their patients by."""
 
     model: LinkageModel
     defaults: Defaults
     forms: Forms
     given_names: frozenset[str]
     survivorship: SurvivorshipRules
+    record_systems: frozenset[str] = frozenset()
 
 
-def load_mpi_settings(folder: Path) -> MpiSettings:
-    """The settings of a `config/mpi` folder.
+def load_mpi_settings(folder: Path, record_systems: frozenset[str] = frozenset()) -> MpiSettings:
+    """The settings of a `config/mpi` folder; `record_systems` are said by the sources' files.
 
     Raises:
         HieError: INVALID; the text names file, key and kind of value.
@@ -230,6 +231,7 @@ def load_mpi_settings(folder: Path) -> MpiSettings:
         forms=_forms(ConfigTable.read(folder / "normalize.toml")),
         given_names=_names(folder / "given_names.csv"),
         survivorship=_survivorship(ConfigTable.read(folder / "survivorship.toml"), defaults),
+        record_systems=record_systems,
     )
 
 

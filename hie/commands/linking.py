@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from adapters.source_files import load_sources
 from hie.commands.parser import Group, command, config_of, positive
 from hie.commands.progress import ProgressBar
 from hie.kernel.errors import Category, HieError
@@ -191,7 +192,8 @@ def _tell(linked: Linked, unread_dates: int) -> None:
 
 def compare_files(config: Path, arguments: argparse.Namespace) -> int:
     """Print the waterfall of two Patients; they are read, and kept nowhere."""
-    mpi = _settings(config, arguments)
+    sources = load_sources(config / "sources", allow_adhoc=True)
+    mpi = replace(_settings(config, arguments), record_systems=sources.record_systems())
     words = load_words(config / "mpi")
     normalizer = Normalizer(mpi.forms, mpi.defaults)
     one, other = (

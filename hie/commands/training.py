@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapters.source_files import load_sources
 from hie.audit.event import AuditRecord
 from hie.commands import models
 from hie.commands.judging import judge_file, told
@@ -256,7 +257,8 @@ def _of_file(arguments: argparse.Namespace, mpi: MpiSettings) -> Iterator[tuple[
 
 
 def _settings(settings: Settings) -> MpiSettings:
-    return load_mpi_settings(settings.config / "mpi")
+    sources = load_sources(settings.config / "sources", allow_adhoc=not settings.is_production)
+    return load_mpi_settings(settings.config / "mpi", sources.record_systems())
 
 
 def _plan(settings: Settings, arguments: argparse.Namespace) -> TrainingPlan:

@@ -179,7 +179,9 @@ def train(
     """
     table, _ = prepare(records, settings)
     pairs = PairList(block(table, settings, progress).batches)
-    comparer = Comparer(GivenNames(settings.given_names), settings.forms.single_types)
+    comparer = Comparer(
+        GivenNames(settings.given_names), settings.forms.single_types, settings.record_systems
+    )
     fitter = Fitter(comparer, settings.model, progress=progress)
     return fitter.fit(table.demographics, pairs, version)
 

@@ -98,20 +98,26 @@ class Knowledge:
 
     given_names: frozenset[str] = field(compare=False)
     single_types: frozenset[str] = field(compare=False)
+    record_systems: frozenset[str] = field(compare=False)
     digest: str
 
     @classmethod
     def of(cls, settings: MpiSettings) -> "Knowledge":
         """That of a folder of settings."""
         names, types = settings.given_names, settings.forms.single_types
-        text = "\n".join((*sorted(names), "", *sorted(types)))
-        return cls(names, types, hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+        systems = settings.record_systems
+        text = "\n".join((*sorted(names), "", *sorted(types), "", *sorted(systems)))
+        return cls(
+            names, types, systems, hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        )
 
 
 @lru_cache(maxsize=4)
 def comparer(knowledge: Knowledge) -> Comparer:
     """The comparer of a process; made once in each."""
-    return Comparer(GivenNames(knowledge.given_names), knowledge.single_types)
+    return Comparer(
+        GivenNames(knowledge.given_names), knowledge.single_types, knowledge.record_systems
+    )
 
 
 @lru_cache(maxsize=PAIRS)

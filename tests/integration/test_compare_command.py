@@ -41,6 +41,15 @@ def test_the_same_is_given_as_json(pair, capsys):
     assert list(said["vetoes"]) == ["twin"]
 
 
+def test_sources_say_which_numbers_are_record_numbers(tmp_path, capsys):
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, number in zip(paths, ("4711", "5000"), strict=True):
+        own = {"system": "https://saint-aurelia.example/mrn", "value": number}
+        path.write_text(json.dumps(patient(resourceType="Patient", identifier=[own])))
+    assert main(["mpi", "compare", *map(str, paths), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["vetoes"]) == ["same-authority"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"resourceType": "Person"}', '"Patient"'])
 def test_what_is_no_patient_is_refused_by_name(pair, tmp_path, capsys, text):
     (tmp_path / "b.json").write_text(text)

@@ -80,6 +80,26 @@ CASES = [
         ends="1 2",
         asks=("possible",),
     ),
+    Case(
+        name="one human under two numbers of one hospital that does not say what they are",
+        said=lambda f: (
+            Said(number="A", type=""),
+            Said(number="X", hospital="aurelia"),
+            Said(number="B", type=""),
+        ),
+        ends="1+2 3",
+        asks=("possible",),
+    ),
+    Case(
+        name="a merge of two numbers of a hospital that does not say what they are",
+        said=lambda f: (
+            Said(number="A", type=""),
+            Said(number="B", type=""),
+            Said(number="A", event="A40", retired="B", type=""),
+            Said(number="X", hospital="aurelia"),
+        ),
+        ends="1+2+3",
+    ),
     # Newborns and twins
     Case(
         name="a newborn gets its name",

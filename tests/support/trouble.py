@@ -69,6 +69,7 @@ class Said:
         number: the hospital's medical record number, short; made unlike those of other cases.
         event: ADT trigger; an ORU for `R01`.
         retired: for A40: the number that is merged away.
+        type: CX-5 of the numbers; empty = the hospital does not say.
         more: further fields of PID by number.
     """
 
@@ -86,6 +87,7 @@ class Said:
     phone: str | None = None
     ssn: str = ""
     retired: str = ""
+    type: str = "MR"
     more: dict[int, str] = field(default_factory=dict)
 
 
@@ -160,7 +162,7 @@ def payload(family: Family, said: Said) -> bytes:
         _pid(family, said),
     ]
     if said.retired:
-        lines.append(f"MRG|{_number(family, said.hospital, said.retired)}")
+        lines.append(f"MRG|{_number(family, said, said.retired)}")
     if is_result:
         lines.append(
             f"OBR|1|O{control}^CW|F{control}^LAB|718-7^Hemoglobin^LN|||{at}||||||||||||||||||F"
@@ -169,8 +171,9 @@ def payload(family: Family, said: Said) -> bytes:
     return "\r".join([*lines, ""]).encode()
 
 
-def _number(family: Family, hospital: str, number: str) -> str:
-    return f"{family.number}-{number}^^^{HOSPITALS[hospital][1]}^MR"
+def _number(family: Family, said: Said, number: str) -> str:
+    kind = f"^{said.type}" if said.type else ""
+    return f"{family.number}-{number}^^^{HOSPITALS[said.hospital][1]}{kind}"
 
 
 def _pid(family: Family, said: Said) -> str:
@@ -180,7 +183,7 @@ def _pid(family: Family, said: Said) -> str:
         names.append(f"{said.alias}^{said.given}^^^^^M")
     fields = {
         1: "1",
-        3: _number(family, said.hospital, said.number),
+        3: _number(family, said, said.number),
         5: "~".join(names),
         7: family.born if said.born is None else said.born,
         8: said.sex,

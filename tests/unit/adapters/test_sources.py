@@ -95,6 +95,11 @@ def test_a_short_file_has_defaults(tmp_path: Path):
     assert source.processing_ids == frozenset()
 
 
+def test_sources_say_what_they_number_their_patients_by(tmp_path: Path):
+    registry = registry_of(tmp_path, ghh_adt=FULL, lab=LEAST)
+    assert registry.record_systems() == {"urn:oid:1.2.840.99", "urn:hie:authority:lab"}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [

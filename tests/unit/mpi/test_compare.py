@@ -6,9 +6,13 @@ from mpi.compare import Comparer, Comparison, is_a_day_apart
 from mpi.demographics import Demographics
 from mpi.levels import Birth, First, Household, Last, Middle, Name, Number, Same
 from mpi.names import GivenNames, is_close, sounds_alike
+from mpi.normalize import retired
 from tests.support.mpi import SETTINGS, demographics
 
-COMPARER = Comparer(GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types)
+HOSPITAL = "urn:hospital"
+COMPARER = Comparer(
+    GivenNames(SETTINGS.given_names), SETTINGS.forms.single_types, record_systems={HOSPITAL}
+)
 
 
 def against(other: Demographics, **ours: object) -> Comparison:
@@ -232,7 +236,8 @@ def test_middle_names_agree_by_degrees(one: str, other: str, level: Middle):
 def numbered(*identifiers: tuple[str, str, str]) -> Demographics:
     return demographics(
         identifier=[
-            {"system": system, "type": {"coding": [{"code": kind}]}, "value": value}
+            {"system": system, "value": value}
+            | ({"type": {"coding": [{"code": kind}]}} if kind else {})
             for system, kind, value in identifiers
         ]
     )
@@ -246,12 +251,26 @@ def numbered(*identifiers: tuple[str, str, str]) -> Demographics:
         (("urn:a", "MR", "12"), ("urn:b", "MR", "12"), None),
         (("urn:a", "DL", "12"), ("urn:a", "DL", "13"), None),  # a licence is renewed
         (("urn:a", "MC", "12x"), ("urn:a", "MC", "13x"), None),  # a Medicare number is replaced
+        # Without a type it is a record number where a source numbers its patients so.
+        ((HOSPITAL, "", "12"), (HOSPITAL, "", "13"), Same.DIFFERS),
+        ((HOSPITAL, "", "12"), (HOSPITAL, "MR", "13"), Same.DIFFERS),
+        ((HOSPITAL, "", "12"), (HOSPITAL, "", "12"), Same.SAME),
+        ((HOSPITAL, "", "12"), (HOSPITAL, "DL", "13"), None),
+        (("urn:a", "", "12"), ("urn:a", "", "13"), None),
+        (("urn:a", "", "12"), ("urn:a", "MR", "13"), None),
     ],
 )
 def test_a_number_counts_within_its_authority(
     one: tuple[str, str, str], other: tuple[str, str, str], level: Same | None
 ):
     assert COMPARER.compare(numbered(one), numbered(other)).identifier is level
+
+
+@pytest.mark.parametrize("kind", ["", "MR"])
+def test_a_number_merged_away_contradicts_no_other(kind: str):
+    gone, stands = numbered((HOSPITAL, kind, "12")), numbered((HOSPITAL, kind, "13"))
+    assert COMPARER.compare(retired(gone), stands).identifier is None
+    assert COMPARER.compare(retired(gone), gone).identifier is Same.SAME
 
 
 def test_one_common_number_outweighs_a_different_one():

@@ -294,7 +294,7 @@ def test_a_merged_away_record_keeps_its_numbers_but_contradicts_no_other():
     record = of(
         identifier=[{"system": "urn:a", "type": {"coding": [{"code": "MR"}]}, "value": "77"}]
     )
-    assert [(i.value, i.type) for i in retired(record).identifiers] == [("77", "")]
+    assert [(i.value, i.type) for i in retired(record).identifiers] == [("77", "retired")]
 
 
 @pytest.mark.parametrize(
