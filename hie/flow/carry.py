@@ -21,7 +21,7 @@ from hie.audit.event import record_of
 from hie.audit.repository import AuditLog
 from hie.db import Database
 from hie.flow.answer import Done, FhirWire, bundle, entry, headers_of, refused_entry
-from hie.flow.feed import IdentityFeed
+from hie.flow.feed import IdentityFeed, misaimed
 from hie.flow.patching import Patches
 from hie.flow.place import Placer
 from hie.flow.placement import Origin
@@ -156,7 +156,7 @@ class FhirFlow:
         """What is wrong with a resource; what is merely doubtful is kept for the answer."""
         verdict = self._validate(write.resource or {}, work.origin.source_id)
         work.labels[write.position] = verdict.labels
-        found = [issue_in(issue, write) for issue in verdict.issues]
+        found = [issue_in(issue, write) for issue in (*verdict.issues, *misaimed(write))]
         work.warnings[write.position] = [i for i in found if i.severity not in _FAULTY]
         return [
             Fault(position=write.position, category=Category.BUSINESS_RULE, issue=issue)

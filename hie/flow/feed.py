@@ -30,6 +30,10 @@ from mpi.model import Identified as Known
 from mpi.service import Mpi
 
 _FOREIGN = "another source's file says that it issues these identifiers; only it may feed them"
+_OTHER_NUMBER = (
+    "the patient has numbers of the authority that the write is aimed by, but not that number: "
+    "aim by the one it has, or list it"
+)
 _NO_SURVIVOR = "the patient that replaces this one is not known: send it first"
 _ITSELF = "a patient is not replaced by itself: name the number that stays"
 _INVERSE = "the patient named was itself replaced by this one: take that merge back first"
@@ -252,6 +256,22 @@ class IdentityFeed:
             return None
         source = self._sources.by_id(origin.source_id)
         return own_identifier(stored.resource, source.own_authority if source else "")
+
+
+def misaimed(write: PlannedWrite) -> list[Issue]:
+    """What is wrong with a Patient aimed by one number that says it has another instead.
+
+    One that has none of that authority is filed under the number it is aimed by.
+    """
+    target = write.target
+    if write.type != "Patient" or not isinstance(target, Identified) or not target.system:
+        return []
+    listed = (write.resource or {}).get("identifier")
+    found = map(_number_of, listed if isinstance(listed, list) else ())
+    numbers = {one.value for one in found if one and one.system == target.system}
+    if not numbers or target.value in numbers:
+        return []
+    return [Issue(text=_OTHER_NUMBER, code="value", expression=("Patient.identifier",))]
 
 
 def _own_names(origin: Origin) -> str:

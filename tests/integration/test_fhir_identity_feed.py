@@ -76,6 +76,10 @@ def patient(number: str, system: str = MRN, **changes: Any) -> FhirJson:
 
 
 MARRIED: dict[str, Any] = {"name": [{"family": "Abernathy", "given": ["Nora"]}]}
+HOME: dict[str, Any] = {
+    "telecom": [{"system": "phone", "value": "617-234-8871"}],
+    "address": [{"line": ["14 Orchard Street"], "city": "Concord", "postalCode": "01742"}],
+}
 IKE: dict[str, Any] = {
     "name": [{"family": "Zebulon", "given": ["Ike"]}],
     "gender": "male",
@@ -201,6 +205,41 @@ async def test_a_transaction_merges_a_patient_into_one_it_brings_along(sqlite_fe
     assert status == 200, answer
     assert await feed.pix("2") == (404, set())
     assert await feed.pix("1") == (200, set())
+
+
+async def test_two_numbers_of_one_hospital_are_for_a_steward_without_a_type_too(sqlite_feed: Feed):
+    feed = sqlite_feed
+    await feed.put("4711", **HOME)
+    other = Feed(feed.hub, await feed.hub.token(OTHER))
+    await other.put("B1", system=BAYSIDE, **HOME)
+    await feed.put("5000", **HOME)
+    one, second = await feed.person("4711"), await feed.person("5000")
+    assert one != second
+    (asked,) = await feed.rows("SELECT kind, person_id FROM review_task")
+    assert tuple(asked) == ("possible", second)
+    assert await feed.pix("4711") == (200, {"B1"})
+
+
+async def test_a_patient_aimed_by_one_number_that_has_another_is_refused(sqlite_feed: Feed):
+    feed = sqlite_feed
+    await feed.put("4711")
+    before = await feed.rows("SELECT id, version FROM source_record")
+    other = [{"system": MRN, "value": "4712"}]
+    told = await feed.put("4711", identifier=other, expect=(422,))
+    assert told["issue"][0]["expression"] == ["Patient.identifier"]
+    assert "not that number" in told["issue"][0]["details"]["text"]
+    assert await feed.rows("SELECT id, version FROM source_record") == before
+
+
+async def test_a_patient_with_no_number_of_the_authority_is_filed_under_the_one_aimed_by(
+    sqlite_feed: Feed,
+):
+    feed = sqlite_feed
+    first = await feed.put("4711")
+    elsewhere = [{"system": "urn:lab:local", "value": "9"}]
+    assert (await feed.put("4711", identifier=elsewhere))["id"] == first["id"]
+    both = [{"system": MRN, "value": number} for number in ("4712", "4711")]
+    assert (await feed.put("4711", identifier=both))["id"] == first["id"]
 
 
 async def test_a_source_touches_no_record_but_its_own(sqlite_feed: Feed):
