@@ -22,7 +22,7 @@ from consent.service import ConsentService
 from hie.audit.event import AuditRecord, record_of
 from hie.audit.repository import AuditLog
 from hie.crypto import KeyRing
-from hie.db import Database
+from hie.db import Database, is_passing
 from hie.erased import Erased, ErasedList
 from hie.flow.questions import Describing, Progress, Questions, Sought
 from hie.flow.tried import tried
@@ -41,6 +41,12 @@ from mpi.service import Mpi
 
 #: How long other processes have to let go of keys; they look every second.
 SETTLE_SECONDS: Final = 4.0
+#: How often the last look is begun while the database is away.
+_LOOKS: Final = 15
+_NOT_LOOKED: Final = (
+    "the person is erased, but what was asked about them in the last seconds could not be looked "
+    "through: the database is away"
+)
 #: On record where a start carries an erasure out: the backup is older, or the commit was cut off.
 _FROM_LIST: Final = "the list of erasures names the person, and the database still had them"
 #: Ends the tokens of patients, in the open transaction.
@@ -189,8 +195,17 @@ class Erasure:
         self, found: Outlook, sought: Sought, about: Describing, now_us: int
     ) -> None:
         """Take out what was asked by readers who were under way when the person was erased."""
-        await asyncio.sleep(self._settle_seconds)
-        await tried(lambda: self._last_look(found, sought, about, now_us))
+        for left in reversed(range(_LOOKS)):
+            await asyncio.sleep(self._settle_seconds)
+            try:
+                return await tried(lambda: self._last_look(found, sought, about, now_us))
+            except Exception as error:
+                if not (is_passing(error) or getattr(error, "category", None) is Category.BUSY):
+                    raise
+                # Nobody can look later: whom to look for is known here alone, and gone.
+                if not left:
+                    raise HieError(Category.BUSY, _NOT_LOOKED) from error
+        return None
 
     async def _last_look(
         self, found: Outlook, sought: Sought, about: Describing, now_us: int

@@ -118,3 +118,24 @@ async def test_what_readers_write_down_after_the_person_is_gone_goes_too(hub: Ru
     ).read()
     assert first.records
     assert (second.records, len(second.keys), second.keeps_trail) == ((), 1, True)
+
+
+async def test_a_database_that_is_away_for_the_last_look_is_waited_for(hub: RunningHub):
+    token = await hub.token("saint-aurelia")
+    nora = await registered(hub, token)
+    erasure = quick(hub.hub.erasure)
+    look, ctx, looks = erasure._last_look, officer(hub), 0
+
+    async def away_at_first(*args: Any) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            async with hub.hub.db.transaction() as conn:
+                await hub.hub.audit.append(conn, [question(ctx, f"family={FAMILY}")])
+        if looks <= 6:  # more than one transaction is tried
+            raise ConnectionRefusedError
+        await look(*args)
+
+    erasure._last_look = away_at_first  # type: ignore[method-assign, assignment]
+    await erasure.erase(ctx, nora, reason="a court said so")
+    assert [words for words in await readable(hub) if FAMILY in words] == []
