@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Raised whenever `normalize` gives another result for the same Patient.
-NORM_VERSION = 2
+NORM_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
