@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web_app
 from hypothesis import HealthCheck, settings
 
 from hie import jobs, migrations
@@ -102,6 +103,13 @@ def _no_nights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "_trigger", by_interval)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_hubs_of_before() -> Iterator[None]:
+    """A hub that stopped is let go: aiohttp remembers the applications of many requests."""
+    yield
+    web_app._cached_build_middleware.cache_clear()
 
 
 @pytest.fixture
