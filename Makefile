@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# Tests start hundreds of processes: each would compile the hub anew where images turn the cache off.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 PYTEST_ARGS ?=
 # Tests wait for disks, sockets and processes more than they compute. A file stays with one worker;
