@@ -25,7 +25,6 @@ from hie.crypto import KeyRing
 from hie.db import Database, is_passing
 from hie.erased import Erased, ErasedList
 from hie.flow.questions import Describing, Progress, Questions, Sought
-from hie.flow.tried import tried
 from hie.flow.unclaimed import Unclaimed
 from hie.kernel.context import RequestContext
 from hie.kernel.errors import Category, HieError
@@ -198,9 +197,9 @@ class Erasure:
         for left in reversed(range(_LOOKS)):
             await asyncio.sleep(self._settle_seconds)
             try:
-                return await tried(lambda: self._last_look(found, sought, about, now_us))
+                return await self._last_look(found, sought, about, now_us)
             except Exception as error:
-                if not (is_passing(error) or getattr(error, "category", None) is Category.BUSY):
+                if not is_passing(error):
                     raise
                 # Nobody can look later: whom to look for is known here alone, and gone.
                 if not left:
